@@ -1,0 +1,211 @@
+"""Mix Transformer, the hierarchical encoder of SegFormer (Xie et al., NeurIPS 2021, section 3.1).
+
+Inside the encoder a map is laid out (B, h, w, C), which is what linear layers and layer norms want;
+its (B, C, h, w) view is channels-last, which is what convolutions want. Nothing is ever copied
+between the two.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from timm.layers import DropPath, trunc_normal_
+from torch import Tensor, nn
+
+STRIDES = (4, 8, 16, 32)
+MIN_SIZE = 32
+BLOCK_EPS = 1e-6  # norms of blocks and stages; those of patch embedding and reduction keep 1e-5
+
+
+def check_images(images: Tensor) -> None:
+    """Raise ValueError unless ``images`` is a float (B, 3, H, W) batch with H, W >= 32."""
+    shape = tuple(images.shape)
+    if images.ndim != 4 or shape[1] != 3:
+        raise ValueError(f"images must have shape (B, 3, H, W), not {shape}")
+    if not images.is_floating_point():
+        raise ValueError(f"images must be normalised floats, not {images.dtype}")
+    if shape[2] < MIN_SIZE or shape[3] < MIN_SIZE:
+        raise ValueError(
+            f"images of {shape[2]}x{shape[3]} are too small: both sides must be >= {MIN_SIZE} pixels"
+        )
+
+
+def attention_heads(embed_dims: Sequence[int], head_width: int) -> tuple[int, ...]:
+    """One attention head per ``head_width`` channels, at least one: (1, 2, 5, 8) as published."""
+    return tuple(max(1, dim // head_width) for dim in embed_dims)
+
+
+def initialise(module: nn.Module) -> None:
+    """Published SegFormer initialisation of one layer; use with ``nn.Module.apply``."""
+    if isinstance(module, nn.Linear):
+        trunc_normal_(module.weight, std=0.02)
+        nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.Conv2d):
+        fan_out = math.prod(module.kernel_size) * module.out_channels // module.groups
+        nn.init.normal_(module.weight, std=math.sqrt(2.0 / fan_out))
+        nn.init.zeros_(module.bias)
+
+
+def convolve(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """Apply ``conv`` to a map laid out (B, h, w, C) and return the result in the same layout."""
+    return conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+class OverlapPatchEmbed(nn.Module):
+    """Overlapping patches: a strided convolution and a norm, (B, h, w, C_in) -> (B, h', w', C)."""
+
+    def __init__(self, in_channels: int, dim: int, kernel_size: int, stride: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(in_channels, dim, kernel_size, stride, padding=kernel_size // 2)
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(convolve(self.proj, x))
+
+
+class EfficientAttention(nn.Module):
+    """Self-attention over keys and values of a map shrunk ``sr_ratio`` times (SegFormer, eq. 2)."""
+
+    def __init__(self, dim: int, num_heads: int, sr_ratio: int) -> None:
+        super().__init__()
+        if dim % num_heads:
+            raise ValueError(f"num_heads={num_heads} does not divide a width of {dim} channels")
+        self.num_heads = num_heads
+        self.sr_ratio = sr_ratio
+        self.q = nn.Linear(dim, dim)
+        self.kv = nn.Linear(dim, dim * 2)
+        self.proj = nn.Linear(dim, dim)
+        if sr_ratio > 1:
+            self.sr = nn.Conv2d(dim, dim, kernel_size=sr_ratio, stride=sr_ratio)
+            self.norm = nn.LayerNorm(dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, h, w, C) -> (B, h, w, C)."""
+        reduced = self.norm(convolve(self.sr, x)) if self.sr_ratio > 1 else x
+        query = self._split_heads(self.q(x))
+        key, value = (self._split_heads(half) for half in self.kv(reduced).chunk(2, dim=-1))
+        mixed = F.scaled_dot_product_attention(query, key, value)
+        return self.proj(mixed.transpose(1, 2).reshape(x.shape))
+
+    def _split_heads(self, x: Tensor) -> Tensor:
+        """(B, h, w, C) -> (B, heads, h*w, C/heads)."""
+        return x.flatten(1, 2).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+
+class DepthwiseConv(nn.Module):
+    """3x3 depthwise convolution, which tells the Mix-FFN where it is (SegFormer, eq. 3)."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dwconv = nn.Conv2d(dim, dim, kernel_size=3, padding=1, groups=dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return convolve(self.dwconv, x)
+
+
+class MixFFN(nn.Module):
+    """Feed-forward network with a depthwise convolution between its layers (SegFormer, eq. 3)."""
+
+    def __init__(self, dim: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden_dim)
+        self.dwconv = DepthwiseConv(hidden_dim)
+        self.fc2 = nn.Linear(hidden_dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, h, w, C) -> (B, h, w, C)."""
+        return self.fc2(F.gelu(self.dwconv(self.fc1(x))))
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block with stochastic depth: attention, then Mix-FFN."""
+
+    def __init__(
+        self, dim: int, num_heads: int, sr_ratio: int, mlp_ratio: float, drop_path: float
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=BLOCK_EPS)
+        self.attn = EfficientAttention(dim, num_heads, sr_ratio)
+        self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
+        self.norm2 = nn.LayerNorm(dim, eps=BLOCK_EPS)
+        self.mlp = MixFFN(dim, int(dim * mlp_ratio))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, h, w, C) -> (B, h, w, C)."""
+        x = x + self.drop_path(self.attn(self.norm1(x)))
+        return x + self.drop_path(self.mlp(self.norm2(x)))
+
+
+class MixTransformer(nn.Module):
+    """Four stages of patch embedding, blocks and norm, at strides 4, 8, 16 and 32.
+
+    Args:
+        embed_dims: channels of each stage.
+        depths: blocks of each stage.
+        head_width: channels per attention head, see :func:`attention_heads`.
+        sr_ratios: reduction of each stage's keys and values, per side.
+        mlp_ratio: hidden over input width of the Mix-FFN.
+        drop_path_rate: stochastic depth of the last block; grows linearly from 0 over all blocks.
+
+    State-dict keys are those of the published backbones: ``patch_embed{s}``, ``block{s}.{j}``,
+    ``norm{s}`` with s from 1 to 4.
+    """
+
+    strides = STRIDES
+
+    def __init__(
+        self,
+        embed_dims: Sequence[int],
+        depths: Sequence[int],
+        head_width: int = 64,
+        sr_ratios: Sequence[int] = (8, 4, 2, 1),
+        mlp_ratio: float = 4.0,
+        drop_path_rate: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.widths = tuple(embed_dims)
+        num_heads = attention_heads(embed_dims, head_width)
+        rates = torch.linspace(0, drop_path_rate, sum(depths), device="cpu").tolist()
+        in_channels = 3
+        for i, dim in enumerate(embed_dims):
+            patch_embed = OverlapPatchEmbed(in_channels, dim, *((7, 4) if i == 0 else (3, 2)))
+            self.add_module(f"patch_embed{i + 1}", patch_embed)
+            in_channels = dim
+        for i, (dim, depth) in enumerate(zip(embed_dims, depths, strict=True)):
+            blocks = [
+                Block(dim, num_heads[i], sr_ratios[i], mlp_ratio, drop_path=rates.pop(0))
+                for _ in range(depth)
+            ]
+            self.add_module(f"block{i + 1}", nn.ModuleList(blocks))
+            self.add_module(f"norm{i + 1}", nn.LayerNorm(dim, eps=BLOCK_EPS))
+        self.apply(initialise)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Return the four features, see :meth:`forward_intermediates`."""
+        return self.forward_intermediates(images)[0]
+
+    def forward_intermediates(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Encode images of any size of at least 32 x 32.
+
+        Args:
+            images: float (B, 3, H, W).
+
+        Returns:
+            features (after each stage's norm) and patch embeddings (after their norm), four each,
+            (B, C_s, ceil(H/stride_s), ceil(W/stride_s)) in channels-last memory.
+
+        Raises:
+            ValueError: if the images have another shape, type or are too small.
+        """
+        check_images(images)
+        features, embeddings = [], []
+        x = images.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1)
+        for stage in range(1, 5):
+            x = self.get_submodule(f"patch_embed{stage}")(x)
+            embeddings.append(x.permute(0, 3, 1, 2))
+            for block in self.get_submodule(f"block{stage}"):
+                x = block(x)
+            x = self.get_submodule(f"norm{stage}")(x)
+            features.append(x.permute(0, 3, 1, 2))
+        return features, embeddings

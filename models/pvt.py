@@ -1,0 +1,67 @@
+"""Pyramid Vision Transformer v2 (Wang et al., CVM 2022) from timm, as an encoder."""
+
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from models.mit import STRIDES, attention_heads, check_images
+
+
+class PyramidVisionTransformer(nn.Module):
+    """timm's PVTv2 without its classifier; its state dict lies under the key ``backbone.``.
+
+    Args:
+        variant: timm's name, ``pvt_v2_b0`` to ``pvt_v2_b5``.
+        head_width: channels per attention head; read only where ``embed_dims`` is overridden.
+        drop_path_rate: stochastic depth of the last block; grows linearly from 0 over all blocks.
+        options: passed on to timm, e.g. ``embed_dims`` and ``depths``.
+    """
+
+    strides = STRIDES
+
+    def __init__(
+        self, variant: str, head_width: int = 64, drop_path_rate: float = 0.1, **options: Any
+    ) -> None:
+        super().__init__()
+        if "embed_dims" in options:
+            options.setdefault("num_heads", attention_heads(options["embed_dims"], head_width))
+        self.backbone = timm.create_model(
+            variant, num_classes=0, drop_path_rate=drop_path_rate, **options
+        )
+        self.widths = tuple(info["num_chs"] for info in self.backbone.feature_info)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Return the four features, see :meth:`forward_intermediates`."""
+        return self.forward_intermediates(images)[0]
+
+    def forward_intermediates(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Encode images of any size of at least 32 x 32.
+
+        timm's own feature access stops at stage outputs, so its stages are walked through here.
+
+        Args:
+            images: float (B, 3, H, W).
+
+        Returns:
+            features (after each stage's norm) and patch embeddings (after their norm), four each,
+            (B, C_s, ceil(H/stride_s), ceil(W/stride_s)) in channels-last memory.
+
+        Raises:
+            ValueError: if the images have another shape, type or are too small.
+        """
+        check_images(images)
+        features, embeddings = [], []
+        x = images.contiguous(memory_format=torch.channels_last)
+        for stage in self.backbone.stages:
+            embed = stage.downsample or self.backbone.patch_embed
+            x = embed(x)
+            embeddings.append(x.permute(0, 3, 1, 2))
+            size = tuple(x.shape[1:3])
+            tokens = x.flatten(1, 2)
+            for block in stage.blocks:
+                tokens = block(tokens, size)
+            x = stage.norm(tokens).unflatten(1, size).permute(0, 3, 1, 2)
+            features.append(x)
+        return features, embeddings

@@ -1,0 +1,67 @@
+"""A segmentation network: an encoder that yields features, a head that yields logits."""
+
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Intermediates:
+    """What a network yields on the way; every map is (B, C, h, w).
+
+    Attributes:
+        images: the input as given, (B, 3, H, W).
+        logits: (B, K, ceil(H/4), ceil(W/4)).
+        features: encoder outputs after each stage's norm, four, at strides 4, 8, 16, 32.
+        embeddings: patch embeddings at each stage's entrance after their norm, as ``features``.
+    """
+
+    images: Tensor
+    logits: Tensor
+    features: list[Tensor] = field(default_factory=list)
+    embeddings: list[Tensor] = field(default_factory=list)
+
+
+class Segmenter(nn.Module):
+    """Encoder and head as one network.
+
+    Args:
+        encoder: has ``widths``, ``strides`` and ``forward_intermediates(images)``, which returns
+            two lists of maps, features and patch embeddings.
+        head: turns the list of features into logits.
+        num_classes: channels of the logits.
+        name: registered name, see ``models/registry.py``.
+        overrides: what differs from the registered architecture; saved with checkpoints.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        head: nn.Module,
+        num_classes: int,
+        name: str = "",
+        overrides: dict | None = None,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+        self.num_classes = num_classes
+        self.name = name
+        self.overrides = dict(overrides or {})
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of the four features."""
+        return self.encoder.widths
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Segment float images (B, 3, H, W), H, W >= 32; smaller ones raise ValueError.
+
+        Returns logits (B, K, ceil(H/4), ceil(W/4)).
+        """
+        return self.forward_intermediates(images).logits
+
+    def forward_intermediates(self, images: Tensor) -> Intermediates:
+        """As :meth:`forward`, but also return features and patch embeddings."""
+        features, embeddings = self.encoder.forward_intermediates(images)
+        return Intermediates(images, self.head(features), features, embeddings)
