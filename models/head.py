@@ -26,6 +26,7 @@ class Fusion(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(dim * stages, dim, kernel_size=1, bias=False)
         self.bn = nn.BatchNorm2d(dim)
+        self.relu = nn.ReLU(inplace=True)
         nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
@@ -34,7 +35,7 @@ class Fusion(nn.Module):
 
     def activate(self, x: Tensor) -> Tensor:
         """Batch norm and ReLU, (B, dim, h, w) -> (B, dim, h, w)."""
-        return F.relu(self.bn(x), inplace=True)
+        return self.relu(self.bn(x))
 
 
 class SegformerHead(nn.Module):
@@ -61,18 +62,17 @@ class SegformerHead(nn.Module):
         self, widths: Sequence[int], num_classes: int, head_dim: int, dropout: float = 0.1
     ) -> None:
         super().__init__()
-        self.linear_c1, self.linear_c2, self.linear_c3, self.linear_c4 = (
-            StageProjection(width, head_dim) for width in widths
+        self.linear_c4, self.linear_c3, self.linear_c2, self.linear_c1 = (
+            StageProjection(width, head_dim) for width in reversed(widths)
         )
         self.linear_fuse = Fusion(head_dim, stages=len(widths))
         self.dropout = nn.Dropout2d(dropout)
         self.linear_pred = nn.Conv2d(head_dim, num_classes, kernel_size=1)
 
     @property
-    def projections(self) -> list[nn.Linear]:
-        """Linear layers of the stages, finest first."""
-        stages = (self.linear_c1, self.linear_c2, self.linear_c3, self.linear_c4)
-        return [stage.proj for stage in stages]
+    def stages(self) -> tuple[StageProjection, ...]:
+        """The four projections, finest first."""
+        return self.linear_c1, self.linear_c2, self.linear_c3, self.linear_c4
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Four (B, C_i, h_i, w_i) -> (B, num_classes, h_1, w_1)."""
@@ -94,17 +94,16 @@ class SegformerHead(nn.Module):
         slices = self.linear_fuse.conv.weight.flatten(1).chunk(4, dim=1)[::-1]
         # A product of two weights is kept in full precision: it is tiny, its rounding is not.
         with torch.autocast(slices[0].device.type, enabled=False):
-            weights = [w @ p.weight for w, p in zip(slices, self.projections, strict=True)]
-            bias = sum(w @ p.bias for w, p in zip(slices, self.projections, strict=True))
+            pairs = [(w, stage.proj) for w, stage in zip(slices, self.stages, strict=True)]
+            weights = [w @ projection.weight for w, projection in pairs]
+            bias = sum(w @ projection.bias for w, projection in pairs)
         return weights, bias
 
     def forward_plain(self, features: Sequence[Tensor]) -> Tensor:
         """Published formulation of :meth:`forward`, for cost counting and tests."""
         size = features[0].shape[-2:]
-        stages = (self.linear_c1, self.linear_c2, self.linear_c3, self.linear_c4)
-        maps = [
-            upsample(stage(feature), size) for stage, feature in zip(stages, features, strict=True)
-        ]
+        pairs = zip(self.stages, features, strict=True)
+        maps = [upsample(stage(feature), size) for stage, feature in pairs]
         return self.classify(self.linear_fuse(torch.cat(maps[::-1], dim=1)))
 
     def classify(self, fused: Tensor) -> Tensor:

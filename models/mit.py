@@ -27,7 +27,7 @@ def check_images(images: Tensor) -> None:
         raise ValueError(f"images must be normalised floats, not {images.dtype}")
     if shape[2] < MIN_SIZE or shape[3] < MIN_SIZE:
         raise ValueError(
-            f"images of {shape[2]}x{shape[3]} are too small: both sides must be >= {MIN_SIZE} pixels"
+            f"images of {shape[2]}x{shape[3]} are too small: both sides must be >= {MIN_SIZE} px"
         )
 
 
