@@ -1,0 +1,54 @@
+# make demo     the whole pipeline on synthetic fields (installs what it needs into .venv first)
+# make test     the tests; ARGS="-k resume" hands arguments to pytest
+# make format   puts the code into its usual form
+# make check    style, and who may import whom
+# make clean    removes caches; `make distclean` also the environment
+#
+# PYTHON=python3.13 chooses the interpreter for .venv, WORKERS=4 the number of test processes.
+
+PYTHON ?= python3
+WORKERS ?= 2
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := PIP_CONSTRAINT=build-constraints.txt PIP_BUILD_CONSTRAINT=build-constraints.txt \
+	$(PY) -m pip --disable-pip-version-check install
+# An empty file per finished installation, newer than the lists it was made from.
+RUNTIME := $(VENV)/runtime.stamp
+DEV := $(VENV)/dev.stamp
+
+.PHONY: demo test format check clean distclean $(VENV)
+
+demo: $(RUNTIME)
+	$(PY) -m train.demo
+
+test: $(DEV)
+	$(PY) -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+format: $(DEV)
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+check: $(DEV)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(VENV)/bin/lint-imports
+
+$(VENV): $(DEV)
+
+# Other runtime versions: a new environment, so that nothing of the old one stays behind.
+$(RUNTIME): requirements.txt build-constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or later is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(PIP) -r requirements.txt
+	@touch $@
+
+$(DEV): requirements-dev.txt $(RUNTIME)
+	$(PIP) -r requirements-dev.txt
+	@touch $@
+
+clean:
+	rm -rf .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV)
