@@ -1,1 +1,1 @@
-"""Evaluation, prediction, export and the cost of a network: what stands on models/ and datasets/."""
+"""Evaluation, prediction, export and the cost of a network, on top of models and datasets."""

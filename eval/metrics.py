@@ -1,5 +1,6 @@
 """Segmentation scores from one confusion matrix."""
 
+import math
 from typing import Any
 
 import torch
@@ -44,31 +45,33 @@ class SegmentationMetrics:
         """
         if prediction.shape != label.shape:
             raise ValueError(
-                f"prediction {tuple(prediction.shape)} and label {tuple(label.shape)} differ in size"
+                f"prediction {tuple(prediction.shape)} and label {tuple(label.shape)} differ"
             )
         classes = self.num_classes
         prediction = _as_bytes(prediction, "prediction")
         label = _as_bytes(label, "label").to(prediction.device)
-        # One spare column and row catch what is out of range, one more row what is ignored: the
-        # range check and the mask then cost byte operations only, and one int32 map is the only
-        # full-size copy that is wider than a byte.
-        rows = label.clamp(max=classes).masked_fill_(label == self.ignore_index, classes + 1)
-        pairs = rows.to(torch.int32).mul_(classes + 1).add_(prediction.clamp(max=classes))
-        counts = torch.bincount(pairs.flatten(), minlength=(classes + 2) * (classes + 1))
-        counts = counts.view(classes + 2, classes + 1).cpu()
-        if counts[classes].any():
-            self._refuse(label[label != self.ignore_index], "label")
+        # Every byte value has a row and what is out of range a spare column: nothing needs a mask,
+        # the check is a look at the counts, and one int32 map is the only full-size copy that is
+        # wider than a byte.
+        pairs = label.to(torch.int32).mul_(classes + 1).add_(prediction.clamp(max=classes))
+        counts = torch.bincount(pairs.flatten(), minlength=256 * (classes + 1))
+        counts = counts.view(256, classes + 1).cpu()
+        outside = counts[classes:].sum(1)
+        if self.ignore_index >= classes:
+            outside[self.ignore_index - classes] = 0
+        if outside.any():
+            raise self._outside("label", label)
         if counts[:, classes].any():
-            self._refuse(prediction, "prediction")
+            raise self._outside("prediction", prediction)
+        counts[self.ignore_index] = 0
         self.matrix += counts[:classes, :classes]
 
-    def _refuse(self, values: Tensor, what: str) -> None:
-        value, count = values[values >= self.num_classes].unique(return_counts=True)
-        found = ", ".join(f"{v} ({c} pixels)" for v, c in zip(value.tolist(), count.tolist()))
-        raise ValueError(
-            f"{what} values outside the {self.num_classes} classes: {found}; "
-            f"only {self.ignore_index} is ignored"
-        )
+    def _outside(self, what: str, values: Tensor) -> ValueError:
+        values, counts = values[values >= self.num_classes].unique(return_counts=True)
+        found = zip(values.tolist(), counts.tolist(), strict=True)
+        ignored = self.ignore_index if what == "label" else None
+        listed = ", ".join(f"{v} ({n} pixels)" for v, n in found if v != ignored)
+        return ValueError(f"{what} values outside the {self.num_classes} classes: {listed}")
 
     def compute(self) -> dict[str, Any]:
         """Return the scores so far, as fractions in 0..1.
@@ -95,7 +98,7 @@ class SegmentationMetrics:
         iou = hit / union  # nan where the class is absent
         return {
             "miou": iou[union > 0].mean().item(),
-            "per_class": [v if u > 0 else None for v, u in zip(iou.tolist(), union.tolist())],
+            "per_class": [None if math.isnan(value) else value for value in iou.tolist()],
             "pixel_accuracy": (hit.sum() / total).item(),
             "mean_accuracy": (hit / labelled)[labelled > 0].mean().item(),
             "fwiou": (labelled * iou)[labelled > 0].sum().div(total).item(),

@@ -1,0 +1,47 @@
+"""How a command ends."""
+
+import pytest
+
+from eval.cli import run
+
+
+def ended(main):
+    with pytest.raises(SystemExit) as end:
+        run(main)
+    return end.value.code
+
+
+def raising(error):
+    def main():
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize(("result", "status"), [(None, 0), (0, 0), (1, 1)])
+def test_status_is_what_main_returns(result, status):
+    assert ended(lambda: result) == status
+
+
+@pytest.mark.parametrize("error", [ValueError("--lr -1:\n  too low"), FileNotFoundError("no x")])
+def test_a_mistake_is_one_line(error, capsys, monkeypatch):
+    monkeypatch.delenv("SEKD_DEBUG", raising=False)
+    monkeypatch.setattr("sys.argv", ["somewhere/command.py"])
+    assert ended(raising(error)) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith("command.py: error: ") and printed.count("\n") == 1
+
+
+def test_debug_shows_the_traceback(monkeypatch):
+    monkeypatch.setenv("SEKD_DEBUG", "1")
+    with pytest.raises(ValueError, match="why"):
+        run(raising(ValueError("why")))
+
+
+def test_a_defect_keeps_its_traceback():
+    with pytest.raises(AssertionError):
+        run(raising(AssertionError("ours")))
+
+
+def test_interrupt():
+    assert ended(raising(KeyboardInterrupt())) == 130
