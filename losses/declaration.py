@@ -1,0 +1,124 @@
+"""What a distillation method is made of: adapters and weighted terms, as plain declarations."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from torch import nn
+
+INTERMEDIATES = ("features", "embeddings", "logits")
+NORM_TYPES = ("channel", "spatial", "channel_mean")
+DIVERGENCES = ("kl", "mse")
+
+
+@dataclass(frozen=True)
+class MethodOptions:
+    """What a user may set about a method, by the flag of the same meaning.
+
+    Attributes:
+        alpha: factor on every term of the method, relative to the cross-entropy (`--kd-alpha`).
+        temperature: softmax temperature (`--kd-tau`, `--temperature`); None leaves each term's own.
+        norm_type: what CWD normalises over, one of `NORM_TYPES`.
+        divergence: what CWD compares with, one of `DIVERGENCES`.
+        hcl_weight: weight of the hierarchical context loss (`--review-kd-loss-weight`).
+        lambda_cwd: weight of channel-wise distillation.
+        embed: which embedding stages take part: 0 none, 1 to 4 that stage alone, 5 all.
+
+    Raises:
+        ValueError: a value outside its range, naming the flag.
+    """
+
+    alpha: float = 1.0
+    temperature: float | None = None
+    norm_type: str = "channel"
+    divergence: str = "kl"
+    hcl_weight: float = 1.0
+    lambda_cwd: float = 3.0
+    embed: int = 5
+
+    def __post_init__(self) -> None:
+        for flag, value in (
+            ("--kd-alpha", self.alpha),
+            ("--review-kd-loss-weight", self.hcl_weight),
+            ("--lambda-cwd", self.lambda_cwd),
+        ):
+            if not value >= 0:
+                raise ValueError(f"{flag} {value}: a weight is not negative")
+        if self.temperature is not None and not self.temperature > 0:
+            raise ValueError(f"--temperature {self.temperature}: must be greater than 0")
+        if self.norm_type not in NORM_TYPES:
+            raise ValueError(f"--norm-type {self.norm_type}: choose from {', '.join(NORM_TYPES)}")
+        if self.divergence not in DIVERGENCES:
+            known = ", ".join(DIVERGENCES)
+            raise ValueError(f"--divergence {self.divergence}: choose from {known}")
+        if self.embed not in range(6):
+            raise ValueError(
+                f"--embed {self.embed}: 0 uses no embedding stage, 1 to 4 that stage alone, 5 all"
+            )
+
+    def stages(self, target: str) -> tuple[int, ...]:
+        """Stages (from 0) of the intermediates `target` that take part; logits count as one."""
+        if target == "logits":
+            return (0,)
+        if target == "embeddings" and self.embed != 5:
+            return (self.embed - 1,) if self.embed else ()
+        return (0, 1, 2, 3)
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A trainable bridge from the student's intermediates into the teacher's space.
+
+    Attributes:
+        build: `build(student, teacher, options)` makes the module; the module takes the
+            student's whole intermediates and returns one map (B, C_teacher, h, w) per stage.
+        target: the teacher's intermediates that the maps are compared with.
+        stages: the stages (from 0) that the maps belong to; None for `options.stages(target)`.
+    """
+
+    build: Callable[..., nn.Module]
+    target: str
+    stages: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Term:
+    """One weighted loss.
+
+    Attributes:
+        name: under which the value is logged.
+        loss: `loss(options)` makes the module, called with the student's and the teacher's maps.
+        weight: factor on the loss, or `weight(options)` that gives it.
+        reads: an adapter of the method, or "features", "embeddings", "logits" as they are.
+    """
+
+    name: str
+    loss: Callable[[MethodOptions], nn.Module]
+    weight: float | Callable[[MethodOptions], float]
+    reads: str
+
+
+@dataclass(frozen=True)
+class Method:
+    """A distillation method: terms, and the adapters that they read by name."""
+
+    terms: tuple[Term, ...]
+    adapters: dict[str, Adapter] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, adapter in self.adapters.items():
+            assert name not in INTERMEDIATES, f"adapter {name} hides the intermediates"
+            assert adapter.target in INTERMEDIATES, f"adapter {name}: {adapter.target}"
+        for term in self.terms:
+            assert term.reads in (*INTERMEDIATES, *self.adapters), f"{term.name}: {term.reads}"
+
+
+def merge(methods: Sequence[Method]) -> Method:
+    """One method with all adapters and terms; what several methods share is kept once."""
+    adapters: dict[str, Adapter] = {}
+    terms: dict[str, Term] = {}
+    for method in methods:
+        for name, adapter in method.adapters.items():
+            assert adapters.setdefault(name, adapter) == adapter, f"two adapters named {name}"
+        for term in method.terms:
+            assert terms.setdefault(term.name, term) == term, f"two terms named {term.name}"
+    return Method(tuple(terms.values()), adapters)

@@ -1,0 +1,116 @@
+"""Makes a trainable module of a method's declaration."""
+
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from losses.declaration import Adapter, Method, MethodOptions, Term
+from losses.methods import find_method
+
+
+class Distiller(nn.Module):
+    """The adapters and the losses of a method.
+
+    `distiller(student_out, teacher_out)` returns {term: weighted scalar}. Both arguments have
+    the `.images`, `.logits`, `.features` and `.embeddings` that the method asks for.
+
+    Attributes:
+        adapters: the trainable bridges by name; all parameters of the distiller are theirs.
+        reads: which of the teacher's "features", "embeddings" and "logits" the terms need.
+    """
+
+    def __init__(self, method: Method, student: Any, teacher: Any, options: MethodOptions) -> None:
+        super().__init__()
+        targets = {term.reads: _target(method, term) for term in method.terms}
+        self.stages = {name: _stages(target, options) for name, target in targets.items()}
+        self.targets = {name: target.target for name, target in targets.items()}
+        terms = [term for term in method.terms if self.stages[term.reads]]
+        used = {term.reads for term in terms}
+        self.adapters = nn.ModuleDict(
+            {
+                name: adapter.build(student, teacher, options)
+                for name, adapter in method.adapters.items()
+                if name in used
+            }
+        )
+        self.losses = nn.ModuleDict({term.name: term.loss(options) for term in terms})
+        self.weights = {term.name: options.alpha * _weight(term, options) for term in terms}
+        self.sources = {term.name: term.reads for term in terms}
+        self.reads = frozenset(self.targets[name] for name in used)
+
+    def forward(self, student_out: Any, teacher_out: Any) -> dict[str, Tensor]:
+        """The weighted value of every term, in the order of the declaration."""
+        pairs = {
+            name: self._pair(name, student_out, teacher_out)
+            for name in dict.fromkeys(self.sources.values())
+        }
+        return {
+            name: self.weights[name] * loss(*pairs[self.sources[name]])
+            for name, loss in self.losses.items()
+        }
+
+    def _pair(
+        self, name: str, student_out: Any, teacher_out: Any
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """What terms that read `name` compare: the student's maps and the teacher's."""
+        stages, target = self.stages[name], self.targets[name]
+        teacher_maps = [_maps(teacher_out, target)[stage].detach() for stage in stages]
+        if name in self.adapters:
+            student_maps = self.adapters[name](student_out)
+        else:
+            student_maps = [_maps(student_out, target)[stage] for stage in stages]
+        pairs = zip(student_maps, teacher_maps, strict=True)
+        return [_resize_like(student, teacher) for student, teacher in pairs], teacher_maps
+
+
+def build_method(name: str, student: Any, teacher: Any, **options: Any) -> Distiller:
+    """The distiller of the method `name`, or of several joined as in `sekd-ct+kd`.
+
+    Args:
+        name: a key of `losses.methods.METHODS`, in any case.
+        student: a network with `.widths` and `.num_classes`.
+        teacher: likewise.
+        options: fields of `MethodOptions`.
+
+    Raises:
+        ValueError: an unknown name or a bad value, a method that `--embed 0` leaves empty, or a
+            method on logits whose teacher has another class count.
+        TypeError: an unknown option.
+    """
+    distiller = Distiller(find_method(name), student, teacher, MethodOptions(**options))
+    if not distiller.losses:
+        raise ValueError(f"--method {name} compares embeddings only: --embed 0 leaves nothing")
+    if "logits" in distiller.reads and student.num_classes != teacher.num_classes:
+        raise ValueError(
+            f"--method {name} compares logits: the teacher has {teacher.num_classes} classes, "
+            f"the student {student.num_classes}"
+        )
+    return distiller
+
+
+def _target(method: Method, term: Term) -> Adapter:
+    """The adapter that the term reads; intermediates as they are count as one without module."""
+    return method.adapters.get(term.reads) or Adapter(nn.Identity, target=term.reads)
+
+
+def _stages(adapter: Adapter, options: MethodOptions) -> tuple[int, ...]:
+    taking_part = options.stages(adapter.target)
+    if adapter.stages is None:
+        return taking_part
+    return tuple(stage for stage in adapter.stages if stage in taking_part)
+
+
+def _weight(term: Term, options: MethodOptions) -> float:
+    return term.weight(options) if callable(term.weight) else term.weight
+
+
+def _maps(out: Any, target: str) -> list[Tensor]:
+    return [out.logits] if target == "logits" else getattr(out, target)
+
+
+def _resize_like(student: Tensor, teacher: Tensor) -> Tensor:
+    """The student's map at the teacher's size, for networks of different output stride."""
+    if student.shape[-2:] == teacher.shape[-2:]:
+        return student
+    return F.interpolate(student, teacher.shape[-2:], mode="bilinear", align_corners=False)

@@ -1,0 +1,29 @@
+"""SEKD feature alignment ("FA"): features agree at a quarter of their resolution."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class FeatureAlignmentLoss(nn.Module):
+    """Mean over stages of the MSE between maps shrunk bilinearly (Li et al. 2025).
+
+    Args:
+        scale: factor on height and width; a map is never shrunk below one pixel.
+    """
+
+    def __init__(self, scale: float = 0.25) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, student_maps: list[Tensor], teacher_maps: list[Tensor]) -> Tensor:
+        """Maps (B, C, h, w), one per stage, of equal shapes -> scalar."""
+        # Shrinking is linear: once on the difference is enough.
+        pairs = zip(student_maps, teacher_maps, strict=True)
+        stages = [self._shrink(s.float() - t.float()).square().mean() for s, t in pairs]
+        return sum(stages) / len(stages)
+
+    def _shrink(self, maps: Tensor) -> Tensor:
+        size = [int(side * self.scale) for side in maps.shape[-2:]]
+        if min(size) > 0:
+            return F.interpolate(maps, scale_factor=self.scale, mode="bilinear")
+        return F.interpolate(maps, [max(1, side) for side in size], mode="bilinear")
