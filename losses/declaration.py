@@ -22,6 +22,7 @@ class MethodOptions:
         hcl_weight: weight of the hierarchical context loss (`--review-kd-loss-weight`).
         lambda_cwd: weight of channel-wise distillation.
         embed: which embedding stages take part: 0 none, 1 to 4 that stage alone, 5 all.
+        gl_residual: whether the GL-Mixer adds its input to its output.
 
     Raises:
         ValueError: a value outside its range, naming the flag.
@@ -34,6 +35,7 @@ class MethodOptions:
     hcl_weight: float = 1.0
     lambda_cwd: float = 3.0
     embed: int = 5
+    gl_residual: bool = True
 
     def __post_init__(self) -> None:
         for flag, value in (

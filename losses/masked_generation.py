@@ -1,0 +1,68 @@
+"""Masked generative distillation (`mgd`).
+
+Yang et al., "Masked Generative Distillation", ECCV 2022 (arXiv 2205.01529), equations 3 to 5.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from losses.declaration import MethodOptions
+from losses.stagewise import StagewiseAdapter
+
+GENERATED_STAGE = 3
+
+
+class MaskedGenerator(nn.Module):
+    """Align the student's map to the teacher's width, hide pixels of it, and generate them anew.
+
+    While training each pixel is hidden with probability `mask_ratio`, in all channels at once; in
+    `eval()` nothing is hidden, so that the output is a function of the input.
+
+    Args:
+        student_width: channels C_s of the student's map.
+        teacher_width: channels C_t of the teacher's map.
+        mask_ratio: share of hidden pixels, lambda of equation 3.
+    """
+
+    def __init__(self, student_width: int, teacher_width: int, mask_ratio: float = 0.75) -> None:
+        super().__init__()
+        self.mask_ratio = mask_ratio
+        self.align = nn.Conv2d(student_width, teacher_width, kernel_size=1)
+        self.generate = nn.Sequential(
+            nn.Conv2d(teacher_width, teacher_width, kernel_size=3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(teacher_width, teacher_width, kernel_size=3, padding=1),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, C_s, h, w) -> (B, C_t, h, w)."""
+        aligned = self.align(features)
+        if self.training:
+            shape = (aligned.shape[0], 1, *aligned.shape[2:])
+            kept = torch.rand(shape, device=aligned.device) >= self.mask_ratio
+            aligned = aligned * kept
+        return self.generate(aligned)
+
+
+class GenerationLoss(nn.Module):
+    """Sum of squared errors of the generated map per image (equation 5).
+
+    A sum, not a mean: the published weight 2e-5 belongs to it.
+    """
+
+    def forward(self, student_maps: list[Tensor], teacher_maps: list[Tensor]) -> Tensor:
+        """Compare maps (B, C_t, h, w); returns a scalar >= 0."""
+        total = 0.0
+        for student, teacher in zip(student_maps, teacher_maps, strict=True):
+            errors = F.mse_loss(student.float(), teacher.float(), reduction="sum")
+            total = total + errors / student.shape[0]
+        return total
+
+
+def build_generator(student: Any, teacher: Any, options: MethodOptions) -> StagewiseAdapter:
+    """A `MaskedGenerator` on the last feature stage."""
+    width, teacher_width = student.widths[GENERATED_STAGE], teacher.widths[GENERATED_STAGE]
+    return StagewiseAdapter("features", {GENERATED_STAGE: MaskedGenerator(width, teacher_width)})
