@@ -1,0 +1,268 @@
+"""What every data set shares: pairing images with labels, reading them, checking them."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision.tv_tensors import Image, Mask
+
+from datasets.reading import Colour, map_colours, map_ids, read_image, read_indices
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+LABEL_SUFFIXES = (".png",)
+MAX_CLASSES = 255  # ids are stored in 8 bits, and 255 is void
+DATADIR_HINT = "pass the data set's folder with --datadir"
+
+Pairs = list[tuple[Path, Path]]
+
+
+class SegmentationDataset(Dataset):
+    """Pairs of image and label map; a subclass declares its classes and lists its pairs.
+
+    `dataset[i]` is `{"image": uint8 (3, H, W) RGB, "label": uint8 (H, W), "name": stem}`.
+
+    Args:
+        root: the data set's folder.
+        split: one of `splits`.
+        transform: maps (tv_tensors.Image, tv_tensors.Mask) to the same.
+        classes: class names, for the data sets that leave them to the user.
+
+    Raises:
+        FileNotFoundError: no such folder, split or partner of an image.
+        ValueError: no such split name, or class names that do not fit.
+    """
+
+    name: ClassVar[str]
+    classes: tuple[str, ...]
+    palette: tuple[Colour, ...]
+    ignore_index: int = 255
+    splits: tuple[str, ...]
+    default_train_split: ClassVar[str] = "train"
+    default_val_split: ClassVar[str] = "val"
+    label_ids: Mapping[int, int] | None = None  # raw value -> class id, where they differ
+    label_colours: Mapping[Colour, int] | None = None  # colour -> class id, for RGB annotations
+
+    def __init__(
+        self,
+        root: str | Path | None,
+        split: str,
+        transform: Callable[[Image, Mask], tuple[Image, Mask]] | None = None,
+        classes: str | Sequence[str] | None = None,
+    ) -> None:
+        if root is None:
+            raise ValueError(f"{self.name}: where is it? {DATADIR_HINT}")
+        self.root = Path(root)
+        self.split = split
+        self.transform = transform
+        if classes is not None:
+            self.set_classes(parse_classes(classes) if isinstance(classes, str) else classes)
+        self.check_split()
+        self.pairs = self.list_pairs()
+        if not self.pairs:
+            raise FileNotFoundError(f"{self.root}: split {split!r} of {self.name} is empty")
+
+    def list_pairs(self) -> Pairs:
+        """List the (image, label) files of `self.split` under `self.root`."""
+        raise NotImplementedError
+
+    def set_classes(self, classes: Sequence[str]) -> None:
+        """Take the user's class names; here they must be the data set's own."""
+        if [name.casefold() for name in classes] != [name.casefold() for name in self.classes]:
+            raise ValueError(
+                f"--classes: {self.name} has its own {len(self.classes)} classes "
+                f"({', '.join(self.classes)}); for other classes use --dataset VOC"
+            )
+
+    def check_split(self) -> None:
+        """Refuse a missing root or an undeclared split."""
+        if self.split not in self.splits:
+            raise ValueError(
+                f"{self.name} has no split {self.split!r}; known: {', '.join(self.splits)}"
+            )
+        if not self.root.is_dir():
+            raise FileNotFoundError(f"{self.root}: no such directory; {DATADIR_HINT}")
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+    def condition(self, index: int) -> str | None:
+        """Name the weather or light of a sample, where the data set tells it."""
+        return None
+
+    def stem(self, index: int) -> str:
+        """Name a sample: its image file without suffix."""
+        return self.pairs[index][0].stem
+
+    def ids_of(self, path: Path) -> Mapping[int, int]:
+        """Tell how the raw values of a label file map to class ids."""
+        if self.label_ids is not None:
+            return self.label_ids
+        return {i: i for i in (*range(self.num_classes), self.ignore_index)}
+
+    def hint(self, path: Path, values: Sequence[int]) -> str:
+        """Advise on a label file with these values outside the class list."""
+        return (
+            f"expected 0 to {self.num_classes - 1} or {self.ignore_index} "
+            f"({', '.join(self.classes)}); correct the label or give the right --classes"
+        )
+
+    def read(self, index: int) -> tuple[Tensor, Tensor]:
+        """Read image, uint8 (3, H, W), and label, uint8 (H, W), before any transform.
+
+        Raises:
+            FileNotFoundError: a file has vanished.
+            ValueError: a file is damaged, the sizes differ, or the label has values outside the
+                class list.
+        """
+        image_path, label_path = self.pairs[index]
+        image, label = read_image(image_path), self.read_label(label_path)
+        if image.shape[1:] != label.shape:
+            raise ValueError(
+                f"{label_path}: label is {_size(label)}, its image {image_path} is {_size(image)} "
+                "(width x height, EXIF orientation applied)"
+            )
+        return image, label
+
+    def read_label(self, path: Path) -> Tensor:
+        """Read one label file as class ids, uint8 (H, W)."""
+        if self.label_colours is not None:
+            colours = read_image(path)
+            label, wrong = map_colours(colours, self.label_colours)
+            if wrong.any():
+                self._refuse_colours(path, colours, wrong)
+        else:
+            values = read_indices(path)
+            label, wrong = map_ids(values, self.ids_of(path))
+            if wrong.any():
+                self._refuse_values(path, values, wrong)
+        return torch.from_numpy(label)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor | str]:
+        image, label = self.read(index)
+        if self.transform is not None:
+            image, label = self.transform(Image(image), Mask(label))
+        return {
+            "image": image.as_subclass(Tensor),
+            "label": label.as_subclass(Tensor),
+            "name": self.stem(index),
+        }
+
+    def _refuse_values(self, path: Path, values: np.ndarray, wrong: np.ndarray) -> None:
+        found, counts = np.unique(values[wrong], return_counts=True)
+        told = ", ".join(f"{v} ({n} px)" for v, n in zip(found[:5], counts[:5], strict=True))
+        more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+        raise ValueError(
+            f"{path}: label values outside the class list: {told}{more}; "
+            f"{self.hint(path, found.tolist())}"
+        )
+
+    def _refuse_colours(self, path: Path, colours: Tensor, wrong: np.ndarray) -> None:
+        pixels = colours.numpy().transpose(1, 2, 0)[wrong]
+        found, counts = np.unique(pixels, axis=0, return_counts=True)
+        known = ", ".join(f"{self.classes[i]} {c}" for c, i in self.label_colours.items())
+        raise ValueError(
+            f"{path}: {len(pixels)} px of {len(found)} colours outside the class list, such as "
+            f"{tuple(found[counts.argmax()].tolist())}; expected {known}"
+        )
+
+
+def index_by_stem(
+    folder: Path, ending: str = "", suffixes: Iterable[str] = LABEL_SUFFIXES
+) -> dict[str, Path]:
+    """Find the files `<key><ending><suffix>` under a folder, subfolders included.
+
+    Returns:
+        The files by key, the path within the folder; sorted, so that their order is the same on
+        every machine.
+
+    Raises:
+        FileNotFoundError: the folder does not exist.
+        ValueError: two files share a key, such as `a.jpg` and `a.png`.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such directory; {DATADIR_HINT}")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        stem = path.stem
+        if path.suffix.lower() not in suffixes or stem.startswith(".") or not stem.endswith(ending):
+            continue
+        key = path.with_name(stem.removesuffix(ending)).relative_to(folder).as_posix()
+        if key in found:
+            raise ValueError(f"{path}: has the same stem as {found[key]}; remove one")
+        found[key] = path
+    return found
+
+
+def pair(images: Mapping[str, Path], labels: Mapping[str, Path], folder: Path) -> Pairs:
+    """Pair every image with the label of the same key; `folder` is where labels were looked for.
+
+    Raises:
+        FileNotFoundError: an image or a label has no partner.
+    """
+    for key, path in images.items():
+        if key not in labels:
+            raise FileNotFoundError(f"{path}: image without a label in {folder}")
+    for key, path in labels.items():
+        if key not in images:
+            raise FileNotFoundError(f"{path}: label without an image")
+    return [(path, labels[key]) for key, path in images.items()]
+
+
+def parse_classes(text: str) -> tuple[str, ...]:
+    """Read class names from `soil,crop,weed`, or from a text file with one name a line.
+
+    Raises:
+        FileNotFoundError: the text looks like a path and no such file exists.
+        ValueError: fewer than two names, an empty name, or a name twice.
+    """
+    path = Path(text)
+    if path.is_file():
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError as error:
+            raise ValueError(f"--classes: {path} is not a text file") from error
+        names = [line.strip() for line in lines if line.strip()]
+    elif "," not in text and (path.suffix or len(path.parts) > 1):
+        raise FileNotFoundError(f"--classes: no such file: {path}")
+    else:
+        names = [name.strip() for name in text.split(",")]
+    return check_classes(names)
+
+
+def check_classes(names: Sequence[str]) -> tuple[str, ...]:
+    """Refuse class names that are empty, doubled, fewer than 2 or more than 255."""
+    if "" in names:
+        raise ValueError(f"--classes: an empty name in {','.join(names)!r}")
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise ValueError(f"--classes: named twice: {', '.join(doubled)}")
+    if not 2 <= len(names) <= MAX_CLASSES:
+        raise ValueError(
+            f"--classes: {len(names)} name(s); give 2 to {MAX_CLASSES}, as in soil,crop,weed, "
+            "or a file with one name a line"
+        )
+    return tuple(names)
+
+
+def make_palette(count: int) -> tuple[Colour, ...]:
+    """Make the PASCAL VOC colours: the bits of the id, dealt to red, green and blue in turn."""
+    colours = []
+    for index in range(count):
+        channels = [0, 0, 0]
+        for bit in range(8):
+            channels[bit % 3] |= (index >> bit & 1) << (7 - bit // 3)
+        colours.append(tuple(channels))
+    return tuple(colours)
+
+
+def _size(tensor: Tensor) -> str:
+    height, width = tensor.shape[-2:]
+    return f"{width} x {height}"

@@ -1,0 +1,24 @@
+"""PhenoBench: sugar beets and weeds seen from the air, 1024 x 1024."""
+
+from typing import ClassVar
+
+from datasets.base import IMAGE_SUFFIXES, Pairs, SegmentationDataset, index_by_stem, pair
+
+
+class PhenoBench(SegmentationDataset):
+    """Weyler et al., PhenoBench, IEEE TPAMI 2024; the labels of its test split are not published.
+
+    Plants cut off by the image's edge, ids 3 and 4, count as crop and weed, as in its benchmark.
+    """
+
+    name = "PhenoBench"
+    classes = ("soil", "crop", "weed")
+    palette = ((0, 0, 0), (0, 255, 0), (255, 0, 0))
+    splits = ("train", "val")
+    label_ids: ClassVar[dict] = {0: 0, 1: 1, 2: 2, 3: 1, 4: 2, 255: 255}
+
+    def list_pairs(self) -> Pairs:
+        """Pair `<split>/images/*.png` with `<split>/semantics/*.png`."""
+        folder = self.root / self.split / "semantics"
+        images = index_by_stem(self.root / self.split / "images", suffixes=IMAGE_SUFFIXES)
+        return pair(images, index_by_stem(folder), folder)

@@ -1,0 +1,25 @@
+"""Sugar Beets 2016 (Bonn), in VOC layout."""
+
+from datasets.voc import VocLayout
+
+
+class SugarBeets(VocLayout):
+    """Chebrolu et al., Agricultural Robot Dataset for Plant Classification, Localization and
+    Mapping on Sugar Beet Fields, IJRR 2017.
+
+    `python datasets/prepare.py sugar-beets` makes the VOC layout of the published folders.
+    """
+
+    name = "SugarBeets"
+    classes = ("soil", "crop", "weed")
+    palette = ((0, 0, 0), (0, 255, 0), (255, 0, 0))
+
+    def check_split(self) -> None:
+        """Recognise the published folders, which have to be converted first."""
+        published = self.root.is_dir() and next(self.root.glob("**/iMapCleaned"), None)
+        if published:
+            raise FileNotFoundError(
+                f"{self.root}: holds the data set as published ({published}); convert it to VOC "
+                "layout with `python datasets/prepare.py sugar-beets`"
+            )
+        super().check_split()

@@ -1,0 +1,269 @@
+"""Joint transforms of image and label; what fills the border of an image is void in its label.
+
+All randomness is drawn from torch's global generator, so that its seed repeats a sample.
+Images stay uint8: `normalize` runs on the device, on whole batches.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torchvision.transforms import InterpolationMode, v2
+from torchvision.transforms.v2 import functional as F
+from torchvision.tv_tensors import Image, Mask
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+# Fill with the mean colour, which is 0 after normalisation.
+FILL = tuple(round(255 * channel) for channel in IMAGENET_MEAN)
+VOID = 255
+
+Size = tuple[int, int]
+
+
+class TrainTransform:
+    """Random scale, rotation, shift, crop, flip and colours, the same geometry for both.
+
+    Only the part of the image that ends up in the crop is resized, and only once.
+
+    Args:
+        image_size: size at scale 1: None (the image's own), its short side, or (height, width).
+        crop_size: side of the square, or (height, width), returned; None for that of `image_size`.
+        scale_range: bounds of the uniform random scale.
+        flip: mirror left to right, half of the time.
+        rotate: largest angle to either side, in degrees.
+        photometric: change brightness, contrast, saturation and hue.
+        shift: largest shift to any side, in pixels of the crop.
+        ignore_index: label of what lies outside of the image.
+    """
+
+    def __init__(
+        self,
+        image_size: int | Size | None,
+        crop_size: int | Size | None,
+        scale_range: tuple[float, float] = (0.5, 2.0),
+        flip: bool = True,
+        rotate: float = 0,
+        photometric: bool = True,
+        shift: int = 0,
+        ignore_index: int = VOID,
+    ) -> None:
+        self.image_size = image_size
+        self.crop_size = (crop_size, crop_size) if isinstance(crop_size, int) else crop_size
+        self.scale_range = scale_range
+        self.flip = flip
+        self.rotate = rotate
+        self.colours = photometric_distortion() if photometric else None
+        self.shift = shift
+        self.ignore_index = ignore_index
+
+    def __call__(self, image: Image, label: Mask) -> tuple[Image, Mask]:
+        """Map uint8 (3, H, W) and (H, W) to a crop of both."""
+        base = scaled_size(image.shape[-2:], self.image_size)
+        crop = self.crop_size or base
+        scale = _uniform(*self.scale_range)
+        target = tuple(max(1, round(side * scale)) for side in base)
+        angle = _uniform(-self.rotate, self.rotate) if self.rotate else 0.0
+        # The corners of a rotated crop come from outside of it: take a larger window, turn it, and
+        # cut the crop out of its middle.
+        window = _circumscribed(crop, angle) if angle else crop
+        corner = [
+            _random_offset(t, c) - (w - c) // 2
+            for t, c, w in zip(target, crop, window, strict=True)
+        ]
+        if self.shift:
+            corner = [c + _randint(-self.shift, self.shift) for c in corner]
+        image, label = resized_window(image, label, target, corner, window, self.ignore_index)
+        if angle:
+            image, label = _rotated(image, label, angle, crop, self.ignore_index)
+        if self.flip and torch.rand(()) < 0.5:
+            image, label = image.flip(-1), label.flip(-1)
+        if self.colours is not None:
+            image = self.colours(image)
+        return Image(image.contiguous()), Mask(label.contiguous())
+
+
+class EvalTransform:
+    """Resize the image and leave the label alone: predictions are judged at the label's own size.
+
+    Args:
+        image_size: None (the image's own), its short side, or (height, width).
+    """
+
+    def __init__(self, image_size: int | Size | None) -> None:
+        self.image_size = image_size
+
+    def __call__(self, image: Image, label: Mask) -> tuple[Image, Mask]:
+        """Map uint8 (3, H, W) and (H, W) to the resized image and the same label."""
+        size = scaled_size(image.shape[-2:], self.image_size)
+        return Image(_resize_image(image.as_subclass(Tensor), size)), label
+
+
+class PaperTransform:
+    """What the published figures used: `--protocol paper`.
+
+    The image is resized to height x width, the label to a quarter of that by nearest neighbour, and
+    void is counted as the last class. In training, both are mirrored half of the time and shifted
+    by up to 2 px at the image's resolution, before the label is shrunk (the published code shifts
+    the small label by the pixels of the large image). Use mean 0 and std 1 in `normalize`.
+    """
+
+    MAX_SHIFT = 2
+
+    def __init__(self, height: int, width: int, train: bool, num_classes: int) -> None:
+        self.size = (height, width)
+        self.label_size = (math.ceil(height / 4), math.ceil(width / 4))
+        self.train = train
+        self.num_classes = num_classes
+
+    def __call__(self, image: Image, label: Mask) -> tuple[Image, Mask]:
+        """Map uint8 (3, H, W) and (H, W) to (3, height, width) and a quarter of it."""
+        image = _resize_image(image.as_subclass(Tensor), self.size)
+        label = _resize_label(label.as_subclass(Tensor), self.size)
+        if self.train:
+            if torch.rand(()) < 0.5:
+                image, label = image.flip(-1), label.flip(-1)
+            top, left = (_randint(-self.MAX_SHIFT, self.MAX_SHIFT) for _ in range(2))
+            window = [top, left, *self.size]
+            # Cropping fills with 0: black in the image, and void in a label whose bits are turned.
+            image = F.crop_image(image, *window)
+            label = F.crop_image(label[None] ^ VOID, *window)[0] ^ VOID
+        label = _resize_label(label, self.label_size)
+        label = label.where(label != VOID, torch.tensor(self.num_classes - 1, dtype=label.dtype))
+        return Image(image.contiguous()), Mask(label)
+
+
+def photometric_distortion() -> v2.Transform:
+    """Make the usual mild changes of brightness, contrast, saturation and hue, each half the time.
+
+    Channels are never swapped, as torchvision's RandomPhotometricDistort does: green is what tells
+    plants from soil.
+    """
+    jitters = (
+        v2.ColorJitter(brightness=0.125),
+        v2.ColorJitter(contrast=0.5),
+        v2.ColorJitter(saturation=0.5),
+        v2.ColorJitter(hue=0.05),
+    )
+    return v2.Compose([v2.RandomApply([jitter], p=0.5) for jitter in jitters])
+
+
+def scaled_size(size: Sequence[int], image_size: int | Size | None) -> Size:
+    """Find the (height, width) that an image of `size` gets; see `EvalTransform`."""
+    if image_size is None:
+        return tuple(size)
+    if isinstance(image_size, int):
+        height, width = size
+        short = min(height, width)
+        return max(1, round(height * image_size / short)), max(1, round(width * image_size / short))
+    return tuple(image_size)
+
+
+def resized_window(
+    image: Tensor, label: Tensor, target: Size, corner: Sequence[int], window: Size, void: int
+) -> tuple[Tensor, Tensor]:
+    """Cut a window out of an image resized to `target`, resizing only what the window shows.
+
+    Args:
+        image: uint8 (3, H, W).
+        label: uint8 (H, W).
+        target: size that the whole image is thought to be resized to.
+        corner: top left of the window in the resized image; may lie outside of it.
+        window: size of the window; where it lies outside, the fill colour and `void` appear.
+        void: label of what lies outside of the image.
+    """
+    image, label = image.as_subclass(Tensor), label.as_subclass(Tensor)
+    seen, source, before = [], [], []
+    for side, size, start, length in zip(image.shape[-2:], target, corner, window, strict=True):
+        low, high = max(start, 0), min(start + length, size)
+        first = min(round(low * side / size), side - 1)
+        last = max(round(high * side / size), first + 1)
+        seen.append(max(high - low, 0))
+        source.append(slice(first, last))
+        before.append(low - start)
+    image, label = image[:, source[0], source[1]], label[source[0], source[1]]
+    if tuple(seen) == tuple(window):
+        return _resize_image(image, window), _resize_label(label, window)
+    canvas = image.new_tensor(FILL)[:, None, None].repeat(1, *window)
+    canvas_label = label.new_full(window, void)
+    if all(seen):
+        inside = tuple(slice(b, b + s) for b, s in zip(before, seen, strict=True))
+        canvas[(slice(None), *inside)] = _resize_image(image, seen)
+        canvas_label[inside] = _resize_label(label, seen)
+    return canvas, canvas_label
+
+
+def collate(samples: Sequence[dict]) -> dict:
+    """Stack samples into a batch.
+
+    Returns:
+        `image` uint8 (B, 3, H, W) and `label` int64 (B, H, W), each a list where sizes differ, and
+        `name`, a list.
+    """
+    images = [sample["image"] for sample in samples]
+    labels = [sample["label"].long() for sample in samples]
+    return {
+        "image": _stack(images),
+        "label": _stack(labels),
+        "name": [sample["name"] for sample in samples],
+    }
+
+
+def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Compute (images / 255 - mean) / std in float32 of uint8 (..., 3, H, W), on their device."""
+    mean, std = (
+        torch.as_tensor(values, dtype=torch.float32, device=images.device)[:, None, None] * 255
+        for values in (mean, std)
+    )
+    return images.to(torch.float32).sub_(mean).div_(std)
+
+
+def _stack(tensors: list[Tensor]) -> Tensor | list[Tensor]:
+    return torch.stack(tensors) if len({tensor.shape for tensor in tensors}) == 1 else tensors
+
+
+def _resize_image(image: Tensor, size: Sequence[int]) -> Tensor:
+    if tuple(image.shape[-2:]) == tuple(size):
+        return image
+    return F.resize_image(image, list(size), InterpolationMode.BILINEAR, antialias=True)
+
+
+def _resize_label(label: Tensor, size: Sequence[int]) -> Tensor:
+    if tuple(label.shape) == tuple(size):
+        return label
+    # NEAREST_EXACT samples pixel centres, as bilinear does; NEAREST is half a pixel off.
+    return F.resize_image(label[None], list(size), InterpolationMode.NEAREST_EXACT)[0]
+
+
+def _rotated(
+    image: Tensor, label: Tensor, angle: float, crop: Size, void: int
+) -> tuple[Tensor, Tensor]:
+    image = F.rotate_image(image, angle, InterpolationMode.BILINEAR, fill=list(FILL))
+    label = F.rotate_image(label[None], angle, InterpolationMode.NEAREST, fill=[void])
+    return F.center_crop_image(image, list(crop)), F.center_crop_image(label, list(crop))[0]
+
+
+def _circumscribed(crop: Size, angle: float) -> Size:
+    """The upright rectangle around a rotated crop, larger by an even number on each side."""
+    sin, cos = abs(math.sin(math.radians(angle))), abs(math.cos(math.radians(angle)))
+    height, width = crop
+    around = (height * cos + width * sin, height * sin + width * cos)
+    return tuple(
+        side + 2 * max(0, math.ceil((need - side) / 2))
+        for side, need in zip(crop, around, strict=True)
+    )
+
+
+def _random_offset(size: int, crop: int) -> int:
+    """Place a crop in a side, or, where the crop is longer, the side in the crop."""
+    return _randint(min(0, size - crop), max(0, size - crop))
+
+
+def _randint(low: int, high: int) -> int:
+    """Draw from low to high, both included."""
+    return int(torch.randint(low, high + 1, ()))
+
+
+def _uniform(low: float, high: float) -> float:
+    return low + (high - low) * float(torch.rand(()))

@@ -1,0 +1,118 @@
+"""PASCAL VOC 2012, and any data in its folder layout."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from datasets.base import (
+    DATADIR_HINT,
+    IMAGE_SUFFIXES,
+    Pairs,
+    SegmentationDataset,
+    check_classes,
+    index_by_stem,
+    make_palette,
+)
+
+SPLIT_FOLDER = Path("ImageSets", "Segmentation")
+TRAINAUG_HINT = (
+    "trainaug is train plus the SBD images (10582 in all) and is not part of VOC: put its list at "
+    "{list} and the SBD labels, converted to VOC palette PNGs, into {labels}; or use train"
+)
+
+
+class VocLayout(SegmentationDataset):
+    """`JPEGImages/`, `SegmentationClass/*.png` and `ImageSets/Segmentation/<split>.txt`."""
+
+    splits = ("train", "val", "trainval", "trainaug")
+
+    def check_split(self) -> None:
+        """Find the folder that holds the layout, and the list of the split in it."""
+        self.root = find_voc_root(self.root)
+        if not self.split_list.is_file():
+            listed = sorted(path.stem for path in self.split_list.parent.glob("*.txt"))
+            advice = f"splits there: {', '.join(listed) or 'none'}"
+            if self.split == "trainaug":
+                advice = TRAINAUG_HINT.format(
+                    list=self.split_list, labels=self.root / "SegmentationClassAug"
+                )
+            raise FileNotFoundError(f"{self.split_list}: no such split; {advice}")
+        self.splits = tuple(sorted(path.stem for path in self.split_list.parent.glob("*.txt")))
+
+    @property
+    def split_list(self) -> Path:
+        return self.root / SPLIT_FOLDER / f"{self.split}.txt"
+
+    def list_pairs(self) -> Pairs:
+        """Pair the names of the split's list, in the list's order."""
+        image_folder, label_folder = self.root / "JPEGImages", self.root / "SegmentationClass"
+        augmented = self.root / "SegmentationClassAug"
+        if self.split == "trainaug" and augmented.is_dir():
+            label_folder = augmented
+        images = index_by_stem(image_folder, suffixes=IMAGE_SUFFIXES)
+        labels = index_by_stem(label_folder)
+        pairs = []
+        for name in read_split(self.split_list):
+            if name not in images:
+                raise FileNotFoundError(
+                    f"{image_folder / name}.jpg: no such image (nor .jpeg, .png); "
+                    f"{self.split_list} names it"
+                )
+            if name not in labels:
+                raise FileNotFoundError(
+                    f"{images[name]}: image without a label, {label_folder / name}.png is missing"
+                )
+            pairs.append((images[name], labels[name]))
+        return pairs
+
+
+class VOC(VocLayout):
+    """PASCAL VOC 2012 (Everingham et al. 2010); with `classes`, a user's own data."""
+
+    name = "VOC"
+    classes = (
+        "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat",
+        "chair", "cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant",
+        "sheep", "sofa", "train", "tvmonitor",
+    )  # fmt: skip
+    palette = make_palette(21)
+
+    def set_classes(self, classes: Sequence[str]) -> None:
+        """Take any class names: the folder layout is all that VOC fixes."""
+        self.classes = check_classes(tuple(classes))
+        self.palette = make_palette(len(self.classes))
+
+
+def find_voc_root(root: Path) -> Path:
+    """Find the folder with `ImageSets/Segmentation`: the root, `VOC2012` or `VOCdevkit/VOC2012`.
+
+    Raises:
+        FileNotFoundError: there is no root, or none of these is in it.
+    """
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root}: no such directory; {DATADIR_HINT}")
+    for inner in ("", "VOC2012", "VOCdevkit/VOC2012"):
+        if (root / inner / SPLIT_FOLDER).is_dir():
+            return root / inner
+    raise FileNotFoundError(
+        f"{root}: not in VOC layout, no {SPLIT_FOLDER.as_posix()} in it, in VOC2012 or in "
+        f"VOCdevkit/VOC2012; make the lists with `python datasets/prepare.py split`"
+    )
+
+
+def read_split(path: Path) -> list[str]:
+    """Read the names of a split's list, one a line, with or without an image suffix.
+
+    Raises:
+        ValueError: a name stands twice.
+    """
+    names = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        name = line.strip()
+        if Path(name).suffix.lower() in IMAGE_SUFFIXES:
+            name = name[: -len(Path(name).suffix)]
+        if name:
+            names.append(name)
+    if len(set(names)) < len(names):
+        doubled = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{path}: names {doubled!r} more than once")
+    return names
