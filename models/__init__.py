@@ -2,5 +2,13 @@
 
 from models.registry import MODELS, build_model
 from models.segmenter import Intermediates, Segmenter
+from models.weights import load_checkpoint, save_checkpoint
 
-__all__ = ["MODELS", "Intermediates", "Segmenter", "build_model"]
+__all__ = [
+    "MODELS",
+    "Intermediates",
+    "Segmenter",
+    "build_model",
+    "load_checkpoint",
+    "save_checkpoint",
+]

@@ -122,13 +122,19 @@ class Block(nn.Module):
     """Pre-norm transformer block with stochastic depth: attention, then Mix-FFN."""
 
     def __init__(
-        self, dim: int, num_heads: int, sr_ratio: int, mlp_ratio: float, drop_path: float
+        self,
+        dim: int,
+        num_heads: int,
+        sr_ratio: int,
+        mlp_ratio: float,
+        drop_path: float,
+        norm_eps: float = BLOCK_EPS,
     ) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(dim, eps=BLOCK_EPS)
+        self.norm1 = nn.LayerNorm(dim, eps=norm_eps)
         self.attn = EfficientAttention(dim, num_heads, sr_ratio)
         self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
-        self.norm2 = nn.LayerNorm(dim, eps=BLOCK_EPS)
+        self.norm2 = nn.LayerNorm(dim, eps=norm_eps)
         self.mlp = MixFFN(dim, int(dim * mlp_ratio))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -147,6 +153,7 @@ class MixTransformer(nn.Module):
         sr_ratios: reduction of each stage's keys and values, per side.
         mlp_ratio: hidden over input width of the Mix-FFN.
         drop_path_rate: stochastic depth of the last block; grows linearly from 0 over all blocks.
+        norm_eps: epsilon of the blocks' and stages' norms.
 
     State-dict keys are those of the published backbones: ``patch_embed{s}``, ``block{s}.{j}``,
     ``norm{s}`` with s from 1 to 4.
@@ -162,6 +169,7 @@ class MixTransformer(nn.Module):
         sr_ratios: Sequence[int] = (8, 4, 2, 1),
         mlp_ratio: float = 4.0,
         drop_path_rate: float = 0.1,
+        norm_eps: float = BLOCK_EPS,
     ) -> None:
         super().__init__()
         self.widths = tuple(embed_dims)
@@ -174,11 +182,11 @@ class MixTransformer(nn.Module):
             in_channels = dim
         for i, (dim, depth) in enumerate(zip(embed_dims, depths, strict=True)):
             blocks = [
-                Block(dim, num_heads[i], sr_ratios[i], mlp_ratio, drop_path=rates.pop(0))
+                Block(dim, num_heads[i], sr_ratios[i], mlp_ratio, rates.pop(0), norm_eps)
                 for _ in range(depth)
             ]
             self.add_module(f"block{i + 1}", nn.ModuleList(blocks))
-            self.add_module(f"norm{i + 1}", nn.LayerNorm(dim, eps=BLOCK_EPS))
+            self.add_module(f"norm{i + 1}", nn.LayerNorm(dim, eps=norm_eps))
         self.apply(initialise)
 
     def forward(self, images: Tensor) -> list[Tensor]:

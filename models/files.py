@@ -1,0 +1,160 @@
+"""Find weight files, open them without running code from them, write them whole or not at all."""
+
+import os
+import re
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError
+
+SUFFIXES = (".pth", ".pt", ".tar", ".bin", ".ckpt", ".safetensors")
+HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+DESCRIPTIONS = ["config.json", "preprocessor_config.json", "sekd.json"]
+FOLDER_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+
+
+def resolve(path_or_id: str | Path) -> Path:
+    """Find what ``--pretrained``, ``--teacher`` or ``--state`` names.
+
+    Args:
+        path_or_id: a weight file; a folder of Hugging Face or timm (with ``config.json``); a run
+            folder (its ``best.pth`` is taken); or a Hugging Face id such as ``nvidia/mit-b0``,
+            downloaded once into that library's cache.
+
+    Returns:
+        A file, or a folder with weights and ``config.json``.
+
+    Raises:
+        FileNotFoundError: if there is nothing of that name, here or on the hub.
+    """
+    path = Path(path_or_id)
+    if path.is_dir():
+        return _resolve_folder(path)
+    if path.exists():
+        return path
+    if looks_like_hub_id(str(path_or_id)):
+        return _download(str(path_or_id))
+    raise FileNotFoundError(f"{path_or_id}: no such file or folder")
+
+
+def looks_like_hub_id(name: str) -> bool:
+    """Whether ``name`` can be ``owner/name`` on the hub rather than a path that does not exist."""
+    return (
+        HUB_ID.fullmatch(name) is not None
+        and not name.endswith(SUFFIXES)
+        and not Path(name).parent.exists()
+    )
+
+
+def _resolve_folder(folder: Path) -> Path:
+    if (folder / "config.json").exists():
+        return folder
+    if (folder / "best.pth").exists():
+        return folder / "best.pth"
+    raise FileNotFoundError(
+        f"{folder}: neither a Hugging Face folder (config.json and {FOLDER_WEIGHTS[0]}) nor a run "
+        "folder (best.pth)"
+    )
+
+
+def _download(name: str) -> Path:
+    try:
+        for weights in FOLDER_WEIGHTS:  # older models have the pickled file alone
+            folder = Path(snapshot_download(name, allow_patterns=[*DESCRIPTIONS, weights]))
+            if (folder / weights).exists():
+                break
+    except (OSError, ValueError, HfHubHTTPError) as error:
+        raise FileNotFoundError(
+            f"{name}: no such file or folder, and not to be had from the Hugging Face hub "
+            f"({type(error).__name__}); where there is a network, run "
+            f"'hf download {name} --local-dir DIR' and pass DIR"
+        ) from error
+    return folder
+
+
+def folder_weights(folder: Path) -> Path:
+    """Return the weight file of a Hugging Face or timm folder, FileNotFoundError without one."""
+    for name in FOLDER_WEIGHTS:
+        if (folder / name).exists():
+            return folder / name
+    raise FileNotFoundError(f"{folder}: no {' or '.join(FOLDER_WEIGHTS)} in it")
+
+
+def read(path: Path, map_location: str | torch.device = "cpu") -> Any:
+    """Read a ``.safetensors`` file or what ``torch.save`` wrote, without running code from it.
+
+    Raises:
+        ValueError: for a pickle that ``weights_only=True`` refuses (the message says how to convert
+            it), a truncated file, or one of another kind.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path, device=str(map_location))
+        return torch.load(path, map_location=map_location, weights_only=True)
+    except UnpicklingError as error:
+        if "Unsupported global" in str(error) or zipfile.is_zipfile(path):
+            raise ValueError(_refusal(path, error)) from error
+        raise ValueError(f"{path}: not a weight file, or a truncated one") from error
+    except (RuntimeError, EOFError, KeyError, safetensors.SafetensorError) as error:
+        if "CUDA" in str(error):
+            raise ValueError(f"{path}: cannot go to {map_location}: no CUDA here") from error
+        raise ValueError(f"{path}: not a weight file, or a truncated one") from error
+
+
+def _refusal(path: Path, error: Exception) -> str:
+    match = re.search(r"GLOBAL (\S+)", str(error))
+    content = f"Python objects ({match[1]})" if match else "Python objects"
+    return (
+        f"{path}: holds {content} that are not loaded, since they could run code; if you trust its "
+        'source, convert it: python -c "import torch; '
+        f"d = torch.load('{path}', weights_only=False, map_location='cpu'); "
+        f"torch.save(d.get('state_dict', d), '{path.with_suffix('.weights.pth')}')\""
+    )
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside ``path``; what is written there replaces ``path`` at the end.
+
+    When the block raises, the temporary file is removed and ``path`` stays as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_folder(folder: Path, writers: dict[str, Callable[[Path], None]]) -> None:
+    """Write files into ``folder``, all of them or none.
+
+    Args:
+        folder: made where missing; other files in it are left alone.
+        writers: by file name, a function that writes the file at the path it is given.
+
+    Raises:
+        FileExistsError: if ``folder`` is a file.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"{folder}: a file of this name is in the way of the folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".{os.getpid()}.tmp"
+    temporary.mkdir()
+    try:
+        for name, write in writers.items():
+            write(temporary / name)
+        for name in writers:
+            os.replace(temporary / name, folder / name)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

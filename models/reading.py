@@ -1,0 +1,94 @@
+"""Read any weight file or folder: its tensors under our keys, and what it says about itself."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models import files
+from models.files import resolve
+from models.formats import Weights, to_ours
+from models.huggingface import read_folder
+from models.registry import resolve_name
+
+FORMAT_VERSION = 1
+IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+# What a checkpoint says about itself beside its weights; files of others say little of it.
+INFO: dict[str, Any] = {
+    "classes": None,
+    "palette": None,
+    "ignore_index": 255,
+    "dataset": None,
+    "preprocessing": IMAGENET | {"image_size": None, "protocol": "standard"},
+    "method": None,
+    "args": {},
+    "seed": None,
+    "versions": {},
+    "metrics": {},
+    "adapters": None,
+    "training": None,
+}
+# The published SEKD and TransKD code trains on images in [0, 1] that are not normalised.
+UNNORMALISED = {"mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]}
+
+
+def read_weights(
+    path: str | Path, map_location: str | torch.device = "cpu", model: str | None = None
+) -> Weights:
+    """Read any file or folder and translate its tensors to our keys, without building a network.
+
+    ``model`` settles what names that SegFormer and PVTv2 share mean.
+    """
+    source = resolve(path)
+    prefer_pvt = model is not None and resolve_name(model).startswith("PVT")
+    if source.is_dir():
+        return read_folder(source, map_location, prefer_pvt)
+    content = files.read(source, map_location)
+    if not isinstance(content, dict):
+        raise ValueError(f"{source}: holds a {type(content).__name__}, not a state dict")
+    if content.get("format") == "sekd":
+        return _read_own(content, str(source))
+    nested = next((content[k] for k in ("state_dict", "model") if k in content), content)
+    if not isinstance(nested, dict):
+        raise ValueError(f"{source}: holds a {type(nested).__name__}, not a state dict")
+    tensors = {key: value for key, value in nested.items() if isinstance(value, Tensor)}
+    weights = to_ours(tensors, str(source), prefer_pvt)
+    weights.info = _foreign_info(content if nested is not content else {}, weights.format)
+    return weights
+
+
+def _read_own(content: dict[str, Any], source: str) -> Weights:
+    if content.get("format_version", 0) > FORMAT_VERSION:
+        raise ValueError(
+            f"{source}: written by a newer version of this project (format "
+            f"{content['format_version']}, known here: {FORMAT_VERSION})"
+        )
+    info = {key: value for key, value in content.items() if key not in ("model", "overrides")}
+    if not isinstance(content.get("model"), dict):
+        raise ValueError(f"{source}: says it is of this project but holds no model")
+    overrides = content.get("overrides") or {}
+    return Weights(source, "sekd", content["model"], content.get("adapters"), info, overrides)
+
+
+def _foreign_info(content: dict[str, Any], layout: str) -> dict[str, Any]:
+    """Collect what the dict around a state dict says: of SEKD and TransKD, or of mmsegmentation."""
+    info: dict[str, Any] = {}
+    if "best_acc" in content:
+        info["metrics"] = {key: content[key] for key in ("epoch", "best_acc") if key in content}
+    meta = content.get("meta")
+    meta = meta if isinstance(meta, dict) else {}
+    if "CLASSES" in meta:
+        info["classes"] = list(meta["CLASSES"])
+    if "PALETTE" in meta:
+        info["palette"] = [list(colour) for colour in meta["PALETTE"]]
+    if layout.startswith("published"):
+        info["preprocessing"] = dict(UNNORMALISED)
+    return info
+
+
+def describe(weights: Weights) -> dict[str, Any]:
+    """Return what a file says about itself, with defaults for the rest."""
+    preprocessing = INFO["preprocessing"] | (weights.info.get("preprocessing") or {})
+    named = {"format": weights.format, "adapters": weights.adapters}
+    return INFO | weights.info | named | {"preprocessing": preprocessing}
