@@ -21,7 +21,7 @@ def evaluate(
     ignore_index: int,
     preprocessing: dict[str, Any],
     device: torch.device | str,
-    progress: bool = True,
+    progress: bool | None = True,
     reduce: Callable[[Tensor], Tensor] | None = None,
     observer: Observer | None = None,
 ) -> SegmentationMetrics:
@@ -38,7 +38,7 @@ def evaluate(
         ignore_index: label value kept out of the score.
         preprocessing: of the checkpoint, see `eval.inference.predict_logits`.
         device: where the network is.
-        progress: show a bar.
+        progress: show a bar; None shows it on a terminal only.
         reduce: sums the (K, K) int64 matrix, on ``device``, across processes.
         observer: called with each sample's name and (H', W') uint8 prediction.
 
@@ -50,7 +50,8 @@ def evaluate(
     model.eval()
     try:
         with torch.inference_mode():
-            for batch in tqdm(loader, desc="evaluate", leave=False, disable=not progress):
+            hidden = None if progress is None else not progress
+            for batch in tqdm(loader, desc="evaluate", leave=False, disable=hidden):
                 for names, prediction, label in _predict(model, batch, preprocessing, device):
                     metrics.update(prediction, label.to(device, non_blocking=True))
                     if observer is not None:

@@ -22,11 +22,11 @@ class SegmentationMetrics:
         """Start from an empty matrix.
 
         Raises:
-            ValueError: class count outside 1..254 or ignore index outside 0..255, since label maps
+            ValueError: class count outside 1..255 or ignore index outside 0..255, since label maps
                 are bytes.
         """
-        if not 1 <= num_classes <= 254:
-            raise ValueError(f"num_classes {num_classes}: a label map holds 1 to 254 classes")
+        if not 1 <= num_classes <= 255:
+            raise ValueError(f"num_classes {num_classes}: a label map holds 1 to 255 classes")
         if not 0 <= ignore_index <= 255:
             raise ValueError(f"ignore_index {ignore_index}: a label map holds values 0 to 255")
         self.num_classes = num_classes

@@ -124,7 +124,7 @@ def test_a_split_without_labels_has_no_score():
         metrics.compute()
 
 
-@pytest.mark.parametrize(("classes", "ignore"), [(0, 255), (255, 255), (3, -1), (3, 256)])
+@pytest.mark.parametrize(("classes", "ignore"), [(0, 255), (256, 255), (3, -1), (3, 256)])
 def test_limits_of_a_byte(classes, ignore):
     with pytest.raises(ValueError, match="label map holds"):
         SegmentationMetrics(classes, ignore)
