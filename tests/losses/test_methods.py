@@ -1,0 +1,190 @@
+"""What every method must do, whatever its losses are."""
+
+import copy
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from losses import METHODS, build_method
+from losses.declaration import INTERMEDIATES
+from losses.methods import find_method
+from models import build_model
+
+# Methods whose terms compare raw intermediates: an identical teacher leaves nothing to learn.
+WITHOUT_ADAPTERS = ("kd", "at", "cwd", "dist", "cirkd")
+ALL = [*METHODS, "sekd-ct+kd", "transkd-base+cwd"]
+
+
+def network(seed: int, widths: tuple[int, ...], batch: int, size: tuple[int, int], stride: int = 4):
+    """A stand-in of a network, and intermediates with gradients as it would yield them."""
+    torch.manual_seed(seed)
+
+    def maps(channels: int, stage_stride: int) -> torch.Tensor:
+        shape = [-(-side // stage_stride) for side in size]
+        return torch.randn(batch, channels, *shape, requires_grad=True)
+
+    out = SimpleNamespace(
+        images=torch.rand(batch, 3, *size),
+        logits=maps(3, stride),
+        features=[maps(width, stride << i) for i, width in enumerate(widths)],
+        embeddings=[maps(width, stride << i) for i, width in enumerate(widths)],
+    )
+    return SimpleNamespace(widths=widths, num_classes=3), out
+
+
+def leaves(out: SimpleNamespace) -> list[torch.Tensor]:
+    return [out.logits, *out.features, *out.embeddings]
+
+
+@pytest.mark.parametrize("method", ALL)
+@pytest.mark.parametrize("bf16", [False, True], ids=["float32", "bf16"])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_gradients_are_finite_at_other_width_and_stride(method, bf16, batch):
+    student, student_out = network(0, (8, 16, 24, 32), batch, (64, 96))
+    teacher, teacher_out = network(1, (12, 24, 40, 64), batch, (64, 96), stride=2)
+    distiller = build_method(method, student, teacher).train()
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        terms = distiller(student_out, teacher_out)
+    assert all(term.shape == () and term.isfinite() and term >= 0 for term in terms.values())
+    sum(terms.values()).backward()
+
+    reached = [x.grad for x in leaves(student_out) if x.grad is not None]
+    assert reached
+    assert all(grad.isfinite().all() for grad in reached)
+    assert any(grad.abs().max() > 0 for grad in reached)
+    assert all(x.grad is None for x in leaves(teacher_out))
+    for name, parameter in distiller.named_parameters():
+        assert parameter.requires_grad == (parameter.grad is not None), name
+        assert parameter.grad is None or parameter.grad.isfinite().all(), name
+
+
+@pytest.mark.parametrize("method", WITHOUT_ADAPTERS)
+def test_an_identical_teacher_is_the_minimum(method):
+    student, out = network(0, (8, 16, 24, 32), 2, (64, 96))
+    distiller = build_method(method, student, student)
+    total = sum(distiller(out, copy.deepcopy(out)).values())
+    total.backward()
+    assert total.item() == pytest.approx(0, abs=1e-5)
+    for leaf in leaves(out):
+        assert leaf.grad is None or leaf.grad.abs().max() < 1e-5
+    _, other = network(1, (8, 16, 24, 32), 2, (64, 96))
+    assert sum(distiller(out, other).values()) > 1e-3
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_adapters_learn(method):
+    student, student_out = network(0, (8, 16, 24, 32), 2, (64, 64))
+    teacher, teacher_out = network(1, (12, 24, 40, 64), 2, (64, 64))
+    distiller = build_method(method, student, teacher)
+    trainable = [p for p in distiller.parameters() if p.requires_grad]
+    if not trainable:
+        assert not any(True for _ in distiller.parameters())
+        return
+    optimizer = torch.optim.Adam(trainable, lr=1e-2)
+    values = []
+    for step in range(12):
+        torch.manual_seed(step % 2)  # random masks recur, so that values compare
+        loss = sum(distiller(student_out, teacher_out).values())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        values.append(loss.item())
+    assert sum(values[-2:]) < sum(values[:2])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_pvt_teacher_fits_a_segformer_student(build_tiny, method):
+    torch.manual_seed(1)
+    teacher = build_model("PVTv2B0", num_classes=3).eval()
+    student = build_tiny()
+    images = torch.rand(1, 3, 64, 96)
+    with torch.no_grad():
+        teacher_out = teacher.forward_intermediates(images)
+    distiller = build_method(method, student, teacher)
+    terms = distiller(student.forward_intermediates(images), teacher_out)
+    assert all(term.isfinite() for term in terms.values())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_student_step_in_bf16(build_tiny, method):
+    student, teacher = build_tiny().train(), build_tiny(seed=1, embed_dims=(16, 24, 32, 40)).eval()
+    images = torch.rand(2, 3, 64, 96)
+    distiller = build_method(method, student, teacher)
+    with torch.autocast("cpu", torch.bfloat16):
+        with torch.no_grad():
+            teacher_out = teacher.forward_intermediates(images)
+        terms = distiller(student.forward_intermediates(images), teacher_out)
+        sum(terms.values()).backward()
+    grads = [p.grad for p in student.parameters() if p.grad is not None]
+    assert grads
+    assert all(grad.isfinite().all() for grad in grads)
+    assert all(p.grad is None for p in teacher.parameters())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_reads_is_all_that_the_teacher_needs_to_yield(method):
+    student, out = network(0, (8, 16, 24, 32), 2, (64, 64))
+    distiller = build_method(method, student, student)
+    assert distiller.reads <= set(INTERMEDIATES)
+    needed = SimpleNamespace(**{name: getattr(out, name) for name in distiller.reads})
+    assert distiller(out, needed)
+
+
+def test_joined_methods_give_the_terms_of_both():
+    student, student_out = network(0, (8, 16, 24, 32), 2, (64, 64))
+    teacher, teacher_out = network(1, (12, 24, 40, 64), 2, (64, 64))
+    joined = build_method("sekd-ct+kd", student, teacher)
+    assert set(joined(student_out, teacher_out)) == {"texture", "relation", "kd"}
+    assert set(joined.adapters) == {"fef", "embed_projections"}
+    assert joined.reads == {"features", "embeddings", "logits"}
+    kd = build_method("kd", student, teacher)(student_out, teacher_out)["kd"]
+    assert torch.equal(joined(student_out, teacher_out)["kd"], kd)
+
+
+def test_all_methods_join():
+    method = find_method("+".join(METHODS))
+    names = [term.name for term in method.terms]
+    assert len(names) == len(set(names))
+
+
+def test_cirkd_and_kd_count_the_pixel_term_once():
+    assert [term.name for term in find_method("cirkd+kd").terms] == ["cross_image", "kd"]
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "term", "expected"),
+    [
+        ("cwd", {}, "cwd", 3.0),
+        ("cwd", {"lambda_cwd": 2.0, "alpha": 0.5}, "cwd", 1.0),
+        ("kd", {"alpha": 0.5}, "kd", 0.5),
+        ("mgd", {}, "mgd", 2e-5),
+    ],
+)
+def test_weights(method, options, term, expected):
+    student, _ = network(0, (8, 16, 24, 32), 1, (32, 32))
+    assert build_method(method, student, student, **options).weights[term] == expected
+
+
+@pytest.mark.parametrize(("method", "default"), [("kd", 1.0), ("cwd", 4.0), ("dist", 1.0)])
+def test_temperature_is_the_methods_own_unless_set(method, default):
+    student, _ = network(0, (8, 16, 24, 32), 1, (32, 32))
+    assert build_method(method, student, student).losses[method].temperature == default
+    softer = build_method(method, student, student, temperature=2.5)
+    assert softer.losses[method].temperature == 2.5
+
+
+def test_cwd_variants_reach_the_loss():
+    student, _ = network(0, (8, 16, 24, 32), 1, (32, 32))
+    options = {"norm_type": "spatial", "divergence": "mse"}
+    loss = build_method("cwd", student, student, **options).losses["cwd"]
+    assert (loss.norm_type, loss.divergence) == ("spatial", "mse")
+
+
+@pytest.mark.parametrize("method", ["kd", "cwd", "dist", "cirkd"])
+def test_a_teacher_of_another_class_count_is_refused(method):
+    student, _ = network(0, (8, 16, 24, 32), 1, (32, 32))
+    teacher = SimpleNamespace(widths=student.widths, num_classes=4)
+    with pytest.raises(ValueError, match="4 classes"):
+        build_method(method, student, teacher)
+    build_method("at+mgd+reviewkd+transkd-base", student, teacher)
