@@ -1,0 +1,1 @@
+"""Training: the three scripts and what they share."""

@@ -1,0 +1,161 @@
+"""Save and resume a run.
+
+`best.pth` holds the bare network and its description: what is deployed. `last.pth` holds besides
+everything that makes the next step the same: adapters, optimizer, schedule, loss scaler and
+progress. Random state is not in it, because every draw follows from (seed, epoch, batch).
+"""
+
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from models import load_checkpoint, save_checkpoint
+from train.run_folder import ARGUMENTS, BEST, LAST
+
+SAVE_AFTER_SECONDS = 300  # at most this much work is lost between two validations
+
+
+@dataclass
+class Progress:
+    """How far a run is: epochs finished, batches of the current one, optimizer steps."""
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    best_miou: float | None = None
+    best_epoch: int | None = None
+
+
+@dataclass
+class TrainingState:
+    """The parts of a run whose state a resumed run needs, besides the student."""
+
+    distiller: nn.Module | None
+    optimizer: torch.optim.Optimizer
+    scheduler: torch.optim.lr_scheduler.LRScheduler
+    scaler: Any | None
+    progress: Progress
+
+
+@dataclass
+class Keeper:
+    """Decides what is saved when.
+
+    Args:
+        folder: of the run.
+        student: the bare network.
+        info: what a checkpoint says about itself, apart from scores.
+        state: what last.pth holds besides.
+        every: keep every Nth epoch under its own name; 0 for none.
+    """
+
+    folder: Path
+    student: nn.Module
+    info: dict
+    state: TrainingState
+    every: int = 0
+    saved_at: float = field(default_factory=time.monotonic)
+
+    def after_epoch(self, scores: dict, *, ended: bool, validated: bool) -> None:
+        """Save what the epoch that just ended calls for."""
+        progress = self.state.progress
+        metrics = {**scores, "epoch": progress.epoch, "step": progress.step}
+        best = progress.best_miou
+        if "miou" in scores and (best is None or scores["miou"] > best):
+            progress.best_miou, progress.best_epoch = scores["miou"], progress.epoch
+            self.save_student(BEST, metrics)
+        elif ended and best is None and "miou" not in scores:
+            self.save_student(BEST, metrics)  # never validated: the last weights are the best known
+        if self.every and progress.epoch % self.every == 0:
+            self.save_student(f"epoch-{progress.epoch:04d}.pth", metrics)
+        if validated or time.monotonic() - self.saved_at > SAVE_AFTER_SECONDS:
+            self.save_last(metrics)
+
+    def save_student(self, name: str, metrics: dict) -> None:
+        """Write the bare student: no adapters, no optimizer."""
+        save_checkpoint(self.folder / name, self.student, {**self.info, "metrics": metrics})
+
+    def save_last(self, metrics: dict | None = None) -> None:
+        """Write last.pth, from which the run can be resumed."""
+        info = {**self.info, "metrics": metrics or {}}
+        save_training(self.folder / LAST, self.student, info, self.state)
+        self.saved_at = time.monotonic()
+
+    def load_best(self) -> None:
+        """Put the weights of best.pth into the student."""
+        _load_student(self.folder / BEST, self.student)
+
+    def write_test_scores(self, split: str, scores: dict) -> None:
+        """Write the scores of `--test-split` to test.json."""
+        text = json.dumps({"split": split, "checkpoint": BEST, **scores}, indent=2)
+        (self.folder / "test.json").write_text(text + "\n")
+
+
+def save_training(path: Path, student: nn.Module, info: dict, state: TrainingState) -> None:
+    """Write everything a resumed run needs, to a temporary file that is then renamed."""
+    training = {
+        "optimizer": state.optimizer.state_dict(),
+        "scheduler": state.scheduler.state_dict(),
+        "scaler": state.scaler.state_dict() if state.scaler is not None else None,
+        "progress": asdict(state.progress),
+    }
+    adapters = state.distiller.state_dict() if state.distiller is not None else None
+    save_checkpoint(path, student, info, training=training, adapters=adapters)
+
+
+def resume_training(path: Path, student: nn.Module, state: TrainingState) -> None:
+    """Load what `save_training` wrote into the given student and state.
+
+    Raises:
+        ValueError: the file holds no training state, or that of another network or method.
+    """
+    info = _load_student(path, student)
+    training = info["training"]
+    if training is None:
+        raise ValueError(f"{path} holds weights but no training state: resume from a last.pth")
+    if state.distiller is not None:
+        try:
+            state.distiller.load_state_dict(info["adapters"] or {})
+        except RuntimeError as error:
+            reason = str(error).splitlines()[-1].strip()
+            raise ValueError(f"{path} holds the adapters of another method: {reason}") from None
+    try:
+        state.optimizer.load_state_dict(training["optimizer"])
+    except ValueError as error:
+        raise ValueError(f"{path} holds the optimizer of another network: {error}") from None
+    state.scheduler.load_state_dict(training["scheduler"])
+    if state.scaler is not None and training["scaler"] is not None:
+        state.scaler.load_state_dict(training["scaler"])
+    state.progress.__dict__.update(training["progress"])
+
+
+def _load_student(path: Path, student: nn.Module) -> dict:
+    """Put the weights of a checkpoint into an existing network; return what the file says."""
+    network, info = load_checkpoint(path, model=student.name, num_classes=student.num_classes)
+    student.load_state_dict(network.state_dict())
+    return info
+
+
+def read_arguments(path: Path) -> dict[str, Any]:
+    """The flags that the run of a checkpoint was started with.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not a checkpoint of this project.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"--resume {path}: no such file")
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        arguments = dict(saved["args"])
+    except Exception:  # torch raises half a dozen kinds for a file that is not its own
+        raise ValueError(
+            f"--resume {path} is not a checkpoint of a training run; its folder's {ARGUMENTS} and "
+            "last.pth are written by the training scripts"
+        ) from None
+    return arguments

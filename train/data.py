@@ -1,0 +1,143 @@
+"""The splits of a run, with the transforms that its flags ask for."""
+
+import argparse
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch.utils.data import Dataset, Subset
+
+from datasets import DATASETS, SegmentationDataset, build_dataset
+from datasets.transforms import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    EvalTransform,
+    PaperTransform,
+    TrainTransform,
+)
+from train.options import image_size
+from train.run import Run, saved_flags, versions
+
+
+@dataclass
+class Data:
+    """The splits of one run, and what networks and checkpoints must know of them."""
+
+    train: Dataset
+    train_plain: Dataset
+    val: Dataset | None
+    test: Dataset | None
+    name: str
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    ignore_index: int
+    preprocessing: dict
+
+
+def build_data(run: Run) -> Data:
+    """Read the lists of all splits and choose the transforms.
+
+    Raises:
+        ValueError, OSError: what the data set finds wrong; too few images for one batch.
+    """
+    options = run.options
+    known = DATASETS[options.dataset]
+    train_split = options.train_split or known.default_train_split
+    val_split = options.val_split or known.default_val_split
+
+    def split(name: str, limit: int | None) -> Dataset:
+        dataset = build_dataset(options.dataset, options.datadir, name, classes=options.classes)
+        return dataset if limit is None else Subset(dataset, range(min(limit, len(dataset))))
+
+    train = split(train_split, options.limit_train)
+    images_a_step = options.batch_size * run.accelerator.num_processes
+    if len(train) < images_a_step:
+        raise ValueError(
+            f"--batch-size {options.batch_size} on {run.accelerator.num_processes} process(es) "
+            f"needs {images_a_step} images, but '{train_split}' has {len(train)}"
+        )
+    declared = _declared(train)
+    train_transform, plain_transform, preprocessing = _transforms(options, declared.num_classes)
+    data = Data(
+        train=_with(train_transform, train),
+        train_plain=_with(plain_transform, split(train_split, options.limit_train)),
+        val=_with(plain_transform, split(val_split, options.limit_val)) if options.iouVal else None,
+        test=_with(plain_transform, split(options.test_split, None))
+        if options.test_split
+        else None,
+        name=options.dataset,
+        classes=tuple(declared.classes),
+        palette=declared.palette,
+        ignore_index=declared.ignore_index,
+        preprocessing=preprocessing,
+    )
+    _announce(run, data, train_split, val_split)
+    return data
+
+
+def _declared(dataset: Dataset) -> SegmentationDataset:
+    return dataset.dataset if isinstance(dataset, Subset) else dataset
+
+
+def _with(transform: Callable, dataset: Dataset) -> Dataset:
+    _declared(dataset).transform = transform
+    return dataset
+
+
+def _announce(run: Run, data: Data, train_split: str, val_split: str) -> None:
+    images = f"{data.name}: {len(data.train)} images in '{train_split}'"
+    if data.val is not None:
+        images += f", {len(data.val)} in '{val_split}', on which best.pth is chosen"
+    run.accelerator.print(f"{images}; classes: {', '.join(data.classes)}")
+    if data.val is not None and val_split == "test":
+        run.accelerator.print(
+            "note: 'test' is the split that results are reported on. Report last.pth, or choose "
+            "best.pth on held-out training images (--train-split fit --val-split val)"
+        )
+    if run.options.protocol == "paper":
+        warnings.warn(
+            "--protocol paper: void pixels count as the last class and labels are shrunk to a "
+            "quarter; compare its mIoU with published numbers only",
+            stacklevel=2,
+        )
+
+
+def _transforms(options: argparse.Namespace, num_classes: int) -> tuple[object, object, dict]:
+    """(training transform, evaluation transform, preprocessing that the checkpoint records)."""
+    crop = (options.height, options.width)
+    if options.protocol == "paper":
+        preprocessing = {"mean": [0.0] * 3, "std": [1.0] * 3, "image_size": list(crop)}
+        transforms = [PaperTransform(*crop, train, num_classes) for train in (True, False)]
+        return *transforms, {**preprocessing, "protocol": "paper"}
+    size = image_size(options)
+    train = TrainTransform(
+        size,
+        crop,
+        scale_range=tuple(options.scale),
+        flip=options.flip,
+        rotate=options.rotate,
+        photometric=options.photometric,
+        shift=options.shift,
+    )
+    preprocessing = {
+        "mean": list(IMAGENET_MEAN),
+        "std": list(IMAGENET_STD),
+        "image_size": list(size) if isinstance(size, tuple) else size,
+        "protocol": "standard",
+    }
+    return train, EvalTransform(size), preprocessing
+
+
+def describe(run: Run, data: Data) -> dict:
+    """Everything a checkpoint says about itself, apart from its scores."""
+    return {
+        "classes": list(data.classes),
+        "palette": [list(colour) for colour in data.palette],
+        "ignore_index": data.ignore_index,
+        "dataset": data.name,
+        "preprocessing": data.preprocessing,
+        "method": getattr(run.options, "method", None),
+        "args": saved_flags(run),
+        "seed": run.options.seed,
+        "versions": versions(),
+    }

@@ -1,0 +1,116 @@
+"""What a stage trains and trains against: student, teacher, distiller and cross-entropy."""
+
+from pathlib import Path
+
+from torch import nn
+
+from datasets.class_statistics import class_frequencies, class_weights
+from losses import build_method
+from models import build_model, load_checkpoint
+from models.files import resolve
+from models.weights import load_backbone
+from train.data import Data
+from train.run import Run
+from train.run_folder import find_teacher
+from train.tasks import FrozenTeacher, SegmentationLoss
+
+CHECKPOINTS = Path(__file__).resolve().parents[1] / "ckpt_pretrained"
+
+
+def build_student(run: Run, data: Data) -> nn.Module:
+    """Build the network that this stage trains, with `--pretrained` encoder weights if asked."""
+    options = run.options
+    network = build_model(options.model, len(data.classes))
+    if options.pretrained and not options.resume:
+        source = options.pretrained
+        if source == "auto":
+            source = CHECKPOINTS / f"mit_{options.model[-2:].lower()}.pth"
+        load_backbone(network, source)
+        run.accelerator.print(f"encoder weights: {source}")
+    return network
+
+
+def build_teacher(run: Run, data: Data) -> FrozenTeacher:
+    """Load `--teacher`, or the newest one trained on the same data set, and say which.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: its logits are distilled and it has another class list.
+    """
+    options = run.options
+    if options.teacher:
+        path = resolve(options.teacher)
+    else:
+        path = find_teacher(options.savedir, options.dataset)
+    options.teacher = str(path)
+    network, info = load_checkpoint(path)
+    run.accelerator.print(f"teacher: {path} ({network.name}, {network.num_classes} classes)")
+    preprocessing = info["preprocessing"] or data.preprocessing
+    network.to(run.accelerator.device)
+    return FrozenTeacher(network, preprocessing, info["classes"])
+
+
+def build_distiller(run: Run, data: Data, student: nn.Module, teacher: FrozenTeacher) -> nn.Module:
+    """Build the adapters and losses of `--method`.
+
+    Raises:
+        ValueError: the method compares logits and the teacher's classes are not the student's.
+    """
+    options = run.options
+    distiller = build_method(
+        options.method,
+        student,
+        teacher.network,
+        alpha=options.kd_alpha,
+        temperature=options.temperature,
+        norm_type=options.norm_type,
+        divergence=options.divergence,
+        hcl_weight=options.review_kd_loss_weight,
+        lambda_cwd=options.lambda_cwd,
+        embed=options.embed,
+    )
+    same_classes = not teacher.classes or tuple(teacher.classes) == tuple(data.classes)
+    if "logits" in distiller.reads and not same_classes:
+        raise ValueError(
+            f"--method {options.method} compares logits, but the teacher's classes are "
+            f"{', '.join(teacher.classes)} and the student's {', '.join(data.classes)}"
+        )
+    return distiller
+
+
+def build_criterion(run: Run, data: Data) -> SegmentationLoss:
+    """Build the cross-entropy with the weights that `--class-weights` asks for.
+
+    Raises:
+        ValueError: not one number a class.
+    """
+    wanted = run.options.class_weights
+    if wanted == "none":
+        weights = None
+    elif wanted == "auto":
+        weights = class_weights(class_frequencies(data.train_plain))
+    else:
+        weights = _read_weights(wanted)
+    if weights is not None:
+        weights = [float(weight) for weight in weights]
+        if len(weights) != len(data.classes):
+            raise ValueError(
+                f"--class-weights gives {len(weights)} numbers for {len(data.classes)} classes"
+            )
+        spelt = ", ".join(f"{n} {w:.3g}" for n, w in zip(data.classes, weights, strict=True))
+        run.accelerator.print(f"class weights: {spelt}")
+    return SegmentationLoss(data.ignore_index, weights)
+
+
+def _read_weights(text: str) -> list[str]:
+    path = Path(text)
+    words = (path.read_text() if path.is_file() else text).replace(",", " ").split()
+    try:
+        weights = [float(word) for word in words]
+    except ValueError:
+        raise ValueError(
+            f"--class-weights {text}: expected auto, none, numbers like 1,3,3, or a file of them"
+        ) from None
+    if not all(0 <= weight < float("inf") for weight in weights) or not any(weights):
+        raise ValueError(f"--class-weights {text}: weights must be 0 or above, and not all 0")
+    return weights

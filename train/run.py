@@ -1,0 +1,91 @@
+"""A run: its flags, its devices and its folder."""
+
+import argparse
+import platform
+import shutil
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+import yaml
+from accelerate import Accelerator
+
+from train.options import arguments_to_save
+from train.run_folder import ARGUMENTS, new_run
+
+PACKAGES = ("torch", "torchvision", "timm", "accelerate", "numpy")
+
+
+@dataclass
+class Run:
+    """One training run: its flags, its devices and its folder."""
+
+    options: argparse.Namespace
+    accelerator: Accelerator
+    folder: Path
+
+
+def start_run(options: argparse.Namespace) -> Run:
+    """Choose device, precision and folder. Nothing is written yet.
+
+    Raises:
+        ValueError: a device or precision that is not to be had here, or a run in the way.
+    """
+    device = _resolve_device(options.device)
+    options.device = str(device)
+    accelerator = Accelerator(
+        cpu=device.type == "cpu",
+        mixed_precision=_resolve_precision(options.amp, device),
+        gradient_accumulation_steps=options.accumulate,
+    )
+    folder = options.resume.parent if options.resume else new_run(options)
+    torch.manual_seed(options.seed)
+    accelerator.print(f"run folder: {folder}")
+    return Run(options, accelerator, folder)
+
+
+def saved_flags(run: Run) -> dict:
+    """The resolved flags, as args.yaml and the checkpoints hold them."""
+    return {"stage": run.options.stage, **arguments_to_save(run.options)}
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a number depends on."""
+    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+
+
+def make_folder(run: Run) -> None:
+    """Create the run folder, emptied of an overwritten run, and write its `args.yaml`."""
+    if not run.accelerator.is_main_process:
+        return
+    if run.options.overwrite and not run.options.resume and run.folder.exists():
+        shutil.rmtree(run.folder)
+    run.folder.mkdir(parents=True, exist_ok=True)
+    (run.folder / ARGUMENTS).write_text(yaml.safe_dump(saved_flags(run), sort_keys=False))
+
+
+def _resolve_device(name: str | None) -> torch.device:
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"--device {name} is unknown; try cpu, cuda, cuda:1 or mps") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"--device {name}: PyTorch finds no CUDA here; use --device cpu")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ValueError("--device mps: PyTorch finds no MPS here; use --device cpu")
+    if device.type == "cuda" and device.index is not None:
+        if device.index >= torch.cuda.device_count():
+            raise ValueError(f"--device {name}: there are {torch.cuda.device_count()} GPUs")
+        torch.cuda.set_device(device)
+    return device
+
+
+def _resolve_precision(amp: str, device: torch.device) -> str:
+    if amp == "fp16" and device.type == "cpu":
+        raise ValueError("--amp fp16 needs a GPU; use --amp bf16 or none on a CPU")
+    if amp == "auto":
+        amp = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "none"
+    return "no" if amp == "none" else amp

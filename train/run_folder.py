@@ -1,0 +1,83 @@
+"""Where runs lie on disk: naming, finding and choosing run folders."""
+
+import argparse
+from datetime import datetime
+from pathlib import Path
+
+import yaml
+
+BEST, LAST, ARGUMENTS, LOG = "best.pth", "last.pth", "args.yaml", "log.csv"
+
+
+def base_name(options: argparse.Namespace) -> str:
+    """`<stage>-<model>-<dataset>[-<method>]`, or what `--run-name` says."""
+    if options.run_name:
+        return options.run_name
+    parts = [options.stage, options.model, options.dataset]
+    if options.stage == "sekd":
+        parts.append(options.method)
+    return "-".join(parts)
+
+
+def new_run(options: argparse.Namespace) -> Path:
+    """The folder of a run that starts now; it is not made yet.
+
+    Raises:
+        ValueError: a run is there already and `--overwrite` was not given.
+    """
+    name = base_name(options)
+    if options.savedate:
+        name += datetime.now().strftime("-%Y%m%d-%H%M%S")
+    folder = options.savedir / name
+    if (folder / ARGUMENTS).exists() and not options.overwrite:
+        raise ValueError(
+            f"{folder} already holds a run: continue it with --resume, keep it and pass "
+            "--run-name or --savedate, or replace it with --overwrite"
+        )
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is a file where the run folder should be")
+    return folder
+
+
+def find_run(options: argparse.Namespace) -> Path:
+    """The newest folder that `--resume` without a file can continue.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    name = base_name(options)
+    pattern = f"{name}-[0-9]*" if options.savedate else name
+    runs = [path.parent for path in options.savedir.glob(f"{pattern}/{LAST}")]
+    if not runs:
+        raise FileNotFoundError(
+            f"--resume: no {LAST} in {options.savedir / pattern}; start the run without --resume, "
+            "or name the file with --resume FILE"
+        )
+    return max(runs, key=lambda run: (run / LAST).stat().st_mtime)
+
+
+def find_teacher(savedir: Path, dataset: str) -> Path:
+    """The newest best.pth of a teacher run on `dataset` in `savedir` or `ckpt/`.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    candidates = []
+    for parent in dict.fromkeys((savedir, Path("ckpt"))):
+        for checkpoint in parent.glob(f"*/{BEST}"):
+            if _is_teacher_of(checkpoint.parent, dataset):
+                candidates.append(checkpoint)
+    if not candidates:
+        raise FileNotFoundError(
+            f"no teacher for {dataset} in {savedir}/ or ckpt/: train one with "
+            f"train/train_teacher.py --dataset {dataset}, or pass --teacher CHECKPOINT"
+        )
+    return max(candidates, key=lambda path: path.stat().st_mtime)
+
+
+def _is_teacher_of(folder: Path, dataset: str) -> bool:
+    try:
+        saved = yaml.safe_load((folder / ARGUMENTS).read_text())
+    except (OSError, yaml.YAMLError):
+        return False
+    return saved.get("stage") == "teacher" and saved.get("dataset") == dataset

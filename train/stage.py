@@ -1,0 +1,223 @@
+"""What every stage does with its task: step, validate and save until the schedule ends."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from accelerate import Accelerator
+from PIL import Image
+from torch import nn
+from torch.optim.lr_scheduler import LinearLR, LRScheduler, PolynomialLR, SequentialLR
+from torch.utils.data import BatchSampler, DataLoader
+from tqdm import tqdm
+
+from datasets.sampling import EpochSampler, SeededDataset
+from datasets.transforms import collate
+from train.checkpoint import Keeper, Progress, TrainingState, resume_training
+from train.data import Data, describe
+from train.loop import Interrupt, Loop, Meter, Schedule
+from train.run import Run, make_folder, saved_flags
+from train.trackers import CsvLog, TensorBoardLog, Tracker, Trackers, VisdomLog
+from train.validation import Validator
+
+MAX_WARMUP, WARMUP_SHARE = 1500, 0.05
+EPOCH_COLUMNS = ("epoch", "step", "lr")
+SPEED_COLUMNS = ("images_per_second", "data_waiting")
+SCORE_COLUMNS = ("miou", "pixel_accuracy", "fwiou", "train_miou")
+
+
+def train(run: Run, task: nn.Module, data: Data) -> None:
+    """Train the task's student to the end of its schedule, or to an interrupt.
+
+    Writes the run folder: args.yaml, log.csv, TensorBoard events, pictures, last.pth and best.pth.
+
+    Args:
+        run: flags, devices and folder.
+        task: owns `.student` and, when distilling, `.distiller`.
+        data: the splits.
+
+    Raises:
+        NonFiniteLossError: a loss term is no longer finite; last.pth is from before.
+        KeyboardInterrupt: the user stopped the run; last.pth continues it.
+        ValueError: `--resume` from another network or method.
+    """
+    student = task.student
+    loop, state = build_loop(run, task, data)
+    if run.options.resume:
+        resume_training(run.options.resume, student, state)
+        run.accelerator.print(f"resumed at step {state.progress.step} from {run.options.resume}")
+    keeper = Keeper(run.folder, student, describe(run, data), state, run.options.epochs_save)
+    validator = Validator(run, student, data)
+    make_folder(run)
+    with open_trackers(run, state.progress) as loop.tracker:
+        run_epochs(run, loop, keeper, validator)
+        finish(run, data, keeper, validator)
+
+
+def run_epochs(run: Run, loop: Loop, keeper: Keeper, validator: Validator) -> None:
+    """Go through the epochs that are left; validate and save where due."""
+    accelerator, progress = run.accelerator, loop.progress
+    started_at, started = progress.step, time.monotonic()
+    with progress_bar(accelerator, loop) as bar, Interrupt().listening() as interrupt:
+        while not loop.done:
+            meter = loop.run_epoch(bar, interrupt)
+            if interrupt.requested:
+                if accelerator.is_main_process:
+                    keeper.save_last()
+                accelerator.print(f"stopped at step {progress.step}; continue with --resume")
+                raise KeyboardInterrupt
+            due = loop.done or progress.epoch % run.options.val_every == 0
+            scores = validator.scores() if due else {}
+            if accelerator.is_main_process:
+                keeper.after_epoch(scores, ended=loop.done, validated=due)
+                steps_left = loop.schedule.total_steps - progress.step
+                pace = (time.monotonic() - started) / (progress.step - started_at)
+                report_epoch(loop, meter, scores, pace * steps_left, validator.data.classes)
+                if due:
+                    draw_pictures(run, loop, validator)
+
+
+def finish(run: Run, data: Data, keeper: Keeper, validator: Validator) -> None:
+    """Evaluate `--test-split` once, with best.pth, and say where everything is."""
+    if data.test is not None:
+        run.accelerator.wait_for_everyone()
+        keeper.load_best()
+        scores = validator.evaluate(data.test)
+        if run.accelerator.is_main_process:
+            keeper.write_test_scores(run.options.test_split, scores)
+        run.accelerator.print(f"mIoU on '{run.options.test_split}': {scores['miou']:.4f}")
+    run.accelerator.print(f"run folder: {run.folder}")
+
+
+def build_loop(run: Run, task: nn.Module, data: Data) -> tuple[Loop, TrainingState]:
+    """Make loader, optimizer and schedule, and hand them to the accelerator."""
+    options, accelerator = run.options, run.accelerator
+    distiller = getattr(task, "distiller", None)
+    sampler = EpochSampler(len(data.train), options.seed)
+    loader = build_loader(data, sampler, options.batch_size, options.num_workers)
+    optimizer = build_optimizer(task, options.lr, options.weight_decay)
+    if options.compile:
+        task.compile()
+    task, loader, prepared = accelerator.prepare(task, loader, optimizer)
+    schedule = Schedule.of(len(loader), options.accumulate, options.num_epochs, options.max_steps)
+    scheduler = build_scheduler(
+        optimizer, schedule.total_steps, options.warmup_steps, options.power
+    )
+    progress = Progress()
+    loop = Loop(
+        accelerator=accelerator,
+        task=task,
+        loader=loader,
+        sampler=sampler,
+        optimizer=prepared,
+        scheduler=scheduler,
+        schedule=schedule,
+        progress=progress,
+        tracker=Trackers([]),
+        seed=options.seed,
+        batch_size=options.batch_size * accelerator.num_processes,
+        clip_grad=options.clip_grad,
+        steps_per_log=options.steps_loss,
+    )
+    return loop, TrainingState(distiller, optimizer, scheduler, accelerator.scaler, progress)
+
+
+def build_loader(
+    data: Data, sampler: EpochSampler, batch_size: int, num_workers: int
+) -> DataLoader:
+    """Batches of the training split; an incomplete last batch is left out, for BatchNorm's sake."""
+    return DataLoader(
+        SeededDataset(data.train),
+        batch_sampler=BatchSampler(sampler, batch_size, drop_last=True),
+        collate_fn=collate,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def build_optimizer(task: nn.Module, lr: float, weight_decay: float) -> torch.optim.AdamW:
+    """AdamW; norms, biases and other vectors do not decay (as in SegFormer's own training)."""
+    parameters = [p for p in task.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.999), weight_decay=weight_decay)
+
+
+def build_scheduler(
+    optimizer: torch.optim.Optimizer, total: int, warmup: int | None, power: float
+) -> LRScheduler:
+    """Linear warm-up, then polynomial decay that reaches 0 with the last step."""
+    if warmup is None:
+        warmup = min(MAX_WARMUP, round(WARMUP_SHARE * total))
+    if warmup >= total:
+        raise ValueError(f"--warmup-steps {warmup} leaves nothing of a run of {total} steps")
+    decay = PolynomialLR(optimizer, total - warmup, power)
+    if warmup == 0:
+        return decay
+    rise = LinearLR(optimizer, start_factor=1 / (warmup + 1), total_iters=warmup)
+    return SequentialLR(optimizer, [rise, decay], milestones=[warmup])
+
+
+@contextmanager
+def open_trackers(run: Run, progress: Progress) -> Iterator[Tracker]:
+    """The trackers of a run, closed at the end; other processes than the first have none."""
+    trackers: list[Tracker] = []
+    if run.accelerator.is_main_process:
+        trackers = [
+            CsvLog(run.folder, progress.epoch),
+            TensorBoardLog(run.folder, saved_flags(run), progress.step),
+        ]
+        if run.options.visualize:
+            trackers.append(VisdomLog(run.options.port, run.folder.name, run.options.steps_plot))
+    together = Trackers(trackers)
+    try:
+        yield together
+    finally:
+        together.close()
+
+
+def progress_bar(accelerator: Accelerator, loop: Loop) -> tqdm:
+    """A bar over all steps of the run with the time left, on a terminal only."""
+    return tqdm(
+        total=loop.schedule.total_steps,
+        initial=loop.progress.step,
+        unit="step",
+        dynamic_ncols=True,
+        smoothing=0.1,
+        disable=None if accelerator.is_main_process else True,
+    )
+
+
+def report_epoch(
+    loop: Loop, meter: Meter, scores: dict, seconds_left: float, classes: tuple[str, ...]
+) -> None:
+    """One line on the terminal and one row in the trackers."""
+    progress, schedule, means = loop.progress, loop.schedule, meter.means()
+    row = {"epoch": progress.epoch, "step": progress.step, "lr": loop.learning_rate, **means}
+    row |= dict(zip(SPEED_COLUMNS, (meter.images_per_second, meter.waiting_share), strict=True))
+    row |= {column: scores.get(column) for column in SCORE_COLUMNS}
+    per_class = scores.get("per_class") or [None] * len(classes)
+    row |= {f"iou_{name}": iou for name, iou in zip(classes, per_class, strict=True)}
+    loop.tracker.epoch(row, progress.step)
+    terms = "  ".join(f"{name} {value:.4f}" for name, value in means.items())
+    miou = (
+        f"  mIoU {scores['miou']:.4f} (best {progress.best_miou:.4f})" if "miou" in scores else ""
+    )
+    tqdm.write(
+        f"epoch {progress.epoch}/{schedule.epochs}  step {progress.step}/{schedule.total_steps}  "
+        f"{terms}{miou}  lr {loop.learning_rate:.2e}  {meter.images_per_second:.1f} img/s  "
+        f"left {tqdm.format_interval(seconds_left)}"
+    )
+
+
+def draw_pictures(run: Run, loop: Loop, validator: Validator) -> None:
+    """Show the first validation images in the run folder and in the trackers."""
+    folder = run.folder / "pictures"
+    folder.mkdir(exist_ok=True)
+    for name, picture in validator.pictures().items():
+        Image.fromarray(picture).save(folder / f"{name}.png")
+        loop.tracker.picture(name, picture, loop.progress.step)

@@ -1,0 +1,37 @@
+"""Distil a teacher into a student, by any method of `--method`."""
+
+import sys
+from pathlib import Path
+
+if not __package__:  # run by path: the project root, not this folder, is where imports start
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from eval.cli import run as run_command
+from train.data import build_data
+from train.networks import build_criterion, build_distiller, build_student, build_teacher
+from train.options import parse_options
+from train.run import start_run
+from train.stage import train
+from train.tasks import DistillationTask, SupervisedTask
+from train.validation import announce_teacher
+
+
+def main() -> None:
+    """Run the stage; `--method none` trains the same student with the same flags and no teacher."""
+    options = parse_options("sekd", sys.argv[1:], model="SegformerB0", lr=5e-5)
+    run = start_run(options)
+    data = build_data(run)
+    student = build_student(run, data)
+    criterion = build_criterion(run, data)
+    if options.method == "none":
+        train(run, SupervisedTask(student, criterion, data.preprocessing), data)
+        return
+    teacher = build_teacher(run, data)
+    distiller = build_distiller(run, data, student, teacher)
+    announce_teacher(run, teacher, data)
+    task = DistillationTask(student, criterion, data.preprocessing, distiller, teacher)
+    train(run, task, data)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,29 @@
+"""Train a student on labels alone: the number that distillation must beat."""
+
+import sys
+from pathlib import Path
+
+if not __package__:  # run by path: the project root, not this folder, is where imports start
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from eval.cli import run as run_command
+from train.data import build_data
+from train.networks import build_criterion, build_student
+from train.options import parse_options
+from train.run import start_run
+from train.stage import train
+from train.tasks import SupervisedTask
+
+
+def main() -> None:
+    """Run the stage."""
+    options = parse_options("student", sys.argv[1:], model="SegformerB0", lr=5e-5)
+    run = start_run(options)
+    data = build_data(run)
+    student = build_student(run, data)
+    criterion = build_criterion(run, data)
+    train(run, SupervisedTask(student, criterion, data.preprocessing), data)
+
+
+if __name__ == "__main__":
+    run_command(main)

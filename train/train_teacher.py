@@ -1,0 +1,29 @@
+"""Train a teacher: a large network, on labels alone."""
+
+import sys
+from pathlib import Path
+
+if not __package__:  # run by path: the project root, not this folder, is where imports start
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from eval.cli import run as run_command
+from train.data import build_data
+from train.networks import build_criterion, build_student
+from train.options import parse_options
+from train.run import start_run
+from train.stage import train
+from train.tasks import SupervisedTask
+
+
+def main() -> None:
+    """Run the stage."""
+    options = parse_options("teacher", sys.argv[1:], model="SegformerB3", num_epochs=200, lr=4e-5)
+    run = start_run(options)
+    data = build_data(run)
+    network = build_student(run, data)
+    criterion = build_criterion(run, data)
+    train(run, SupervisedTask(network, criterion, data.preprocessing), data)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,93 @@
+"""Scores and pictures of the network in training."""
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from datasets.transforms import collate
+from eval.evaluator import evaluate
+from eval.inference import predict_labels
+from eval.pictures import colorize, overlay, titled_row
+from train.data import Data
+from train.run import Run
+from train.tasks import FrozenTeacher
+
+PICTURES = 4
+
+
+class Validator:
+    """Evaluates one network on the splits of a run, shared among its processes."""
+
+    def __init__(self, run: Run, network: nn.Module, data: Data) -> None:
+        self.run = run
+        self.network = network
+        self.data = data
+
+    def scores(self) -> dict:
+        """Scores on the validation split; with `--iouTrain` also the training split's mIoU."""
+        scores = {} if self.data.val is None else self.evaluate(self.data.val)
+        if self.run.options.iouTrain:
+            scores["train_miou"] = self.evaluate(self.data.train_plain)["miou"]
+        return scores
+
+    def evaluate(self, dataset: Dataset, preprocessing: dict | None = None) -> dict:
+        """Scores on a split, as `SegmentationMetrics.compute` returns them."""
+        accelerator = self.run.accelerator
+        # Every process takes its own images, none of them twice: the sum of the processes'
+        # confusion matrices is that of one process.
+        share = range(accelerator.process_index, len(dataset), accelerator.num_processes)
+        loader = DataLoader(
+            Subset(dataset, share),
+            batch_size=1,  # images of a data set differ in size
+            collate_fn=collate,
+            num_workers=min(self.run.options.num_workers, len(share)),
+        )
+        metrics = evaluate(
+            self.network,
+            loader,
+            num_classes=len(self.data.classes),
+            ignore_index=self.data.ignore_index,
+            preprocessing=preprocessing or self.data.preprocessing,
+            device=accelerator.device,
+            progress=accelerator.is_main_process and None,  # None: only on a terminal
+            reduce=lambda matrix: accelerator.reduce(matrix, "sum"),
+        )
+        return metrics.compute()
+
+    def pictures(self) -> dict[str, np.ndarray]:
+        """Rows of image, label and prediction for the first validation images, by name."""
+        if self.data.val is None:
+            return {}
+        samples = [self.data.val[i] for i in range(min(PICTURES, len(self.data.val)))]
+        return {sample["name"]: self._picture(sample) for sample in samples}
+
+    @torch.inference_mode()
+    def _picture(self, sample: dict) -> np.ndarray:
+        image, label = sample["image"], sample["label"]
+        was_training = self.network.training
+        self.network.eval()
+        batch = image[None].to(self.run.accelerator.device)
+        size = tuple(image.shape[-2:])
+        prediction = predict_labels(self.network, batch, self.data.preprocessing, size)[0].cpu()
+        self.network.train(was_training)
+        photo = image.permute(1, 2, 0).numpy()
+        palette = self.data.palette
+        return titled_row(
+            {
+                "image": photo,
+                "label": colorize(label.numpy(), palette),
+                "prediction": colorize(prediction.numpy(), palette),
+                "overlay": overlay(photo, prediction.numpy(), palette),
+            }
+        )
+
+
+def announce_teacher(run: Run, teacher: FrozenTeacher, data: Data) -> None:
+    """Print the teacher's mIoU on the validation split, unless `--teacher-val false`."""
+    if not run.options.teacher_val or data.val is None:
+        return
+    if teacher.network.num_classes != len(data.classes):
+        return  # allowed where only features are distilled: its classes cannot be scored here
+    scores = Validator(run, teacher.network, data).evaluate(data.val, teacher.preprocessing)
+    run.accelerator.print(f"teacher's mIoU: {scores['miou']:.4f}")
