@@ -1,10 +1,19 @@
 """The one way in which a command of eval/ and train/ ends: a result, or one line and a status."""
 
+import argparse
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """An argument parser whose error is one line, without the page of usage above it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message and exit with status 2."""
+        self.exit(2, f"{self.prog}: error: {message}\n")
 
 
 def run(main: Callable[[], int | None]) -> NoReturn:

@@ -1,0 +1,213 @@
+"""What a network costs: parameters, multiply-adds, and the two counts that the papers print.
+
+Everything is counted on fake tensors: shapes are worked out, nothing is computed, so that a B5 at
+full resolution takes a second, and the network itself is never run or changed.
+"""
+
+import copy
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
+from torch.utils.flop_counter import FlopCounterMode
+
+aten = torch.ops.aten
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Return the number of parameters, trainable or not; buffers are none."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def multiply_adds(
+    model: nn.Module,
+    height: int,
+    width: int,
+    adapters: Iterable[nn.Module] = (),
+    plain: bool = False,
+) -> int:
+    """Return the multiply-adds that one image really takes.
+
+    Counted are matrix products, attention included, convolutions, and 4 for each value that
+    bilinear interpolation writes; norms and activations, some percent, are not.
+
+    Args:
+        model: network with ``forward_intermediates``; a copy in ``eval()`` is counted.
+        height: of the image, in pixels.
+        width: of the image, in pixels.
+        adapters: modules that read the network's intermediates during distillation; give them to
+            count what a distilled student costs in training, without the teacher and the losses.
+        plain: count the head's published formulation instead of what runs.
+    """
+    counter = FlopCounterMode(
+        display=False, custom_mapping={aten.upsample_bilinear2d.default: _interpolation}
+    )
+    fake = FakeTensorMode()
+    model, *adapters = (_copy_to(fake, module) for module in (model, *adapters))
+    if plain:
+        model.head.forward = model.head.forward_plain
+    # The plain kernel takes attention apart into products that every torch release can count.
+    with torch.no_grad(), fake, counter, sdpa_kernel(SDPBackend.MATH):
+        outputs = model.forward_intermediates(torch.empty(1, 3, height, width))
+        for adapter in adapters:
+            adapter(outputs)
+    return counter.get_total_flops() // 2
+
+
+def training_cost(
+    model: nn.Module, adapters: Iterable[nn.Module], height: int, width: int
+) -> dict[str, int]:
+    """Return what a student costs with its adapters, for a checkpoint to record.
+
+    Args:
+        model: the student.
+        adapters: of the method that distils it.
+        height: of one training image, in pixels.
+        width: of one training image, in pixels.
+
+    Returns:
+        ``params``, ``flops`` (multiply-adds of one image, forward), ``height`` and ``width``.
+    """
+    adapters = list(adapters)
+    params = count_parameters(model) + sum(map(count_parameters, adapters))
+    flops = multiply_adds(model, height, width, adapters)
+    return {"params": params, "flops": flops, "height": height, "width": width}
+
+
+def _interpolation(*args: Any, out_val: Tensor, **kwargs: Any) -> int:
+    """Count floating-point operations, the counter's unit: two for each of 4 multiply-adds."""
+    return 8 * out_val.numel()
+
+
+class Layer(NamedTuple):
+    """One call of a layer, as far as a counting rule needs to know it.
+
+    Attributes:
+        kind: "conv", "linear", "norm", "relu" or "pool".
+        read: elements of the input.
+        written: elements of the output.
+        products: multiply-adds for each element written.
+        bias: whether a bias is added.
+    """
+
+    kind: str
+    read: int
+    written: int
+    products: int = 0
+    bias: bool = False
+
+
+class Cost(NamedTuple):
+    """Parameters and layer calls of a part of a network; parts are joined with `join`."""
+
+    parameters: int = 0
+    layers: tuple[Layer, ...] = ()
+
+
+def join(parts: Iterable[Cost]) -> Cost:
+    """Return the cost of several parts together."""
+    parts = list(parts)
+    layers = tuple(layer for part in parts for layer in part.layers)
+    return Cost(sum(part.parameters for part in parts), layers)
+
+
+def thop_rule(layer: Layer) -> int:
+    """Count as the package thop does, which SEKD's table was made with.
+
+    Convolutions and linear layers without their bias, 4 for each element normalised (2, doubled for
+    affine norms), and global pooling; attention products and interpolation are left out.
+    """
+    if layer.kind == "norm":
+        return 4 * layer.read
+    if layer.kind == "pool":
+        return layer.read + layer.written
+    return layer.written * layer.products
+
+
+def transkd_rule(layer: Layer) -> int:
+    """Count as TransKD's table was: a convolution's bias, norms, ReLU and pooling by element."""
+    if layer.kind == "conv":
+        return layer.written * (layer.products + layer.bias)
+    per_element = {"linear": 0, "norm": 2, "relu": 1, "pool": 1}[layer.kind]
+    return layer.written * layer.products + layer.read * per_element
+
+
+RULES: dict[str, Callable[[Layer], int]] = {"thop": thop_rule, "transkd": transkd_rule}
+
+
+def paper_params_flops(
+    model: nn.Module, adapters: Cost, height: int, width: int, rule: str
+) -> tuple[int, int]:
+    """Return parameters and FLOPs as a paper counts them: on the published formulation.
+
+    Args:
+        model: network whose head has ``forward_plain``.
+        adapters: what is trained beside it, at this image size; ``Cost()`` for a plain network.
+        height: of one image, in pixels; two of 512 x 512 cost as much as one of 512 x 1024.
+        width: of one image, in pixels.
+        rule: a key of `RULES`.
+    """
+    layers = (*plain_layers(model, height, width), *adapters.layers)
+    return count_parameters(model) + adapters.parameters, sum(map(RULES[rule], layers))
+
+
+def plain_layers(model: nn.Module, height: int, width: int) -> list[Layer]:
+    """List the layers of the published formulation in the order of their calls."""
+    fake, recorder = FakeTensorMode(), _Recorder()
+    model = _copy_to(fake, model)
+    with torch.no_grad(), fake, recorder:
+        images = torch.empty(1, 3, height, width)
+        features, _ = model.encoder.forward_intermediates(images)
+        model.head.forward_plain(features)
+    return recorder.layers
+
+
+class _Recorder(TorchFunctionMode):
+    """Notes the layers called within its context."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers: list[Layer] = []
+
+    def __torch_function__(
+        self, function: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        result = function(*args, **kwargs)
+        if (kind := KINDS.get(function)) is not None:
+            self.layers.append(_describe(kind, result, *args, **kwargs))
+        return result
+
+
+KINDS: dict[Callable, str] = {
+    torch.conv1d: "conv",
+    torch.conv2d: "conv",
+    nn.functional.linear: "linear",
+    nn.functional.batch_norm: "norm",
+    nn.functional.layer_norm: "norm",
+    nn.functional.relu: "relu",
+    nn.functional.adaptive_avg_pool2d: "pool",
+}
+
+
+def _describe(kind: str, result: Tensor, read: Tensor, *args: Any, **kwargs: Any) -> Layer:
+    if kind not in ("conv", "linear"):
+        return Layer(kind, read.numel(), result.numel())
+    weight = args[0]
+    bias = kwargs.get("bias", args[1] if len(args) > 1 else None)
+    # (C_out, C_in / groups, k, k): what is summed for one output
+    products = math.prod(weight.shape[1:])
+    return Layer(kind, read.numel(), result.numel(), products, bias is not None)
+
+
+def _copy_to(fake: FakeTensorMode, module: nn.Module) -> nn.Module:
+    """Return a copy in eval mode that has shapes only, wherever the module is."""
+    tensors = (*module.parameters(), *module.buffers())
+    with fake:
+        shapes = {id(tensor): torch.empty(tensor.shape, dtype=tensor.dtype) for tensor in tensors}
+    return copy.deepcopy(module, shapes).eval()
