@@ -18,6 +18,9 @@ class AttentionTransferLoss(nn.Module):
     """Sum over stages of the MSE between attention maps.
 
     The maps have no channels, so teacher and student may differ in width and no adapter is needed.
+    Transformer features come out of a LayerNorm, whose energy is the same at every pixel until its
+    affine weights have been trained: untrained networks give a loss near 0, and a trained teacher
+    a weaker signal than the convolutional networks that the paper has in mind.
     """
 
     def forward(self, student_maps: list[Tensor], teacher_maps: list[Tensor]) -> Tensor:
