@@ -224,16 +224,18 @@ def parse_classes(text: str) -> tuple[str, ...]:
         ValueError: fewer than two names, an empty name, or a name twice.
     """
     path = Path(text)
-    if path.is_file():
+    if "," in text:
+        names = [name.strip() for name in text.split(",")]
+    elif path.is_file():
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
         except UnicodeDecodeError as error:
             raise ValueError(f"--classes: {path} is not a text file") from error
         names = [line.strip() for line in lines if line.strip()]
-    elif "," not in text and (path.suffix or len(path.parts) > 1):
+    elif path.suffix or len(path.parts) > 1:
         raise FileNotFoundError(f"--classes: no such file: {path}")
     else:
-        names = [name.strip() for name in text.split(",")]
+        names = [text.strip()]
     return check_classes(names)
 
 

@@ -1,0 +1,128 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image
+
+from datasets.reading import map_colours, map_ids, read_image, read_indices
+
+RGB = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+
+
+def chw(pixels: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def test_rgb_and_alpha(tmp_path):
+    Image.fromarray(RGB).save(tmp_path / "rgb.png")
+    rgba = np.dstack([RGB, np.full(RGB.shape[:2], 7, np.uint8)])
+    Image.fromarray(rgba).save(tmp_path / "rgba.png")
+    for name in ("rgb.png", "rgba.png"):
+        image = read_image(tmp_path / name)
+        assert image.dtype == torch.uint8
+        assert image.equal(chw(RGB))
+
+
+def test_grey_and_16_bit(tmp_path):
+    grey = RGB[..., 0]
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    Image.fromarray(grey.astype(np.uint16) * 256 + 200).save(tmp_path / "deep.png")
+    expected = torch.from_numpy(grey).expand(3, -1, -1)
+    assert read_image(tmp_path / "grey.png").equal(expected)
+    assert read_image(tmp_path / "deep.png").equal(expected)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_palette(tmp_path, bits):
+    indices = RGB[..., 0] % 2
+    image = Image.fromarray(indices)
+    image.putpalette([10, 20, 30, 200, 100, 50] + [0] * (3 * (2**bits - 2)))
+    image.save(tmp_path / "palette.png", bits=bits)
+    colours = np.array([[10, 20, 30], [200, 100, 50]], np.uint8)
+    assert read_image(tmp_path / "palette.png").equal(chw(colours[indices]))
+    assert np.array_equal(read_indices(tmp_path / "palette.png"), indices)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation(tmp_path, suffix, orientation):
+    from PIL import ImageOps
+
+    image = Image.fromarray(RGB)
+    exif = image.getexif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"turned.{suffix}"
+    image.save(path, exif=exif)
+    expected = np.array(ImageOps.exif_transpose(Image.open(path)))
+    # Two JPEG decoders may differ by a rounding.
+    assert (read_image(path).int() - chw(expected).int()).abs().max() <= 2
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+@pytest.mark.parametrize("share", [0, 0.3, 0.98])
+@pytest.mark.parametrize("read", [read_image, read_indices])
+def test_truncated_file_is_named(tmp_path, suffix, share, read):
+    path = tmp_path / f"broken.{suffix}"
+    Image.fromarray(RGB[..., 0]).save(path)
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(
+        ValueError, match=r"broken\.(png|jpg): (truncated|not a readable) image"
+    ) as caught:
+        read(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_thumbnail_does_not_hide_a_truncated_jpeg(tmp_path):
+    Image.fromarray(RGB).save(tmp_path / "small.jpg")
+    thumbnail = (tmp_path / "small.jpg").read_bytes()
+    path = tmp_path / "photo.jpg"
+    Image.fromarray(RGB).save(path, exif=b"Exif\0\0" + thumbnail, progressive=True)
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"trailer \xff\xda of a camera")
+    assert read_image(path).shape == (3, 20, 30)
+    path.write_bytes(whole[:-40])
+    with pytest.raises(ValueError, match=r"photo\.jpg: truncated"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("read", [read_image, read_indices])
+def test_missing_or_foreign_file_is_named(tmp_path, read):
+    with pytest.raises(FileNotFoundError, match=r"none\.png"):
+        read(tmp_path / "none.png")
+    (tmp_path / "text.png").write_text("no image")
+    with pytest.raises(ValueError, match=r"text\.png: not a readable image"):
+        read(tmp_path / "text.png")
+
+
+def test_colours_are_no_ids(tmp_path):
+    Image.fromarray(RGB).save(tmp_path / "mask.png")
+    with pytest.raises(ValueError, match=r"mask\.png: .*colours.*prepare\.py palette"):
+        read_indices(tmp_path / "mask.png")
+
+
+def test_one_bit_label_is_not_stretched_to_void(tmp_path):
+    label = RGB[..., 0] > 127
+    Image.fromarray(label).save(tmp_path / "binary.png")
+    assert np.array_equal(read_indices(tmp_path / "binary.png"), label)
+
+
+@settings(max_examples=30, deadline=None)
+@given(arrays(np.uint16, (3, 5), elements=st.integers(0, 400)))
+def test_map_ids(values):
+    label, wrong = map_ids(values, {0: 0, 7: 1, 255: 255})
+    assert np.array_equal(wrong, ~np.isin(values, (0, 7, 255)))
+    assert (label[values == 7] == 1).all()
+    assert (label[values == 255] == 255).all()
+    small = values.clip(0, 255).astype(np.uint8)
+    for typed in (small.astype(int), small.astype(np.uint16)):
+        assert np.array_equal(map_ids(small, {7: 1}), map_ids(typed, {7: 1}))
+
+
+def test_map_colours():
+    palette = np.array([[0, 0, 0], [0, 255, 0], [255, 0, 0], [1, 0, 0]], np.uint8)
+    which = np.array([[0, 1, 2, 3], [3, 2, 1, 0]])
+    label, wrong = map_colours(chw(palette[which]), {(0, 0, 0): 0, (0, 255, 0): 1, (255, 0, 0): 2})
+    assert np.array_equal(wrong, which == 3)
+    assert np.array_equal(label[~wrong], which[~wrong])

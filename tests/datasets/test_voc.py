@@ -1,0 +1,86 @@
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from datasets import build_dataset
+
+
+@pytest.mark.parametrize("inner", ["", "VOC2012", "VOCdevkit/VOC2012"])
+def test_root_may_be_any_of_the_folders(tmp_path, make_voc, inner):
+    make_voc(tmp_path / "data" / inner)
+    dataset = build_dataset("VOC", tmp_path / "data", "train")
+    assert [image.stem for image, _ in dataset.pairs] == ["a", "b"]
+    assert dataset.splits == ("train", "val")
+
+
+def test_palette_png_is_read_as_indices(make_voc):
+    root = make_voc()
+    indices = np.tile(np.arange(32, dtype=np.uint8) % 21, (24, 1))
+    indices[0] = 255
+    image = Image.fromarray(indices)
+    image.putpalette(list(np.random.default_rng(0).integers(0, 256, 768)))
+    image.save(root / "SegmentationClass" / "a.png")
+    assert np.array_equal(build_dataset("VOC", root, "train")[0]["label"], indices)
+
+
+def test_own_classes_and_own_splits(make_voc):
+    root = make_voc(train=["field 1"], field=["x.1", "y"])
+    dataset = build_dataset("VOC", root, "field", classes=["soil", "crop"])
+    assert dataset.classes == ("soil", "crop")
+    assert dataset.palette == ((0, 0, 0), (128, 0, 0))
+    assert dataset[0]["name"] == "x.1"
+
+
+def test_png_images_and_suffixes_in_the_list(make_voc):
+    root = make_voc()
+    images = root / "JPEGImages"
+    Image.open(images / "a.jpg").save(images / "a.png")
+    (images / "a.jpg").unlink()
+    (root / "ImageSets" / "Segmentation" / "train.txt").write_text("a.png\nb.jpg\n\n")
+    assert len(build_dataset("VOC", root, "train")) == 2
+
+
+def test_missing_split_lists_the_present(make_voc):
+    with pytest.raises(
+        FileNotFoundError, match=r"test\.txt: no such split; splits there: train, val"
+    ):
+        build_dataset("VOC", make_voc(), "test")
+
+
+def test_missing_trainaug_is_explained(make_voc):
+    with pytest.raises(FileNotFoundError, match=r"trainaug\.txt.*SBD.*SegmentationClassAug"):
+        build_dataset("VOC", make_voc(), "trainaug")
+
+
+def test_trainaug_labels(make_voc):
+    root = make_voc(trainaug=["a"])
+    assert build_dataset("VOC", root, "trainaug").pairs[0][1].parent.name == "SegmentationClass"
+    shutil.move(root / "SegmentationClass", root / "SegmentationClassAug")
+    assert build_dataset("VOC", root, "trainaug").pairs[0][1].parent.name == "SegmentationClassAug"
+
+
+def test_other_layout_says_what_was_looked_for(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"ImageSets/Segmentation.*VOCdevkit/VOC2012"):
+        build_dataset("VOC", tmp_path, "train")
+
+
+@pytest.mark.parametrize("path", ["JPEGImages/b.jpg", "SegmentationClass/b.png"])
+def test_missing_partner_is_named(make_voc, path):
+    root = make_voc()
+    (root / path).unlink()
+    with pytest.raises(FileNotFoundError) as caught:
+        build_dataset("VOC", root, "train")
+    assert str(root / path) in str(caught.value)
+
+
+def test_empty_and_doubled_lists(make_voc):
+    root = make_voc()
+    listing = root / "ImageSets" / "Segmentation" / "train.txt"
+    listing.write_text("\n")
+    with pytest.raises(FileNotFoundError, match="split 'train' of VOC is empty"):
+        build_dataset("VOC", root, "train")
+    listing.write_text("a\na\n")
+    with pytest.raises(ValueError, match=r"train\.txt: names 'a' more than once"):
+        build_dataset("VOC", root, "train")
