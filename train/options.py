@@ -124,6 +124,8 @@ def _spell(action: argparse.Action, value: object) -> list[str]:
         return []
     if isinstance(action, argparse.BooleanOptionalAction):
         return [flag if value else action.option_strings[1]]
+    if action.nargs == 0:
+        return [flag] if value else []
     if isinstance(value, (list, tuple)):
         return [flag, *(str(item) for item in value)]
     return [f"{flag}={value}"]
@@ -286,7 +288,12 @@ def _add_optimisation_flags(group: argparse._ArgumentGroup) -> None:
         default="auto",
         help="mixed precision; auto is bf16 on a GPU that has it, else none",
     )
-    add("--compile", action="store_true", help="compile networks and losses with torch.compile")
+    add(
+        "--compile",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="compile networks and losses with torch.compile",
+    )
 
 
 def _add_logging_flags(group: argparse._ArgumentGroup) -> None:

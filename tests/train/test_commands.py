@@ -1,0 +1,96 @@
+"""The scripts as processes of their own: by path, published command lines, several processes."""
+
+import csv
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+ROOMS = ("train", "eval", "models", "datasets", "losses")
+EPOCHS = ("--num-epochs 500", "--num-epochs 1")
+DEVICE = [("--cuda ", ""), ("--device cuda", "--device cpu")]
+PUBLISHED = [
+    "train_teacher.py --cuda --model SegformerB3 --dataset VOC --datadir ./VOC2012 --height 512 "
+    "--num-epochs 500 --num-workers 4 --batch-size 4 --steps-loss 50 --steps-plot 50 "
+    "--epochs-save 0 --savedir ckpt --savedate --iouVal --device cuda",
+    "train_student.py --cuda --model SegformerB0 --dataset VOC --datadir ./VOC2012 --height 512 "
+    "--num-epochs 500 --num-workers 4 --batch-size 4 --steps-loss 50 --steps-plot 50 "
+    "--epochs-save 0 --savedir ckpt --savedate --iouVal --device cuda",
+    "train_sekd.py --cuda --model SegformerB0 --dataset VOC --datadir ./VOC2012 --num-epochs 500 "
+    "--num-workers 4 --batch-size 4 --steps-loss 50 --steps-plot 50 --epochs-save 0 --savedate "
+    "--iouVal --device cuda --knowledge-distillation-loss "
+    "MultiScaleContextAlignmentDistillationLoss --kd-tau 1.0 --kd-alpha 0.5 "
+    "--review-kd-loss-weight 1.0 --teacher-val True --temperature 1.0 --divergence --lr 5e-5 "
+    "--height 512 --width 512",
+]
+
+
+def execute(words, cwd, **environment):
+    """Run a command; return what it printed, or fail with all of it."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"} | environment
+    done = subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A copy of the code, so that runs may be written beside it."""
+    for room in ROOMS:
+        shutil.copytree(
+            ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("inside", [False, True], ids=["from the root", "inside train"])
+def test_published_command_lines_run(project, inside, write_voc):
+    here = project / "train" if inside else project
+    write_voc(here / "VOC2012", train=4, val=1)
+    for command in PUBLISHED:
+        script, *flags = command.replace(*EPOCHS).split(" ", 1)
+        flags = flags[0]
+        for cuda, cpu in DEVICE if not torch.cuda.is_available() else []:
+            flags = flags.replace(cuda, cpu)
+        execute([sys.executable, script if inside else f"train/{script}", *flags.split()], here)
+    teachers = list((here / "ckpt").glob("teacher-SegformerB3-VOC-*/best.pth"))
+    students = list((here / "ckpt").glob("student-SegformerB0-VOC-*/best.pth"))
+    distilled = list((here / "runs").glob("sekd-SegformerB0-VOC-sekd-ct-*/best.pth"))
+    assert len(teachers) == len(students) == len(distilled) == 1
+    evaluate = "--subset val --distillation-type sekd --num-workers 4 --batch-size 1 --cpu".split()
+    script = "../eval/eval.py" if inside else "eval/eval.py"
+    state = ["--state", str(distilled[0]), "--datadir", "VOC2012"]
+    assert "mIoU" in execute([sys.executable, script, *state, *evaluate], here)
+
+
+TINY_FLAGS = (
+    "--classes soil,crop,weed --dataset VOC --height 64 --batch-size 2 --num-workers 1 "
+    "--num-epochs 2 --savedir runs --device cpu --run-name two"
+).split()
+LAUNCHERS = {
+    "accelerate": [
+        *("-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"),
+        *("--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"),
+        *("--main_process_port", "0"),
+    ],
+    "torchrun": ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_two_processes_train_one_network(launcher, voc, tmp_path):
+    script = str(ROOT / "train" / "train_student.py")
+    words = [sys.executable, *LAUNCHERS[launcher], script, *TINY_FLAGS, "--datadir", str(voc)]
+    printed = execute(words, tmp_path)
+    assert printed.count("epoch 2/2  step 2/2") == 1  # 6 images: one batch of 2 for each process
+    with (tmp_path / "runs" / "two" / "log.csv").open() as file:
+        assert [row["step"] for row in csv.DictReader(file)] == ["1", "2"]
+    one = [sys.executable, script, *TINY_FLAGS, "--datadir", str(voc), "--resume"]
+    assert "run folder" in execute(one, tmp_path)  # its checkpoint has no trace of the wrapper

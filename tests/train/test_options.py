@@ -1,0 +1,126 @@
+import pytest
+import yaml
+
+from train.options import arguments_to_save, image_size, parse_options
+
+PUBLISHED = {
+    "sekd": "--cuda --model SegformerB0 --dataset VOC --datadir ./VOC2012 --num-epochs 500 "
+    "--num-workers 4 --batch-size 4 --steps-loss 50 --steps-plot 50 --epochs-save 0 --savedate "
+    "--iouVal --device cuda --knowledge-distillation-loss "
+    "MultiScaleContextAlignmentDistillationLoss --kd-tau 1.0 --kd-alpha 0.5 "
+    "--review-kd-loss-weight 1.0 --teacher-val True --temperature 1.0 --divergence --lr 5e-5 "
+    "--height 512 --width 512",
+    "teacher": "--cuda --model SegformerB3 --dataset VOC --datadir ./VOC2012 --height 512 "
+    "--num-epochs 500 --num-workers 4 --batch-size 4 --steps-loss 50 --steps-plot 50 "
+    "--epochs-save 0 --savedir ckpt --savedate --iouVal --device cuda",
+}
+
+
+def parse(*flags, stage="sekd"):
+    return parse_options(stage, flags, model="SegformerB0")
+
+
+@pytest.mark.parametrize("stage", PUBLISHED)
+def test_published_command_lines_are_understood(stage):
+    options = parse_options(stage, PUBLISHED[stage].split())
+    assert (options.device, options.savedate, options.iouVal) == ("cuda", True, True)
+    assert (options.num_epochs, options.height, options.width) == (500, 512, 512)
+    if stage == "sekd":
+        assert (options.method, options.divergence, options.kd_alpha) == ("sekd-ct", "kl", 0.5)
+        assert (options.teacher_val, options.temperature) == (True, 1.0)
+
+
+def test_names_are_found_in_any_case():
+    options = parse("--model", "segformerb3", "--dataset", "cityscapes", "--method", "SEKD-SU+KD")
+    assert (options.model, options.dataset) == ("SegformerB3", "Cityscapes")
+    assert options.method == "sekd-su+kd"
+
+
+@pytest.mark.parametrize(
+    "flags, complaint",
+    [
+        (["--model", "SegformerB9"], "SegformerB9 is unknown; known: SegformerB0"),
+        (["--dataset", "Mars"], "Mars is unknown; known: VOC"),
+        (["--method", "sekd-ct+magic"], "magic is unknown; known: sekd"),
+        (["--cuda", "--device", "cpu"], "contradict"),
+        (["--method", "kd", "--knowledge-distillation-loss", "hcl"], "means --method transkd-base"),
+        (["--knowledge-distillation-feature-fusion", "CSF"], "belongs to"),
+    ],
+)
+def test_contradictions_and_unknown_names(flags, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        parse(*flags)
+
+
+@pytest.mark.parametrize(
+    "flags, complaint",
+    [
+        (["--batch-size", "0"], "--batch-size: must be greater than 0, not 0"),
+        (["--lr", "nan"], "--lr"),
+        (["--lr", "fast"], "expected a number, not 'fast'"),
+        (["--savedate", "perhaps"], "expected true or false"),
+        (["--image-size", "480*640"], "expected native, 512 or 480x640"),
+        (["--embed", "7"], "--embed"),
+        (["--unheard-of"], "unrecognized arguments: --unheard-of"),
+    ],
+)
+def test_refused_values_are_one_line_and_status_2(flags, complaint, capsys):
+    with pytest.raises(SystemExit) as ended:
+        parse(*flags)
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert complaint in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "text, size",
+    [("native", None), ("480x640", (480, 640)), ("300", 300), ("auto", 256)],
+)
+def test_image_size(text, size):
+    assert image_size(parse("--image-size", text, "--height", "256")) == size
+
+
+def test_a_recipe_sets_defaults_and_the_command_line_wins(tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("lr: 1e-3\nbatch-size: 16\nflip: false\nscale: [0.8, 1.2]\nsavedate: true\n")
+    options = parse("--config", str(recipe), "--batch-size", "8")
+    assert (options.lr, options.batch_size) == (1e-3, 8)
+    assert (options.flip, options.scale, options.savedate) == (False, [0.8, 1.2], True)
+
+
+@pytest.mark.parametrize(
+    "content, complaint",
+    [
+        ("learning-rate: 1", "unknown flag 'learning-rate'; known: .*accumulate"),
+        ("- lr", "must hold lines of 'flag: value'"),
+        ("a: b: c", "is not YAML"),
+    ],
+)
+def test_a_bad_recipe_is_named(tmp_path, content, complaint):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(content)
+    with pytest.raises(ValueError, match=complaint):
+        parse("--config", str(recipe))
+
+
+def test_a_recipe_value_is_checked_like_a_flag(tmp_path, capsys):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("batch-size: -4")
+    with pytest.raises(SystemExit):
+        parse("--config", str(recipe))
+    assert "must be greater than 0" in capsys.readouterr().err
+
+
+def test_saved_arguments_read_back_to_the_same_options(tmp_path):
+    options = parse("--method", "kd", "--rotate", "10", "--class-weights", "1,3,3", "--no-flip")
+    recipe = tmp_path / "args.yaml"
+    recipe.write_text(yaml.safe_dump(arguments_to_save(options)))
+    again = parse("--config", str(recipe))
+    assert arguments_to_save(again) == arguments_to_save(options)
+
+
+def test_feature_fusion_chooses_between_the_two_users_of_hcl():
+    hcl = ("--knowledge-distillation-loss", "hcl", "--knowledge-distillation-feature-fusion")
+    assert parse(*hcl, "CSF").method == "transkd-base"
+    assert parse(*hcl, "ABF").method == "reviewkd"

@@ -1,0 +1,198 @@
+"""Whole runs of the three scripts on a tiny data set, in this process."""
+
+import csv
+import signal
+
+import pytest
+import yaml
+
+from models import load_checkpoint
+from train.loop import Loop
+
+
+def interrupt_after(monkeypatch, step):
+    """Press Ctrl-C during the given optimizer step, once."""
+    finish_step = Loop._finish_step
+
+    def press(loop, meter, bar):
+        finish_step(loop, meter, bar)
+        if loop.progress.step == step:
+            signal.raise_signal(signal.SIGINT)
+            monkeypatch.setattr(Loop, "_finish_step", finish_step)
+
+    monkeypatch.setattr(Loop, "_finish_step", press)
+
+
+def test_a_run_leaves_what_was_promised(run_stage, runs, load):
+    assert run_stage("student", "--iouTrain") == 0
+    folder = runs / "student-SegformerB0-VOC"
+    names = {path.name for path in folder.iterdir()}
+    assert {"best.pth", "last.pth", "log.csv", "args.yaml", "pictures"} <= names
+    assert any(name.startswith("events.out.tfevents") for name in names)
+    assert len(list((folder / "pictures").glob("*.png"))) == 2
+    rows = list(csv.DictReader((folder / "log.csv").open()))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    for column in ("loss", "miou", "train_miou", "iou_crop", "lr", "data_waiting"):
+        assert float(rows[0][column]) >= 0
+    assert yaml.safe_load((folder / "args.yaml").read_text())["stage"] == "student"
+
+
+def test_best_describes_itself_and_is_the_bare_network(run_stage, runs):
+    assert run_stage("student", "--seed", "3") == 0
+    network, info = load_checkpoint(runs / "student-SegformerB0-VOC" / "best.pth")
+    assert network.name == "SegformerB0"
+    assert info["classes"] == ["soil", "crop", "weed"]
+    assert (info["dataset"], info["seed"], info["ignore_index"]) == ("VOC", 3, 255)
+    assert info["preprocessing"]["image_size"] == 32
+    assert 0 <= info["metrics"]["miou"] <= 1
+    assert info["args"]["batch_size"] == 2
+    assert "torch" in info["versions"]
+    assert info["training"] is None and info["adapters"] is None
+
+
+@pytest.fixture
+def teacher(run_stage, runs):
+    assert run_stage("teacher", "--num-epochs", "1") == 0
+    return runs / "teacher-SegformerB3-VOC" / "best.pth"
+
+
+def test_distillation_finds_the_teacher_and_deploys_a_bare_student(
+    run_stage, runs, teacher, capsys, load
+):
+    assert run_stage("sekd", "--method", "sekd-ct+kd") == 0
+    printed = capsys.readouterr().out
+    assert f"teacher: {teacher}" in printed and "teacher's mIoU: 0." in printed
+    folder = runs / "sekd-SegformerB0-VOC-sekd-ct+kd"
+    best, last = load(folder / "best.pth"), load(folder / "last.pth")
+    assert set(best["model"]) == set(load(teacher)["model"])  # same tiny network, nothing else
+    assert not best.get("adapters") and last["adapters"]
+    assert best["method"] == "sekd-ct+kd"
+    header = next(csv.reader((folder / "log.csv").open()))
+    assert {"cross_entropy", "texture", "relation", "kd"} <= set(header)
+
+
+def test_without_a_teacher_the_remedy_is_named(run_stage, runs, capsys):
+    assert run_stage("sekd") == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "--teacher" in error and "train_teacher.py" in error
+    assert not runs.exists()
+
+
+def test_method_none_needs_no_teacher(run_stage, runs):
+    assert run_stage("sekd", "--method", "none", "--num-epochs", "1") == 0
+    assert (runs / "sekd-SegformerB0-VOC-none" / "best.pth").exists()
+
+
+RESUMED = {
+    "student": ["--num-workers", "1"],
+    "sekd": ["--method", "sekd-su", "--accumulate", "2", "--clip-grad", "1", "--warmup-steps", "1"],
+}
+
+
+@pytest.mark.parametrize("stage", RESUMED)
+def test_resuming_repeats_the_uninterrupted_run_bit_for_bit(
+    stage, run_stage, runs, load, monkeypatch, assert_same, request
+):
+    flags = [*RESUMED[stage], "--num-epochs", "3"]
+    if stage == "sekd":
+        flags += ["--teacher", str(request.getfixturevalue("teacher"))]
+    assert run_stage(stage, *flags, "--run-name", "whole") == 0
+    interrupt_after(monkeypatch, 4 if stage == "student" else 3)  # in the second epoch's middle
+    assert run_stage(stage, *flags, "--run-name", "parts") == 130
+    assert load(runs / "parts" / "last.pth")["training"]["progress"]["batch"] > 0
+    assert run_stage(stage, *flags, "--run-name", "parts", "--resume") == 0
+    whole, parts = load(runs / "whole" / "last.pth"), load(runs / "parts" / "last.pth")
+    for key in ("model", "adapters", "training", "metrics"):
+        assert_same(whole[key], parts[key], key)
+    whole, parts = load(runs / "whole" / "best.pth"), load(runs / "parts" / "best.pth")
+    assert_same(whole["model"], parts["model"])
+    epochs = [row["epoch"] for row in csv.DictReader((runs / "parts" / "log.csv").open())]
+    assert epochs == ["1", "2", "3"]
+
+
+def test_resume_from_a_file_and_of_a_finished_run(run_stage, runs):
+    assert run_stage("student", "--num-epochs", "1") == 0
+    last = runs / "student-SegformerB0-VOC" / "last.pth"
+    before = last.stat().st_mtime_ns
+    assert run_stage("student", "--num-epochs", "1", "--resume", last) == 0
+    assert last.stat().st_mtime_ns == before
+
+
+def test_a_second_run_does_not_overwrite_the_first(run_stage, runs, capsys):
+    assert run_stage("student", "--num-epochs", "1") == 0
+    assert run_stage("student", "--num-epochs", "1") == 2
+    assert "--resume" in capsys.readouterr().err
+    assert run_stage("student", "--num-epochs", "1", "--overwrite") == 0
+    assert run_stage("student", "--num-epochs", "1", "--savedate") == 0
+    assert len(list(runs.iterdir())) == 2
+
+
+def test_a_loss_that_is_not_finite_names_step_and_term(run_stage, runs, monkeypatch, capsys, load):
+    from losses.embedding_patch import TexturePatchLoss
+
+    assert run_stage("teacher", "--num-epochs", "1") == 0
+    plain, calls = TexturePatchLoss.forward, []
+
+    def breaks(self, student, teacher):
+        calls.append(1)
+        return plain(self, student, teacher) * (float("nan") if len(calls) == 5 else 1.0)
+
+    monkeypatch.setattr(TexturePatchLoss, "forward", breaks)
+    assert run_stage("sekd", "--num-epochs", "4") == 2
+    error = capsys.readouterr().err
+    assert "step 5: loss term 'texture' is nan" in error and error.strip().count("\n") == 0
+    last = load(runs / "sekd-SegformerB0-VOC-sekd-ct" / "last.pth")
+    assert last["training"]["progress"]["step"] == 3  # the end of the first epoch
+    assert all(value.isfinite().all() for value in last["model"].values())
+
+
+def test_test_split_is_evaluated_with_the_best_weights(run_stage, runs):
+    assert run_stage("student", "--test-split", "val", "--num-epochs", "1") == 0
+    text = (runs / "student-SegformerB0-VOC" / "test.json").read_text()
+    scores = yaml.safe_load(text)
+    best = load_checkpoint(runs / "student-SegformerB0-VOC" / "best.pth")[1]["metrics"]
+    assert scores["miou"] == best["miou"] and scores["split"] == "val"
+
+
+def test_paper_protocol_trains_and_warns(run_stage, runs):
+    with pytest.warns(UserWarning, match="--protocol paper"):
+        assert run_stage("student", "--protocol", "paper", "--num-epochs", "1") == 0
+    info = load_checkpoint(runs / "student-SegformerB0-VOC" / "best.pth")[1]
+    assert info["preprocessing"]["protocol"] == "paper"
+    assert info["preprocessing"]["mean"] == [0, 0, 0]
+
+
+def test_pretrained_encoder_is_loaded(run_stage, runs, tmp_path, capsys):
+    assert run_stage("student", "--pretrained", tmp_path / "absent.pth") == 2
+    assert "absent.pth" in capsys.readouterr().err
+    assert not runs.exists()
+    assert run_stage("student", "--num-epochs", "1", "--run-name", "a") == 0
+    assert run_stage("student", "--pretrained", runs / "a" / "best.pth", "--run-name", "b") == 0
+    assert "encoder weights" in capsys.readouterr().out
+
+
+BAD = [
+    (["--datadir", "/no/such/folder"], "/no/such/folder"),
+    (["--train-split", "nonsense"], "nonsense"),
+    (["--batch-size", "7"], "--batch-size 7"),
+    (["--class-weights", "1,2"], "2 numbers for 3 classes"),
+    (["--class-weights", "some"], "expected auto, none"),
+    (["--device", "warp"], "--device warp"),
+    (["--amp", "fp16"], "--amp fp16"),
+    (["--warmup-steps", "500"], "--warmup-steps 500"),
+    (["--resume"], "--resume"),
+    (["--resume", "/no/such/file.pth"], "/no/such/file.pth"),
+    (["--device", "cuda"], "--device cpu"),
+]
+
+
+@pytest.mark.parametrize("flags, named", BAD, ids=[" ".join(flags) for flags, _ in BAD])
+def test_bad_input_is_one_line_and_leaves_nothing(flags, named, run_stage, runs, capsys):
+    import torch
+
+    if flags[-1] == "cuda" and torch.cuda.is_available():
+        pytest.skip("there is CUDA here")
+    assert run_stage("student", *flags) == 2
+    error = capsys.readouterr().err
+    assert named in error and error.count("\n") == 1
+    assert not runs.exists()

@@ -1,0 +1,92 @@
+import csv
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import visdom
+
+from train.trackers import CsvLog, TensorBoardLog, Trackers, VisdomLog
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def visdom_port(tmp_path):
+    """The port of a real Visdom server, started for the test."""
+    port = free_port()
+    words = ["-m", "visdom.server", "-port", str(port), "-env_path", str(tmp_path), "--hostname"]
+    server = subprocess.Popen(
+        [sys.executable, *words, "localhost"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection(("localhost", port), timeout=1).close()
+            break
+        except OSError:
+            time.sleep(0.2)
+    yield port
+    server.terminate()
+    server.wait()
+
+
+@pytest.mark.slow
+def test_visdom_shows_losses_scores_and_pictures_of_a_run(visdom_port, run_stage):
+    port = str(visdom_port)
+    assert run_stage("student", "--visualize", "--port", port, "--steps-plot", "1") == 0
+    client = visdom.Visdom(port=visdom_port, use_incoming_socket=False)
+    environment = "student-SegformerB0-VOC"
+    assert environment in client.get_env_list()
+    windows = client.get_window_data(env=environment)
+    content = windows if isinstance(windows, str) else str(windows)
+    for expected in ("losses", "mIoU", "field06"):
+        assert expected in content
+
+
+def test_without_a_server_one_warning_and_training_goes_on(run_stage, runs):
+    with pytest.warns(UserWarning, match="no Visdom server at") as caught:
+        assert run_stage("student", "--visualize", "--port", str(free_port())) == 0
+    assert len([w for w in caught if "Visdom" in str(w.message)]) == 1
+    assert (runs / "student-SegformerB0-VOC" / "best.pth").exists()
+
+
+def test_a_server_that_dies_is_left_alone(visdom_port):
+    log = VisdomLog(visdom_port, "env", every=1)
+    log.client.line = None  # calling it fails, as a lost connection does
+    with pytest.warns(UserWarning, match="no Visdom server"):
+        log.scalars(1, {"loss": 1.0})
+    log.scalars(2, {"loss": 1.0})
+    log.epoch({"epoch": 1, "miou": 0.5}, 2)
+
+
+def test_csv_keeps_the_epochs_before_and_drops_those_to_be_repeated(tmp_path):
+    for done, epochs in ((0, (1, 2, 3)), (2, (3, 4))):
+        log = CsvLog(tmp_path, done)
+        for epoch in epochs:
+            log.epoch({"epoch": epoch, "loss": epoch + 0.5, "miou": None}, step=epoch)
+        log.close()
+    rows = list(csv.DictReader((tmp_path / "log.csv").open()))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
+    assert rows[2] == {"epoch": "3", "loss": "3.5", "miou": ""}
+
+
+def test_tensorboard_holds_scalars_pictures_and_flags(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    log = Trackers([TensorBoardLog(tmp_path, {"lr": 0.1}, 0)])
+    log.scalars(5, {"loss": 2.0})
+    log.epoch({"miou": 0.5, "train_miou": None}, 5)
+    log.picture("field", np.zeros((8, 8, 3), np.uint8), 5)
+    log.close()
+    events = EventAccumulator(str(tmp_path)).Reload()
+    tags = events.Tags()
+    assert {"train/loss", "epoch/miou"} <= set(tags["scalars"])
+    assert tags["images"] == ["validation/field"]
+    assert events.Scalars("train/loss")[0].step == 5
