@@ -10,6 +10,7 @@ from datasets.cwfid import CWFID
 from datasets.phenobench import PhenoBench
 from datasets.sugar_beets import SugarBeets
 from datasets.sweet_pepper import SweetPepper
+from datasets.synthetic import Synthetic
 from datasets.voc import VOC
 
 DATASETS: dict[str, type[SegmentationDataset]] = {
@@ -20,6 +21,7 @@ DATASETS: dict[str, type[SegmentationDataset]] = {
     "SweetPepper": SweetPepper,
     "CWFID": CWFID,
     "PhenoBench": PhenoBench,
+    "Synthetic": Synthetic,
 }
 
 

@@ -1,0 +1,129 @@
+"""Drawn crop fields: a data set of any size that needs no download."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from datasets.base import Pairs
+from datasets.fields import draw_field
+from datasets.sugar_beets import SugarBeets
+from datasets.voc import VocLayout
+
+SPLITS = ("train", "val", "test")
+
+
+class Synthetic(VocLayout):
+    """Rows of beet rosettes among grasses and broad-leaved weeds, see `datasets/fields.py`.
+
+    Without a root the fields are drawn as they are asked for; picture i of a split depends on
+    (seed, split, i) and the size alone. With a root, the folder that `python datasets/prepare.py
+    synthetic` wrote is read, which is several times faster than drawing.
+
+    Args:
+        root: a folder in VOC layout, or None to draw.
+        split: train, val or test; the three have no field in common.
+        transform: as in `SegmentationDataset`.
+        classes: as in `SegmentationDataset`.
+        size: (height, width) of drawn fields; `default_size` if None.
+        count: drawn fields in this split; that of `default_counts` if None.
+        seed: of drawn fields.
+        cache: draw the whole split now and keep it in memory (4 bytes a pixel), where forked
+            loader workers share it.
+
+    Raises:
+        ValueError: no such split, a size below 32 pixels, no field, or a negative seed.
+        FileNotFoundError: a root without the VOC layout or the split.
+    """
+
+    name = "Synthetic"
+    classes = SugarBeets.classes
+    palette = SugarBeets.palette
+    splits = SPLITS
+    default_size: ClassVar[tuple[int, int]] = (256, 256)
+    default_counts: ClassVar[dict[str, int]] = {"train": 240, "val": 60, "test": 60}
+
+    def __init__(
+        self,
+        root: str | Path | None = None,
+        split: str = "train",
+        transform: Callable | None = None,
+        classes: str | Sequence[str] | None = None,
+        *,
+        size: tuple[int, int] | None = None,
+        count: int | None = None,
+        seed: int = 0,
+        cache: bool = False,
+    ) -> None:
+        self.drawn = root is None
+        self.size = size or self.default_size
+        self.count = count
+        self.seed = seed
+        self.cache: list[tuple[Tensor, Tensor]] = []
+        super().__init__("synthetic" if self.drawn else root, split, transform, classes)
+        if cache and self.drawn:
+            self.cache = [self.draw(index) for index in range(len(self))]
+
+    def check_split(self) -> None:
+        """Check what drawing needs; or, with a root, that the folder holds the split."""
+        if not self.drawn:
+            super().check_split()
+            return
+        if self.split not in SPLITS:
+            raise ValueError(f"{self.name} has no split {self.split!r}; known: {', '.join(SPLITS)}")
+        if self.count is None:
+            self.count = self.default_counts[self.split]
+        check_drawing(self.size, self.count, self.seed)
+
+    def list_pairs(self) -> Pairs:
+        """List the files; for drawn fields the names that they would have."""
+        if not self.drawn:
+            return super().list_pairs()
+        stems = [field_stem(self.split, index) for index in range(self.count)]
+        return [(self.root / f"{stem}.jpg", self.root / f"{stem}.png") for stem in stems]
+
+    def draw(self, index: int) -> tuple[Tensor, Tensor]:
+        """Draw a field: image, uint8 (3, H, W), and label, uint8 (H, W)."""
+        image, label = draw_sample(self.seed, self.split, index, self.size)
+        return torch.from_numpy(image).permute(2, 0, 1).contiguous(), torch.from_numpy(label)
+
+    def read(self, index: int) -> tuple[Tensor, Tensor]:
+        """Draw or read a sample; see `SegmentationDataset.read`."""
+        if not self.drawn:
+            return super().read(index)
+        if self.cache:
+            image, label = self.cache[index]
+            return image.clone(), label.clone()
+        return self.draw(index)
+
+    def read_label(self, path: Path) -> Tensor:
+        """Draw or read the label of one of `self.pairs`."""
+        if not self.drawn:
+            return super().read_label(path)
+        return self.read(int(path.stem.rpartition("_")[2]))[1]
+
+
+def field_stem(split: str, index: int) -> str:
+    """Name a field: `train_00012`."""
+    return f"{split}_{index:05d}"
+
+
+def draw_sample(
+    seed: int, split: str, index: int, size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw field `index` of a split: image, uint8 (H, W, 3), and label, uint8 (H, W)."""
+    rng = np.random.default_rng([seed, SPLITS.index(split), index])
+    return draw_field(rng, *size)
+
+
+def check_drawing(size: tuple[int, int], count: int, seed: int) -> None:
+    """Refuse what cannot be drawn."""
+    if min(size) < 32:
+        raise ValueError(f"--size {size[0]}x{size[1]}: at least 32x32 (height x width)")
+    if count < 1:
+        raise ValueError(f"--count {count}: at least 1")
+    if seed < 0:
+        raise ValueError(f"--seed {seed}: not negative")
