@@ -1,0 +1,167 @@
+"""Other people's layouts made into VOC layout: colour masks, and Sugar Beets 2016 as published."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from datasets.base import IMAGE_SUFFIXES, Pairs, check_classes, index_by_stem
+from datasets.layout import new_folder, split_names, write_classes, write_label, write_lists
+from datasets.reading import Colour, map_colours, read_image, read_indices
+from datasets.sugar_beets import SugarBeets
+
+VOID, VOID_ID = "void", 255
+SOIL, CROP, WEED = (SugarBeets.classes.index(name) for name in ("soil", "crop", "weed"))
+# Raw ids of annotations/dlp/iMapCleaned: soil, other weeds, beets, dicots, grasses.
+SUGAR_BEETS_IDS = {
+    **dict.fromkeys((0, 1, 97), SOIL),
+    **dict.fromkeys(range(10000, 10003), CROP),
+    **dict.fromkeys((2, *range(20000, 20012), *range(20100, 20106)), WEED),
+}
+
+_UNKNOWN = 255
+_ID_TABLE = np.full(max(SUGAR_BEETS_IDS) + 1, _UNKNOWN, np.uint8)
+_ID_TABLE[list(SUGAR_BEETS_IDS)] = list(SUGAR_BEETS_IDS.values())
+
+
+def parse_colours(texts: Sequence[str]) -> dict[str, Colour]:
+    """Read `soil=0,0,0 crop=0,255,0`, or one text file with such an entry a line.
+
+    The name `void` stands for pixels of no class.
+
+    Raises:
+        FileNotFoundError: the one text is neither an entry nor a file.
+        ValueError: not name=red,green,blue, a name or a colour twice, or fewer than two classes.
+    """
+    if len(texts) == 1 and "=" not in texts[0]:
+        path = Path(texts[0])
+        if not path.is_file():
+            raise FileNotFoundError(f"--colors: no such file: {path}, nor name=red,green,blue")
+        texts = path.read_text(encoding="utf-8").split("\n")
+    colours: dict[str, Colour] = {}
+    for text in filter(None, (text.strip() for text in texts)):
+        name, _, numbers = (part.strip() for part in text.partition("="))
+        try:
+            colour = tuple(int(number) for number in numbers.split(","))
+        except ValueError:
+            colour = ()
+        if len(colour) != 3 or not all(0 <= channel <= 255 for channel in colour):
+            raise ValueError(f"--colors {text}: not name=red,green,blue with numbers of 0 to 255")
+        if name in colours or colour in colours.values():
+            raise ValueError(f"--colors {text}: this name or colour is given twice")
+        colours[name] = colour
+    check_classes([name for name in colours if name != VOID])
+    return colours
+
+
+def masks_to_ids(folder: Path, output: Path, colours: Mapping[str, Colour]) -> int:
+    """Write every colour mask (PNG) under `folder` as a PNG of class ids under `output`.
+
+    Ids follow the order of the colours; `void` becomes 255. Returns the number of masks.
+
+    Raises:
+        FileNotFoundError: no such folder, or no PNG in it.
+        ValueError: a mask is damaged or has a colour that is not in the list, or `output` exists.
+    """
+    masks = index_by_stem(folder)
+    if not masks:
+        raise FileNotFoundError(f"--input {folder}: no .png in it")
+    classes = [name for name in colours if name != VOID]
+    ids = {colour: VOID_ID for name, colour in colours.items() if name == VOID}
+    ids |= {colours[name]: index for index, name in enumerate(classes)}
+    with new_folder(output) as new:
+        for key, path in tqdm(masks.items(), "palette", unit="mask", disable=None):
+            colour_mask = read_image(path)
+            label, unknown = map_colours(colour_mask, ids)
+            if unknown.any():
+                raise ValueError(_unknown_colours(path, colour_mask.numpy(), unknown))
+            (new / key).parent.mkdir(parents=True, exist_ok=True)
+            write_label(new / f"{key}.png", label, [colours[name] for name in classes])
+    return len(masks)
+
+
+def _unknown_colours(path: Path, mask: np.ndarray, unknown: np.ndarray) -> str:
+    found, counts = np.unique(mask[:, unknown].T, axis=0, return_counts=True)
+    order = np.argsort(-counts)[:5]
+    told = ", ".join(f"{','.join(map(str, found[i]))} ({counts[i]} px)" for i in order)
+    more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+    return (
+        f"{path}: colours outside the list: {told}{more}; add them to --colors (void=R,G,B for "
+        "pixels of no class); masks saved as JPEG or smoothed have colours that no class has"
+    )
+
+
+def find_sugar_beets(folder: Path) -> tuple[Pairs, int, int]:
+    """Pair the images and labels of the published sessions under `folder`.
+
+    Returns:
+        The pairs, the number of images without a label, and of labels without an image.
+
+    Raises:
+        FileNotFoundError: no such folder, or no session in it.
+        ValueError: two sessions hold images of the same name.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"--input {folder}: no such directory")
+    pairs, lone_images, lone_labels = [], 0, 0
+    sessions = sorted(path.parents[2] for path in folder.glob("**/annotations/dlp/iMapCleaned"))
+    for session in sessions:
+        images = index_by_stem(session / "images" / "rgb", suffixes=IMAGE_SUFFIXES)
+        labels = index_by_stem(session / "annotations" / "dlp" / "iMapCleaned")
+        both = [key for key in images if key in labels]
+        pairs += [(images[key], labels[key]) for key in both]
+        lone_images += len(images) - len(both)
+        lone_labels += len(labels) - len(both)
+    if not pairs:
+        wanted = "<session>/images/rgb with <session>/annotations/dlp/iMapCleaned"
+        raise FileNotFoundError(f"--input {folder}: no image with a label in {wanted}")
+    names = [image.stem for image, _ in pairs]
+    if len(set(names)) < len(names):
+        doubled = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"--input {folder}: two images are named {doubled}")
+    return pairs, lone_images, lone_labels
+
+
+def convert_sugar_beets(
+    pairs: Pairs, output: Path, ratio: Sequence[float], seed: int
+) -> dict[str, list[str]]:
+    """Write the pairs in VOC layout: images copied, labels as soil, crop and weed.
+
+    Returns the names in each split.
+
+    Raises:
+        ValueError: a label is damaged or has an unknown id, `output` exists, or see `split_names`.
+    """
+    splits = split_names([image.stem for image, _ in pairs], ratio, seed)
+    with new_folder(output) as new:
+        (new / "JPEGImages").mkdir()
+        (new / "SegmentationClass").mkdir()
+        for image, label in tqdm(pairs, "sugar-beets", unit="img", disable=None):
+            ids = sugar_beets_ids(label)
+            if ids.shape != read_image(image).shape[1:]:
+                raise ValueError(f"{label}: label and image {image} differ in size")
+            shutil.copyfile(image, new / "JPEGImages" / image.name)
+            path = new / "SegmentationClass" / f"{image.stem}.png"
+            write_label(path, ids, SugarBeets.palette)
+        write_lists(new, splits)
+        write_classes(new, SugarBeets.classes)
+    return splits
+
+
+def sugar_beets_ids(path: Path) -> np.ndarray:
+    """Read a published label as class ids, uint8 (H, W).
+
+    Raises:
+        ValueError: it is damaged, or has an id that the publication does not name.
+    """
+    values = read_indices(path)
+    known = (values >= 0) & (values < len(_ID_TABLE))
+    ids = _ID_TABLE[np.where(known, values, 3)]  # 3 is no id of theirs
+    unknown = ids == _UNKNOWN
+    if unknown.any():
+        found, counts = np.unique(values[unknown], return_counts=True)
+        told = ", ".join(f"{v} ({n} px)" for v, n in zip(found[:5], counts[:5], strict=True))
+        raise ValueError(f"{path}: label values outside the published list: {told}")
+    return ids

@@ -1,0 +1,114 @@
+"""Reading every sample of a data set to find what is wrong with it."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from datasets.base import SegmentationDataset
+from datasets.class_statistics import count_pixels
+from datasets.registry import build_dataset, find_dataset
+from datasets.voc import SPLIT_FOLDER, VocLayout, find_voc_root
+
+
+@dataclass
+class SplitReport:
+    """What one split holds; `pixels` and `images_with` count per class, int64 (K,)."""
+
+    split: str
+    dataset: SegmentationDataset | None = None  # None: the split could not be opened
+    absent: str = ""  # why an optional split is not there
+    pixels: Tensor | None = None
+    images_with: Tensor | None = None
+    void: int = 0  # pixels
+    images_read: int = 0  # without a problem
+    sizes: set[tuple[int, int]] = field(default_factory=set)  # (height, width)
+    problems: list[str] = field(default_factory=list)
+
+
+def inspect(
+    name: str,
+    root: Path | None,
+    classes: str | None = None,
+    splits: Sequence[str] | None = None,
+    progress: bool = False,
+) -> list[SplitReport]:
+    """Read all samples of the splits; without `splits`, of those that the data set has.
+
+    Raises:
+        ValueError: no such data set or class list.
+        FileNotFoundError: no such folder, or it is not in the data set's layout.
+    """
+    kind = find_dataset(name)
+    required = splits or (kind.default_train_split, kind.default_val_split)
+    reports = []
+    for split in splits or present_splits(kind, root):
+        report = SplitReport(split)
+        reports.append(report)
+        try:
+            report.dataset = build_dataset(name, root, split, classes=classes)
+        except FileNotFoundError as error:
+            if split in required:
+                report.problems.append(str(error))
+            else:
+                report.absent = str(error)
+        else:
+            inspect_samples(report, progress)
+    reports[0].problems += shared_images(reports, required)
+    return reports
+
+
+def present_splits(kind: type[SegmentationDataset], root: Path | None) -> list[str]:
+    """List a data set's splits, the default training and validation split first."""
+    names = list(kind.splits)
+    if issubclass(kind, VocLayout) and root is not None:
+        lists = find_voc_root(Path(root)) / SPLIT_FOLDER
+        names = sorted(path.stem for path in lists.glob("*.txt"))
+    return list(dict.fromkeys((kind.default_train_split, kind.default_val_split, *names)))
+
+
+def inspect_samples(report: SplitReport, progress: bool = False) -> None:
+    """Read every sample of the report's data set; what cannot be read becomes a problem."""
+    dataset = report.dataset
+    report.pixels = torch.zeros(dataset.num_classes, dtype=torch.int64)
+    report.images_with = torch.zeros_like(report.pixels)
+
+    def read(index: int) -> tuple[Tensor, int, tuple[int, int]] | str:
+        try:
+            _, label = dataset.read(index)
+        except (ValueError, OSError) as error:
+            return str(error)
+        counts = count_pixels(label, dataset.num_classes)
+        return counts, label.numel() - int(counts.sum()), tuple(label.shape)
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        results = pool.map(read, range(len(dataset)))
+        bar = tqdm(results, report.split, len(dataset), unit="img", disable=not progress)
+        for result in bar:
+            if isinstance(result, str):
+                report.problems.append(result)
+                continue
+            counts, void, size = result
+            report.pixels += counts
+            report.images_with += counts > 0
+            report.void += void
+            report.images_read += 1
+            report.sizes.add(size)
+
+
+def shared_images(reports: Sequence[SplitReport], names: Sequence[str]) -> list[str]:
+    """Tell of images that stand both in the training and in the validation split."""
+    found = [report for report in reports if report.split in names[:2] and report.dataset]
+    if len(found) < 2 or found[0].split == found[1].split:
+        return []
+    first, second = ({image for image, _ in report.dataset.pairs} for report in found)
+    both = sorted(first & second)
+    if not both:
+        return []
+    splits = f"{found[0].split} and {found[1].split}"
+    return [f"{both[0]}: stands in {splits} at once, as do {len(both) - 1} more images"]

@@ -1,0 +1,93 @@
+"""Writing data sets in VOC layout: all of it or nothing."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from datasets.reading import Colour
+from datasets.voc import SPLIT_FOLDER
+
+SPLIT_NAMES = ("train", "val", "test")
+VOID_COLOUR = (224, 224, 192)  # as in PASCAL VOC
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder that becomes `path` when the block ends, and vanishes if it fails.
+
+    Raises:
+        ValueError: `path` exists and is not an empty folder.
+        OSError: it cannot be made.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ValueError(f"--output {path}: exists already; remove it or choose another folder")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    holder = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    try:
+        content = holder / "content"  # of ordinary permissions, which mkdtemp does not give
+        content.mkdir()
+        yield content
+        if path.exists():
+            path.rmdir()
+        content.rename(path)
+    finally:
+        shutil.rmtree(holder, ignore_errors=True)
+
+
+def split_names(names: Sequence[str], ratio: Sequence[float], seed: int) -> dict[str, list[str]]:
+    """Deal names at random into train, val and, if there is a third share, test.
+
+    The result depends on the names and the seed, not on the order of the names.
+
+    Raises:
+        ValueError: not two or three positive shares, a negative seed, or a split would be empty.
+    """
+    told = " ".join(f"{share:g}" for share in ratio)
+    if len(ratio) not in (2, 3) or not all(0 < share < float("inf") for share in ratio):
+        raise ValueError(f"--ratio {told}: give two or three positive shares, as in 0.8 0.1 0.1")
+    if seed < 0:
+        raise ValueError(f"--seed {seed}: not negative")
+    ends = np.round(np.cumsum(ratio) / np.sum(ratio) * len(names)).astype(int)
+    shuffled = np.random.default_rng(seed).permutation(sorted(names)).tolist()
+    splits = {}
+    for name, start, end in zip(SPLIT_NAMES, [0, *ends], ends, strict=False):
+        splits[name] = sorted(shuffled[start:end])
+        if not splits[name]:
+            raise ValueError(f"--ratio {told}: leaves {name} empty, there are {len(names)} images")
+    return splits
+
+
+def write_lists(root: Path, splits: Mapping[str, Sequence[str]]) -> None:
+    """Write `ImageSets/Segmentation/<split>.txt`, one name a line.
+
+    Raises:
+        ValueError: a list is there already; then nothing is written.
+    """
+    folder = root / SPLIT_FOLDER
+    for name in splits:
+        if (folder / f"{name}.txt").exists():
+            raise ValueError(f"{folder / name}.txt: exists already; move it away to split anew")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, stems in splits.items():
+        temporary = folder / f"{name}.txt.tmp"
+        temporary.write_text("".join(f"{stem}\n" for stem in stems), encoding="utf-8")
+        temporary.replace(folder / f"{name}.txt")
+
+
+def write_label(path: Path, label: np.ndarray, palette: Sequence[Colour]) -> None:
+    """Write class ids, uint8 (H, W), as a PNG that viewers show in the palette's colours."""
+    # All 256 colours: a shorter palette makes Pillow write fewer bits, which lose void (255).
+    colours = [*palette, *[(0, 0, 0)] * (255 - len(palette)), VOID_COLOUR]
+    image = Image.fromarray(label)
+    image.putpalette([channel for colour in colours for channel in colour])  # L becomes P
+    image.save(path)
+
+
+def write_classes(root: Path, classes: Sequence[str]) -> None:
+    """Write `classes.txt`, which `--classes` reads."""
+    (root / "classes.txt").write_text("".join(f"{name}\n" for name in classes), encoding="utf-8")

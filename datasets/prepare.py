@@ -1,0 +1,218 @@
+"""Check data sets, and bring data into VOC layout: `python datasets/prepare.py --help`."""
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+if not __package__:  # run by path: the project root, not this folder, is where imports start
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
+
+from datasets.base import IMAGE_SUFFIXES, index_by_stem
+from datasets.class_statistics import class_weights
+from datasets.conversion import convert_sugar_beets, find_sugar_beets, masks_to_ids, parse_colours
+from datasets.inspection import SplitReport, inspect
+from datasets.layout import new_folder, split_names, write_classes, write_label, write_lists
+from datasets.registry import DATASETS
+from datasets.synthetic import SPLITS, Synthetic, check_drawing, draw_sample, field_stem
+
+SHOWN_PROBLEMS = 20
+JPEG_QUALITY = 95
+
+
+def check(args: argparse.Namespace) -> int:
+    """Read all samples; print counts, shares, weights and problems. 1 if there are problems."""
+    reports = inspect(args.dataset, args.datadir, args.classes, args.splits, sys.stderr.isatty())
+    console = Console()
+    opened = [report for report in reports if report.dataset is not None]
+    if opened:
+        console.print(_split_table(opened))
+        console.print(_class_table(opened))
+    for report in reports:
+        if report.absent:
+            print(f"left out: {report.absent}")
+    problems = [f"{report.split}: {told}" for report in reports for told in report.problems]
+    for told in problems[:SHOWN_PROBLEMS]:
+        print(f"problem: {told}")
+    if len(problems) > SHOWN_PROBLEMS:
+        print(f"... and {len(problems) - SHOWN_PROBLEMS} more")
+    print(f"{len(problems)} problem(s)")
+    return 1 if problems else 0
+
+
+def _split_table(reports: Sequence[SplitReport]) -> Table:
+    table = Table(title="Splits")
+    for column in ("split", "images", "damaged", "void pixels", "sizes (width x height)"):
+        table.add_column(column, justify="left" if column == "split" else "right")
+    for report in reports:
+        sizes = sorted(report.sizes)
+        told = ", ".join(f"{width} x {height}" for height, width in sizes[:3])
+        more = f" and {len(sizes) - 3} more" if len(sizes) > 3 else ""
+        images = len(report.dataset)
+        total = report.void + int(report.pixels.sum())
+        void = f"{report.void / total:.2%}" if total else "-"
+        damaged = str(images - report.images_read)
+        table.add_row(report.split, str(images), damaged, void, told + more)
+    return table
+
+
+def _class_table(reports: Sequence[SplitReport]) -> Table:
+    """Shares of the labelled pixels, images that hold the class, and weights of the first split."""
+    table = Table(title="Classes: share of labelled pixels (images with the class)")
+    table.add_column("id", justify="right")
+    table.add_column("class")
+    for report in reports:
+        table.add_column(report.split, justify="right")
+    table.add_column(f"weight ({reports[0].split})", justify="right")
+    weights = [None] * reports[0].dataset.num_classes
+    if reports[0].pixels.any():
+        weights = class_weights(reports[0].pixels / reports[0].pixels.sum()).tolist()
+    for index, (name, weight) in enumerate(zip(reports[0].dataset.classes, weights, strict=True)):
+        cells = []
+        for report in reports:
+            share = int(report.pixels[index]) / max(1, int(report.pixels.sum()))
+            cells.append(f"{share:.2%} ({int(report.images_with[index])})")
+        table.add_row(str(index), name, *cells, "-" if weight is None else f"{weight:.3f}")
+    return table
+
+
+def split(args: argparse.Namespace) -> None:
+    """Write the lists of a seeded random split of the labelled images."""
+    images = index_by_stem(args.datadir / "JPEGImages", suffixes=IMAGE_SUFFIXES)
+    folder = args.datadir / "SegmentationClass"
+    labels = index_by_stem(folder)
+    missing = next((path for key, path in images.items() if key not in labels), None)
+    if missing is not None:
+        raise FileNotFoundError(f"{missing}: image without a label in {folder}")
+    splits = split_names(list(images), args.ratio, args.seed)
+    write_lists(args.datadir, splits)
+    _tell_splits(splits, args.datadir)
+
+
+def palette(args: argparse.Namespace) -> None:
+    """Turn colour masks into class ids."""
+    colours = parse_colours(args.colors)
+    count = masks_to_ids(args.input, args.output, colours)
+    names = ",".join(name for name in colours if name != "void")
+    print(f"{count} masks written to {args.output}; train on them with --classes {names}")
+
+
+def sugar_beets(args: argparse.Namespace) -> None:
+    """Turn the Sugar Beets 2016 folders into VOC layout."""
+    pairs, lone_images, lone_labels = find_sugar_beets(args.input)
+    splits = convert_sugar_beets(pairs, args.output, args.ratio, args.seed)
+    print(f"{len(pairs)} pairs; left out: {lone_images} images without a label, ", end="")
+    print(f"{lone_labels} labels without an image")
+    _tell_splits(splits, args.output)
+
+
+def synthetic(args: argparse.Namespace) -> None:
+    """Draw fields into a folder in VOC layout."""
+    if len(args.count) > len(SPLITS):
+        raise ValueError("--count: at most three numbers, of train, val and test")
+    counts = args.count + [max(1, args.count[0] // 4)] * (len(SPLITS) - len(args.count))
+    for count in counts:
+        check_drawing(args.size, count, args.seed)
+    splits = {
+        name: [field_stem(name, index) for index in range(count)]
+        for name, count in zip(SPLITS, counts, strict=True)
+    }
+    with new_folder(args.output) as new, ProcessPoolExecutor(args.workers) as pool:
+        (new / "JPEGImages").mkdir()
+        (new / "SegmentationClass").mkdir()
+        jobs = [
+            pool.submit(_write_field, new, args.seed, name, index, args.size)
+            for name, count in zip(SPLITS, counts, strict=True)
+            for index in range(count)
+        ]
+        for job in tqdm(jobs, "fields", unit="img", disable=None):
+            job.result()
+        write_lists(new, splits)
+        write_classes(new, Synthetic.classes)
+    _tell_splits(splits, args.output)
+
+
+def _write_field(root: Path, seed: int, split: str, index: int, size: tuple[int, int]) -> None:
+    image, label = draw_sample(seed, split, index, size)
+    stem = field_stem(split, index)
+    path = root / "JPEGImages" / f"{stem}.jpg"
+    Image.fromarray(image).save(path, quality=JPEG_QUALITY, subsampling=0)
+    write_label(root / "SegmentationClass" / f"{stem}.png", label, Synthetic.palette)
+
+
+def _tell_splits(splits: dict[str, list[str]], root: Path) -> None:
+    told = ", ".join(f"{name} {len(stems)}" for name, stems in splits.items())
+    print(f"{told} in {root}")
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Read `HxW`, in pixels; one number is a square."""
+    match = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"{text}: not HEIGHTxWIDTH in pixels, as in 256x256")
+    return int(match[1]), int(match[2] or match[1])
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Declare the commands and their flags."""
+    parser = argparse.ArgumentParser(prog="prepare.py", description=__doc__.split(":")[0])
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(name: str, run, *flags: str) -> argparse.ArgumentParser:
+        new = commands.add_parser(name, help=run.__doc__, description=run.__doc__)
+        new.set_defaults(run=run)
+        if "input" in flags:
+            new.add_argument("--input", type=Path, required=True, help="folder to read")
+        if "output" in flags:
+            new.add_argument("--output", type=Path, required=True, help="folder to make")
+        if "ratio" in flags:
+            new.add_argument("--ratio", type=float, nargs="+", default=[0.8, 0.1, 0.1],
+                             help="shares of train, val and, if given, test")  # fmt: skip
+        if "seed" in flags:
+            new.add_argument("--seed", type=int, default=0, help="of what is random")
+        return new
+
+    checks = command("check", check)
+    checks.add_argument("--dataset", default="VOC", help=", ".join(DATASETS))
+    checks.add_argument("--datadir", type=Path, help="its folder; Synthetic is drawn without one")
+    checks.add_argument("--classes", help="class names, or a file with one a line")
+    checks.add_argument("--splits", nargs="+", help="splits to read (default: all there are)")
+    splits = command("split", split, "ratio", "seed")
+    splits.add_argument("--datadir", type=Path, required=True,
+                        help="folder with JPEGImages and SegmentationClass")  # fmt: skip
+    palettes = command("palette", palette, "input", "output")
+    palettes.add_argument("--colors", nargs="+", required=True, metavar="NAME=R,G,B",
+                          help="in the order of the ids; or a file with one a line; "
+                          "void=R,G,B are pixels of no class")  # fmt: skip
+    command("sugar-beets", sugar_beets, "input", "output", "ratio", "seed")
+    fields = command("synthetic", synthetic, "output", "seed")
+    fields.add_argument("--count", type=int, nargs="+", default=[240], metavar="N",
+                        help="fields of train, val and test; val and test are a quarter of train "
+                        "where left out (default: 240)")  # fmt: skip
+    fields.add_argument("--size", type=parse_size, default=Synthetic.default_size,
+                        metavar="HxW", help="in pixels (default: 256x256)")  # fmt: skip
+    fields.add_argument("--workers", type=int, default=os.cpu_count(),
+                        help="processes that draw (default: one a core)")  # fmt: skip
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit status."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    try:
+        return args.run(args) or 0
+    except (ValueError, OSError) as error:
+        parser.exit(2, f"{parser.prog}: error: {error}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
