@@ -49,7 +49,7 @@ class SegformerHead(nn.Module):
         W [up(L_1 x_1 + b_1); ...; up(L_4 x_4 + b_4)] = sum_i up((W_i L_i) x_i) + sum_i W_i b_i.
 
     Every stage is projected once, at its own resolution, and no concatenation is made; both factors
-    of the small product W_i L_i get their gradients.
+    of the small product W_i L_i get their gradients. In eval mode batch norm is folded in as well.
 
     Args:
         widths: channels of the four features, finest first.
@@ -76,17 +76,19 @@ class SegformerHead(nn.Module):
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Four (B, C_i, h_i, w_i) -> (B, num_classes, h_1, w_1)."""
-        size = features[0].shape[-2:]
         weights, bias = self.merged_projections()
+        fold = not self.linear_fuse.bn.training  # batch norm is then one more linear map
+        if fold:
+            weights, bias = self._fold_batch_norm(weights, bias)
         # The constant is added where the map is smallest: upsampling keeps it.
         biases = (None, None, None, bias)
-        fused = None
-        for feature, weight, bias in zip(features, weights, biases, strict=True):
-            # Channels-last throughout: upsampling hundreds of channels is slow in NCHW order.
-            x = F.linear(feature.permute(0, 2, 3, 1), weight, bias).permute(0, 3, 1, 2)
-            x = x if fused is None else upsample(x, size)
-            fused = x if fused is None else fused + x
-        return self.classify(self.linear_fuse.activate(fused))
+        finest, *coarser = (
+            F.linear(feature.permute(0, 2, 3, 1), weight, b)
+            for feature, weight, b in zip(features, weights, biases, strict=True)
+        )
+        fused = add_upsampled(finest, coarser).permute(0, 3, 1, 2)
+        activate = self.linear_fuse.relu if fold else self.linear_fuse.activate
+        return self.classify(activate(fused))
 
     def merged_projections(self) -> tuple[list[Tensor], Tensor]:
         """Return the products W_i L_i, four (head_dim, C_i), and sum_i W_i b_i, (head_dim,)."""
@@ -98,6 +100,12 @@ class SegformerHead(nn.Module):
             weights = [w @ projection.weight for w, projection in pairs]
             bias = sum(w @ projection.bias for w, projection in pairs)
         return weights, bias
+
+    def _fold_batch_norm(self, weights: list[Tensor], bias: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Apply batch norm's running statistics to the merged projections."""
+        bn = self.linear_fuse.bn
+        scale = bn.weight * torch.rsqrt(bn.running_var + bn.eps)
+        return [w * scale[:, None] for w in weights], (bias - bn.running_mean) * scale + bn.bias
 
     def forward_plain(self, features: Sequence[Tensor]) -> Tensor:
         """Published formulation of :meth:`forward`, for cost counting and tests."""
@@ -114,3 +122,30 @@ class SegformerHead(nn.Module):
 def upsample(x: Tensor, size: Sequence[int]) -> Tensor:
     """Resize (B, C, h, w) bilinearly to ``size`` (height, width)."""
     return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+
+
+def add_upsampled(base: Tensor, maps: Sequence[Tensor]) -> Tensor:
+    """Return ``base`` (B, H, W, C) plus every map (B, h, w, C) resized bilinearly to H x W.
+
+    Bilinear interpolation is separable. Rows are interpolated first, while maps are narrow; then
+    one matrix product interpolates the columns of all maps and adds them to ``base``, which is
+    thereby passed over once, where resizing and adding each map would pass over it six times.
+    """
+    batch, height, width, channels = base.shape
+    rows, columns = [], []
+    for x in maps:
+        by_rows = interpolation_matrix(x.shape[1], height, x) @ x.flatten(2)
+        rows.append(by_rows.reshape(batch * height, x.shape[2], channels))
+        columns.append(interpolation_matrix(x.shape[2], width, x))
+    columns = torch.cat(columns, dim=1).expand(batch * height, -1, -1)
+    base = base.reshape(batch * height, width, channels)
+    return torch.baddbmm(base, columns, torch.cat(rows, dim=1)).unflatten(0, (batch, height))
+
+
+def interpolation_matrix(size_in: int, size_out: int, like: Tensor) -> Tensor:
+    """Linear interpolation between pixel centres, (size_out, size_in), with ``like``'s type."""
+    dtype = torch.promote_types(like.dtype, torch.float32)
+    source = torch.arange(size_out, dtype=dtype, device=like.device)
+    source = ((source + 0.5) * (size_in / size_out) - 0.5).clamp(0, size_in - 1)
+    pixels = torch.arange(size_in, dtype=dtype, device=like.device)
+    return (1 - (source[:, None] - pixels).abs()).clamp(min=0).to(like.dtype)
