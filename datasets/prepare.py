@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import NoReturn
 
 if not __package__:  # run by path: the project root, not this folder, is where imports start
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -119,6 +120,8 @@ def synthetic(args: argparse.Namespace) -> None:
     if len(args.count) > len(SPLITS):
         raise ValueError("--count: at most three numbers, of train, val and test")
     counts = args.count + [max(1, args.count[0] // 4)] * (len(SPLITS) - len(args.count))
+    if args.workers < 1:
+        raise ValueError(f"--workers {args.workers}: at least 1")
     for count in counts:
         check_drawing(args.size, count, args.seed)
     splits = {
@@ -161,9 +164,17 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2] or match[1])
 
 
+class OneLineParser(argparse.ArgumentParser):
+    """An argument parser whose error is one line, without the page of usage above it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message and exit with status 2."""
+        self.exit(2, f"prepare.py: error: {message}\n")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Declare the commands and their flags."""
-    parser = argparse.ArgumentParser(prog="prepare.py", description=__doc__.split(":")[0])
+    parser = OneLineParser(prog="prepare.py", description=__doc__.split(":")[0])
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def command(name: str, run, *flags: str) -> argparse.ArgumentParser:

@@ -88,6 +88,12 @@ def test_check_of_what_is_not_there(fails, tmp_path):
     assert "--datadir" in fails("check", "--dataset", "VOC")
 
 
+def test_flags_that_argparse_refuses_make_one_line_too(fails):
+    assert "--output" in fails("synthetic")
+    assert "12by12" in fails("synthetic", "--output", "x", "--size", "12by12")
+    assert "draw" in fails("draw")
+
+
 def test_split_is_seeded_complete_and_disjoint(make_voc):
     names = [f"{i:02d}" for i in range(20)]
     root = make_voc(train=names)
@@ -245,6 +251,7 @@ def test_synthetic_refuses_and_leaves_nothing(tmp_path, fails):
     output = tmp_path / "fields"
     assert "--count 0" in fails("synthetic", "--output", output, "--count", 0)
     assert "--size 8x8" in fails("synthetic", "--output", output, "--size", 8)
+    assert "--workers 0" in fails("synthetic", "--output", output, "--workers", 0)
     assert "three numbers" in fails("synthetic", "--output", output, "--count", 1, 1, 1, 1)
     assert os.listdir(tmp_path) == []
 
