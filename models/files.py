@@ -96,18 +96,24 @@ def read(path: Path, map_location: str | torch.device = "cpu") -> Any:
         ValueError: for a pickle that ``weights_only=True`` refuses (the message says how to convert
             it), a truncated file, or one of another kind.
     """
+    with open(path, "rb"):
+        pass  # a file that cannot be opened raises here: what follows means broken content
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path, device=str(map_location))
         return torch.load(path, map_location=map_location, weights_only=True)
-    except UnpicklingError as error:
-        if "Unsupported global" in str(error) or zipfile.is_zipfile(path):
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # broken bytes come out of the parsers as nearly any type
+        if isinstance(error, UnpicklingError) and (
+            "Unsupported global" in str(error) or zipfile.is_zipfile(path)
+        ):
             raise ValueError(_refusal(path, error)) from error
-        raise ValueError(f"{path}: not a weight file, or a truncated one") from error
-    except (RuntimeError, EOFError, KeyError, safetensors.SafetensorError) as error:
         if "CUDA" in str(error):
             raise ValueError(f"{path}: cannot go to {map_location}: no CUDA here") from error
-        raise ValueError(f"{path}: not a weight file, or a truncated one") from error
+        raise ValueError(
+            f"{path}: not a weight file, or a truncated one ({type(error).__name__})"
+        ) from error
 
 
 def _refusal(path: Path, error: Exception) -> str:

@@ -53,7 +53,7 @@ FORMATS = {
     "sekd": "a checkpoint of this project",
     "nvlabs-backbone": "a SegFormer encoder, published layout",
     "nvlabs-segmentor": "a SegFormer segmentor of NVlabs, on mmsegmentation",
-    "mmseg": "a SegFormer encoder, mmsegmentation's own layout",
+    "mmseg": "a SegFormer encoder in mmsegmentation's own layout; its head is another network",
     "published": "a teacher or student of the published SEKD or TransKD code",
     "published-sekd": "a student with adapters of the published SEKD code",
     "published-transkd": "a student with adapters of the published TransKD code",

@@ -145,8 +145,9 @@ def save_huggingface(
         )
         for name, document in documents.items()
     }
-    writers["model.safetensors"] = lambda path: safetensors.torch.save_file(
-        tensors, path, metadata={"format": "pt"}
+    # Not save_file: its file would be readable by its owner alone.
+    writers["model.safetensors"] = lambda path: path.write_bytes(
+        safetensors.torch.save(tensors, metadata={"format": "pt"})
     )
     files.write_folder(Path(folder), writers)
 
