@@ -26,6 +26,7 @@ INFO: dict[str, Any] = {
     "seed": None,
     "versions": {},
     "metrics": {},
+    "training_cost": None,  # see `eval.complexity.training_cost`
     "adapters": None,
     "training": None,
 }

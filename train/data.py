@@ -15,7 +15,7 @@ from datasets.transforms import (
     PaperTransform,
     TrainTransform,
 )
-from train.options import image_size
+from train.options import training_image_size
 from train.run import Run, saved_flags, versions
 
 
@@ -109,7 +109,7 @@ def _transforms(options: argparse.Namespace, num_classes: int) -> tuple[object, 
         preprocessing = {"mean": [0.0] * 3, "std": [1.0] * 3, "image_size": list(crop)}
         transforms = [PaperTransform(*crop, train, num_classes) for train in (True, False)]
         return *transforms, {**preprocessing, "protocol": "paper"}
-    size = image_size(options)
+    size = training_image_size(options)
     train = TrainTransform(
         size,
         crop,

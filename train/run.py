@@ -11,6 +11,7 @@ import torch
 import yaml
 from accelerate import Accelerator
 
+from eval.device import choose_device
 from train.options import arguments_to_save
 from train.run_folder import ARGUMENTS, new_run
 
@@ -32,7 +33,9 @@ def start_run(options: argparse.Namespace) -> Run:
     Raises:
         ValueError: a device or precision that is not to be had here, or a run in the way.
     """
-    device = _resolve_device(options.device)
+    device = choose_device(options.device)
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
     options.device = str(device)
     accelerator = Accelerator(
         cpu=device.type == "cpu",
@@ -63,24 +66,6 @@ def make_folder(run: Run) -> None:
         shutil.rmtree(run.folder)
     run.folder.mkdir(parents=True, exist_ok=True)
     (run.folder / ARGUMENTS).write_text(yaml.safe_dump(saved_flags(run), sort_keys=False))
-
-
-def _resolve_device(name: str | None) -> torch.device:
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ValueError(f"--device {name} is unknown; try cpu, cuda, cuda:1 or mps") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"--device {name}: PyTorch finds no CUDA here; use --device cpu")
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise ValueError("--device mps: PyTorch finds no MPS here; use --device cpu")
-    if device.type == "cuda" and device.index is not None:
-        if device.index >= torch.cuda.device_count():
-            raise ValueError(f"--device {name}: there are {torch.cuda.device_count()} GPUs")
-        torch.cuda.set_device(device)
-    return device
 
 
 def _resolve_precision(amp: str, device: torch.device) -> str:

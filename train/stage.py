@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from datasets.sampling import EpochSampler, SeededDataset
 from datasets.transforms import collate
+from eval.complexity import training_cost
 from train.checkpoint import Keeper, Progress, TrainingState, resume_training
 from train.data import Data, describe
 from train.loop import Interrupt, Loop, Meter, Schedule
@@ -47,7 +48,11 @@ def train(run: Run, task: nn.Module, data: Data) -> None:
     if run.options.resume:
         resume_training(run.options.resume, student, state)
         run.accelerator.print(f"resumed at step {state.progress.step} from {run.options.resume}")
-    keeper = Keeper(run.folder, student, describe(run, data), state, run.options.epochs_save)
+    info = describe(run, data)
+    if state.distiller is not None:
+        size = (run.options.height, run.options.width)
+        info["training_cost"] = training_cost(student, state.distiller.adapters.values(), *size)
+    keeper = Keeper(run.folder, student, info, state, run.options.epochs_save)
     validator = Validator(run, student, data)
     make_folder(run)
     with open_trackers(run, state.progress) as loop.tracker:

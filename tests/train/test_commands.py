@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,7 @@ PUBLISHED = [
     "--review-kd-loss-weight 1.0 --teacher-val True --temperature 1.0 --divergence --lr 5e-5 "
     "--height 512 --width 512",
 ]
+EVALUATE = "--subset val --distillation-type sekd --num-workers 4 --batch-size 1 --cpu"
 
 
 def execute(words, cwd, **environment):
@@ -42,9 +44,7 @@ def execute(words, cwd, **environment):
 def project(tmp_path):
     """A copy of the code, so that runs may be written beside it."""
     for room in ROOMS:
-        shutil.copytree(
-            ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__")
-        )
+        shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
     return tmp_path
 
 
@@ -63,16 +63,16 @@ def test_published_command_lines_run(project, inside, write_voc):
     students = list((here / "ckpt").glob("student-SegformerB0-VOC-*/best.pth"))
     distilled = list((here / "runs").glob("sekd-SegformerB0-VOC-sekd-ct-*/best.pth"))
     assert len(teachers) == len(students) == len(distilled) == 1
-    evaluate = "--subset val --distillation-type sekd --num-workers 4 --batch-size 1 --cpu".split()
+    evaluate = shlex.split(EVALUATE)
     script = "../eval/eval.py" if inside else "eval/eval.py"
     state = ["--state", str(distilled[0]), "--datadir", "VOC2012"]
     assert "mIoU" in execute([sys.executable, script, *state, *evaluate], here)
 
 
-TINY_FLAGS = (
+TINY_FLAGS = shlex.split(
     "--classes soil,crop,weed --dataset VOC --height 64 --batch-size 2 --num-workers 1 "
     "--num-epochs 2 --savedir runs --device cpu --run-name two"
-).split()
+)
 LAUNCHERS = {
     "accelerate": [
         *("-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"),

@@ -1,7 +1,7 @@
 import pytest
 import yaml
 
-from train.options import arguments_to_save, image_size, parse_options
+from train.options import arguments_to_save, parse_options, training_image_size
 
 PUBLISHED = {
     "sekd": "--cuda --model SegformerB0 --dataset VOC --datadir ./VOC2012 --num-epochs 500 "
@@ -75,10 +75,11 @@ def test_refused_values_are_one_line_and_status_2(flags, complaint, capsys):
 
 @pytest.mark.parametrize(
     "text, size",
-    [("native", None), ("480x640", (480, 640)), ("300", 300), ("auto", 256)],
+    [("native", None), ("480x640", (480, 640)), ("300", 300), (None, 256)],
 )
 def test_image_size(text, size):
-    assert image_size(parse("--image-size", text, "--height", "256")) == size
+    flags = ["--image-size", text] if text else []
+    assert training_image_size(parse(*flags, "--height", "256")) == size
 
 
 def test_a_recipe_sets_defaults_and_the_command_line_wins(tmp_path):
@@ -113,7 +114,10 @@ def test_a_recipe_value_is_checked_like_a_flag(tmp_path, capsys):
 
 
 def test_saved_arguments_read_back_to_the_same_options(tmp_path):
-    options = parse("--method", "kd", "--rotate", "10", "--class-weights", "1,3,3", "--no-flip")
+    options = parse(
+        *("--method", "kd", "--rotate", "10", "--class-weights", "1,3,3", "--no-flip"),
+        *("--image-size", "480x640"),
+    )
     recipe = tmp_path / "args.yaml"
     recipe.write_text(yaml.safe_dump(arguments_to_save(options)))
     again = parse("--config", str(recipe))

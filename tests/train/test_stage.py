@@ -67,6 +67,8 @@ def test_distillation_finds_the_teacher_and_deploys_a_bare_student(
     assert set(best["model"]) == set(load(teacher)["model"])  # same tiny network, nothing else
     assert not best.get("adapters") and last["adapters"]
     assert best["method"] == "sekd-ct+kd"
+    bare = sum(value.numel() for value in best["model"].values())
+    assert best["training_cost"]["params"] > bare and best["training_cost"]["flops"] > 0
     header = next(csv.reader((folder / "log.csv").open()))
     assert {"cross_entropy", "texture", "relation", "kd"} <= set(header)
 

@@ -1,0 +1,57 @@
+"""Types of command line values that several commands take; each refuses a value in one line."""
+
+import argparse
+import math
+
+
+def positive_integer(text: str) -> int:
+    """Read 1, 2, 3, ..."""
+    return _number(text, int, exclusive=True)
+
+
+def non_negative_integer(text: str) -> int:
+    """Read 0, 1, 2, ..."""
+    return _number(text, int, exclusive=False)
+
+
+def positive_number(text: str) -> float:
+    """Read a finite number above 0."""
+    return _number(text, float, exclusive=True)
+
+
+def non_negative_number(text: str) -> float:
+    """Read a finite number, 0 or above."""
+    return _number(text, float, exclusive=False)
+
+
+def switch(text: str) -> bool:
+    """Read true or false, as published command lines give some switches a value."""
+    if text.lower() in ("true", "1", "yes"):
+        return True
+    if text.lower() in ("false", "0", "no"):
+        return False
+    raise argparse.ArgumentTypeError(f"expected true or false, not '{text}'")
+
+
+def image_size(text: str) -> str | int | tuple[int, int]:
+    """Read ``native``, a short side in px, or HEIGHTxWIDTH."""
+    if text.lower() == "native":
+        return "native"
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isdigit() and int(side) >= 32 for side in sides):
+        raise argparse.ArgumentTypeError(
+            f"expected native, 512 or 480x640, sides of at least 32 px, not '{text}'"
+        )
+    return int(sides[0]) if len(sides) == 1 else (int(sides[0]), int(sides[1]))
+
+
+def _number(text: str, kind: type, exclusive: bool) -> float:
+    try:
+        value = kind(text)
+    except ValueError:
+        what = "a whole number" if kind is int else "a number"
+        raise argparse.ArgumentTypeError(f"expected {what}, not '{text}'") from None
+    if not (value > 0 or (value == 0 and not exclusive)) or math.isinf(value):
+        bound = "greater than 0" if exclusive else "at least 0"
+        raise argparse.ArgumentTypeError(f"must be {bound}, not {text}")
+    return value
