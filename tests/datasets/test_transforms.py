@@ -60,24 +60,26 @@ def test_image_and_label_stay_together(seed, size, image_size, crop, rotate, shi
 
 
 @pytest.mark.parametrize("rotate", [0, 45])
-@pytest.mark.parametrize("scale", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("scale", [0.4, 1.0, 1.7])
 def test_no_offset_between_image_and_label(rotate, scale):
-    """The bright rectangle of the image and the 1s of the label have the same centre."""
+    """The bright disc of the image and the 1s of the label have the same centre."""
+    offsets = []
     for seed in range(12):
         torch.manual_seed(seed)
         side = round(150 * scale)  # the whole image is in view
         transform = TrainTransform(
-            None, side, (scale, scale), rotate=rotate, photometric=False, flip=seed % 2 == 0
+            None, side, (scale, scale), rotate=rotate, photometric=False, flip=False
         )
-        image = torch.zeros(3, 120, 120, dtype=torch.uint8)
-        image[:, 40:70, 50:90] = 240
-        label = (image[0] > 0).to(torch.uint8)
+        rows, columns = torch.meshgrid(torch.arange(120), torch.arange(120), indexing="ij")
+        label = ((rows - 55) ** 2 + (columns - 70) ** 2 < 30**2).to(torch.uint8)
+        image = (240 * label).expand(3, -1, -1).contiguous()
         image, label = transform(Image(image), Mask(label))
         bright = (image[0].float() - max(FILL)).clamp(min=0)  # without the rim of the fill colour
         mass = torch.stack([bright, label % 255])
         grid = torch.stack(torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij"))
         centres = (mass[:, None] * grid).sum((-2, -1)) / mass.sum((-2, -1))[:, None]
-        assert (centres[0] - centres[1]).abs().max() < 0.2  # px
+        offsets.append(centres[0] - centres[1])
+    assert torch.stack(offsets).mean(0).abs().max() < 0.15  # px
 
 
 def test_border_is_void_and_mean_colour():
