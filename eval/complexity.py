@@ -16,8 +16,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
-aten = torch.ops.aten
-
 
 def count_parameters(module: nn.Module) -> int:
     """Return the number of parameters, trainable or not; buffers are none."""
@@ -33,8 +31,9 @@ def multiply_adds(
 ) -> int:
     """Return the multiply-adds that one image really takes.
 
-    Counted are matrix products, attention included, convolutions, and 4 for each value that
-    bilinear interpolation writes; norms and activations, some percent, are not.
+    Counted are matrix products, attention included, convolutions, and 3 for each value that
+    bilinear interpolation writes (two mixes along a row, one across); norms and activations, some
+    percent, are not.
 
     Args:
         model: network with ``forward_intermediates``; a copy in ``eval()`` is counted.
@@ -44,9 +43,8 @@ def multiply_adds(
             count what a distilled student costs in training, without the teacher and the losses.
         plain: count the head's published formulation instead of what runs.
     """
-    counter = FlopCounterMode(
-        display=False, custom_mapping={aten.upsample_bilinear2d.default: _interpolation}
-    )
+    custom = {torch.ops.aten.upsample_bilinear2d: _interpolation}
+    counter = FlopCounterMode(display=False, custom_mapping=custom)
     fake = FakeTensorMode()
     model, *adapters = (_copy_to(fake, module) for module in (model, *adapters))
     if plain:
@@ -79,9 +77,9 @@ def training_cost(
     return {"params": params, "flops": flops, "height": height, "width": width}
 
 
-def _interpolation(*args: Any, out_val: Tensor, **kwargs: Any) -> int:
-    """Count floating-point operations, the counter's unit: two for each of 4 multiply-adds."""
-    return 8 * out_val.numel()
+def _interpolation(read: tuple[int, ...], *args: Any, out_shape: tuple[int, ...], **_: Any) -> int:
+    """Count floating-point operations, the counter's unit: two for each of 3 multiply-adds."""
+    return 0 if tuple(read) == tuple(out_shape) else 6 * math.prod(out_shape)
 
 
 class Layer(NamedTuple):

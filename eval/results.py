@@ -1,0 +1,135 @@
+"""The result of an evaluation: as a dictionary, a table on the terminal, and a JSON file."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from eval.complexity import count_parameters, multiply_adds
+from eval.subject import Subject
+from models.files import replacing
+from models.weights import software_versions
+
+GOOD, FAIR = 0.75, 0.5  # IoU from which a class is printed green, or yellow
+BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
+
+
+def summarize(subject: Subject, scores: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """Return everything that is known about an evaluation, as plain types.
+
+    Args:
+        subject: what was evaluated.
+        scores: of `SegmentationMetrics.compute`.
+        more: further entries, such as ``conditions`` and ``official``; None is left out.
+    """
+    dataset, info = subject.dataset, subject.info
+    return {
+        **named_scores(scores, dataset.classes),
+        **{key: value for key, value in more.items() if value},
+        **cost(subject),
+        "protocol": subject.preprocessing["protocol"],
+        "image_size": subject.preprocessing["image_size"],
+        "dataset": dataset.name,
+        "subset": dataset.split,
+        "images": len(dataset),
+        "model": info["architecture"],
+        "method": None if info["method"] == "none" else info["method"],
+        "seed": info["seed"],
+        "versions": software_versions(),
+    }
+
+
+def named_scores(scores: dict[str, Any], classes: tuple[str, ...]) -> dict[str, Any]:
+    """Return the scores with the classes by name."""
+    return {**scores, "per_class": dict(zip(classes, scores["per_class"], strict=True))}
+
+
+def cost(subject: Subject) -> dict[str, Any]:
+    """Return ``params`` and ``flops``: deployed, and trained with the adapters it was distilled by.
+
+    FLOPs are multiply-adds of one image of the size that the network was given. Those in training
+    are known where the checkpoint recorded them, for the size that it names.
+    """
+    deployed = count_parameters(subject.model)
+    height, width = subject.dataset[0]["image"].shape[-2:]
+    recorded = subject.info.get("training_cost") or {}
+    adapters = subject.info["adapters"] or {}
+    beside = sum(value.numel() for key, value in adapters.items() if not key.endswith(BUFFERS))
+    training = recorded.get("params") or (deployed + beside if adapters else None)
+    flops: dict[str, Any] = {
+        "deployed": multiply_adds(subject.model, height, width),
+        "size": [height, width],
+        "training": recorded.get("flops"),
+    }
+    if recorded:
+        flops["training_size"] = [recorded["height"], recorded["width"]]
+    return {"params": {"deployed": deployed, "training": training}, "flops": flops}
+
+
+def print_result(result: dict[str, Any], palette: tuple, console: Console) -> None:
+    """Print classes with their colours, then the means and the cost."""
+    conditions = result.get("conditions", {})
+    table = Table(title=f"{result['model']} on {result['dataset']} ({result['subset']})")
+    table.add_column("class")
+    for column in ("IoU %", *conditions):
+        table.add_column(column, justify="right")
+    for colour, name in zip(palette, result["per_class"], strict=True):
+        block = Text("█ ", style=f"rgb({','.join(map(str, colour))})")
+        columns = [result, *conditions.values()]
+        table.add_row(block + Text(name), *(_percent(c["per_class"][name]) for c in columns))
+    table.add_section()
+    means = {"mIoU": "miou", "pixel accuracy": "pixel_accuracy",
+             "mean accuracy": "mean_accuracy", "frequency-weighted IoU": "fwiou"}  # fmt: skip
+    for label, key in means.items():
+        columns = [result, *conditions.values()]
+        table.add_row(Text(label, "bold"), *(_percent(column[key]) for column in columns))
+    console.print(Group(table, *_footer(result)))
+
+
+def _footer(result: dict[str, Any]) -> list[Text]:
+    lines = [Text(f"{result['images']} images, protocol {result['protocol']}")]
+    if official := result.get("official"):
+        lines.append(Text(f"official metric: mIoU {100 * official['miou']:.2f} %"))
+    params, flops = result["params"], result["flops"]
+    size = "{} x {}".format(*flops["size"])
+    lines.append(
+        Text(
+            f"deployed: {params['deployed'] / 1e6:.2f} M parameters, "
+            f"{flops['deployed'] / 1e9:.2f} G multiply-adds at {size}"
+        )
+    )
+    if params["training"] is not None:
+        line = f"with training adapters: {params['training'] / 1e6:.2f} M parameters"
+        if flops["training"] is not None:
+            size = "{} x {}".format(*flops["training_size"])
+            line += f", {flops['training'] / 1e9:.2f} G multiply-adds at {size}"
+        lines.append(Text(line))
+    return lines
+
+
+def _percent(fraction: float | None) -> Text:
+    if fraction is None:
+        return Text("absent", "dim")
+    style = "green" if fraction >= GOOD else "yellow" if fraction >= FAIR else "red"
+    return Text(f"{100 * fraction:.2f}", style)
+
+
+def check_target(path: Path) -> None:
+    """Refuse a file that cannot be written, before the work is done.
+
+    Raises:
+        OSError: it is a folder, or what should be its folder is a file.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(f"--json {path}: is a folder")
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+
+def write_json(path: Path, result: dict[str, Any]) -> None:
+    """Write the result, whole or not at all."""
+    text = json.dumps(result, indent=2, allow_nan=False)
+    with replacing(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,131 @@
+"""What eval.py evaluates: the network of a checkpoint, on a split of a data set."""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from datasets import SegmentationDataset, build_dataset, find_dataset
+from datasets.transforms import EvalTransform, PaperTransform
+from models import load_checkpoint
+
+DEFAULT_DATASET = "VOC"  # of the published code, whose files do not name theirs
+PAPER_SIZE = (512, 512)
+KINDS = ("teacher", "student", "distilled", "sekd", "transkd")
+
+
+@dataclass
+class Subject:
+    """A network, what its checkpoint says, the split, and how its images are prepared."""
+
+    model: nn.Module
+    info: dict[str, Any]
+    dataset: SegmentationDataset
+    preprocessing: dict[str, Any]
+
+
+def load_subject(args: argparse.Namespace, device: torch.device) -> Subject:
+    """Load the checkpoint and open the split; flags win over what the checkpoint says.
+
+    Raises:
+        ValueError, OSError: a file that cannot be read, a data set that is not there, or a network
+            and a data set that do not belong together.
+    """
+    model, info = load_checkpoint(args.state, model=args.model, map_location=device)
+    check_kind(args.state, info, args.distillation_type)
+    if args.num_classes not in (None, model.num_classes):
+        raise ValueError(
+            f"--num-classes {args.num_classes}: {args.state} holds a network of "
+            f"{model.num_classes} classes"
+        )
+    preprocessing = choose_preprocessing(args, info)
+    dataset = open_dataset(args, info)
+    check_classes(args.state, model, info, dataset)
+    size, count = preprocessing["image_size"], dataset.num_classes
+    if preprocessing["protocol"] == "paper":
+        dataset.transform = PaperTransform(*size, train=False, num_classes=count)
+    else:
+        dataset.transform = EvalTransform(tuple(size) if isinstance(size, list) else size)
+    return Subject(model, info, dataset, preprocessing)
+
+
+def check_kind(state: str, info: dict[str, Any], wanted: str | None) -> None:
+    """Refuse a file that is known to hold something else than ``--distillation-type`` says.
+
+    Bare published files do not tell a teacher from a student, distilled or not: they pass.
+    """
+    if wanted is None or (kinds := _kinds(info)) is None or wanted in kinds:
+        return
+    raise ValueError(f"--distillation-type {wanted}: {state} holds a {' / '.join(kinds)} network")
+
+
+def _kinds(info: dict[str, Any]) -> list[str] | None:
+    """Return the names of `KINDS`, or the method, that describe a file; None if it does not say."""
+    if info["format"].startswith("published-"):
+        return ["distilled", info["format"].removeprefix("published-")]
+    if info["format"] != "sekd":
+        return None
+    if info["method"] in (None, "none"):
+        stage = info["args"].get("stage")
+        return None if stage is None else ["teacher" if stage == "teacher" else "student"]
+    families = {part.split("-")[0] for part in info["method"].split("+")}
+    return ["distilled", *sorted(families)]
+
+
+def choose_preprocessing(args: argparse.Namespace, info: dict[str, Any]) -> dict[str, Any]:
+    """Return the checkpoint's preprocessing with the flags' image size and protocol.
+
+    Mean and standard deviation belong to the weights and are never changed.
+    """
+    preprocessing = dict(info["preprocessing"])
+    if args.protocol is not None:
+        preprocessing["protocol"] = args.protocol
+    if args.image_size is not None:
+        preprocessing["image_size"] = None if args.image_size == "native" else args.image_size
+    size = preprocessing["image_size"]
+    if preprocessing["protocol"] == "paper" and not isinstance(size, list | tuple):
+        # The published code stretches every image to one size.
+        preprocessing["image_size"] = PAPER_SIZE if size is None else (size, size)
+    return preprocessing
+
+
+def open_dataset(args: argparse.Namespace, info: dict[str, Any]) -> SegmentationDataset:
+    """Open the split that the flags name, or the one that the checkpoint was trained on."""
+    name = args.dataset or info["dataset"] or DEFAULT_DATASET
+    declared = find_dataset(name)
+    classes = args.classes
+    same = info["dataset"] is not None and declared is find_dataset(info["dataset"])
+    if classes is None and (same or declared is find_dataset(DEFAULT_DATASET)):
+        classes = info["classes"]
+    root = args.datadir or (_recorded_root(info) if same else None)
+    if root is None and declared.name != "Synthetic":  # the one that is drawn
+        recorded = info["args"].get("datadir")
+        gone = f" ({recorded}, where it was trained, is not here)" if recorded and same else ""
+        raise ValueError(f"--datadir is needed: where is the data set {declared.name}?{gone}")
+    return build_dataset(name, root, args.subset or declared.default_val_split, classes=classes)
+
+
+def _recorded_root(info: dict[str, Any]) -> Path | None:
+    recorded = info["args"].get("datadir")
+    return Path(recorded) if recorded and Path(recorded).exists() else None
+
+
+def check_classes(
+    state: str, model: nn.Module, info: dict[str, Any], dataset: SegmentationDataset
+) -> None:
+    """Refuse a network whose classes are not those of the data set, in its order."""
+    if model.num_classes != dataset.num_classes:
+        raise ValueError(
+            f"{state} holds a network of {model.num_classes} classes, but {dataset.name} has "
+            f"{dataset.num_classes} ({', '.join(dataset.classes)}): name the right --dataset, or, "
+            "in VOC layout, the right --classes"
+        )
+    names = [name.casefold() for name in info["classes"] or dataset.classes]
+    if names != [name.casefold() for name in dataset.classes]:
+        raise ValueError(
+            f"{state} was trained on the classes {', '.join(info['classes'])}, but {dataset.name} "
+            f"has {', '.join(dataset.classes)}"
+        )
