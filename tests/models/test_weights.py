@@ -240,7 +240,7 @@ def test_hub_id(tmp_path, monkeypatch):
 def run(*args, **environment):
     command = [sys.executable, "models/weights.py", *map(str, args)]
     return subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, env=os.environ | environment, timeout=120
+        command, cwd=ROOT, capture_output=True, text=True, env=os.environ | environment, timeout=300
     )
 
 

@@ -28,7 +28,7 @@ def logits_of(folder, images):
         return network(images).logits
 
 
-@pytest.mark.parametrize("size", [0, 1, 2, 3, 5])
+@pytest.mark.parametrize("size", [0, 1, 2, 3, pytest.param(5, marks=pytest.mark.slow)])
 def test_export_gives_the_same_logits(size, tmp_path):
     model = randomised(build_model(f"SegformerB{size}", num_classes=3))
     images = torch.rand(1, 3, 64, 96)
