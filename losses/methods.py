@@ -109,16 +109,9 @@ METHODS: dict[str, Method] = {
     "cirkd": Method((CROSS_IMAGE, KD), LAST_FEATURE),
 }
 
-# `--knowledge-distillation-loss` of the published SEKD script
-PUBLISHED_NAMES = {
-    "multiscalecontextalignmentdistillationloss": "sekd-ct",
-    "selfsuperviseddistillationloss": "sekd-su",
-    "featurealignmentloss": "sekd-fa",
-}
-
 
 def find_method(name: str) -> Method:
-    """The method called `name`, in any case; `a+b` merges several, published names are known too.
+    """The method called `name`, in any case; `a+b` merges several.
 
     Raises:
         ValueError: an unknown name; the known ones are listed.
@@ -127,7 +120,6 @@ def find_method(name: str) -> Method:
 
 
 def _find_one(name: str) -> Method:
-    name = PUBLISHED_NAMES.get(name, name)
     if name not in METHODS:
         known = ", ".join(METHODS)
         raise ValueError(f"unknown method {name!r}: choose from {known}, or several joined by +")
