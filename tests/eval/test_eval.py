@@ -172,6 +172,7 @@ def test_a_bare_published_file(evaluate, voc_root, tmp_path):
     assert result["miou"] == pytest.approx(expected, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_by_path_from_inside_its_folder(write_checkpoint, voc_root):
     state, _ = write_checkpoint()
     arguments = ["--state", state, "--datadir", voc_root, *BASE]
