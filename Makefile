@@ -18,8 +18,18 @@ DEV := $(VENV)/dev.stamp
 
 .PHONY: demo test format check clean distclean $(VENV)
 
-demo: $(RUNTIME)
-	$(PY) -m train.demo
+DEMO := runs/demo
+DEMO_FLAGS := --config recipes/demo.yaml --savedir $(DEMO) --datadir $(DEMO)/fields
+demo: $(RUNTIME) $(DEMO)/fields
+	$(PY) train/train_teacher.py $(DEMO_FLAGS) --model SegformerB1 --max-steps 200
+	$(PY) train/train_student.py $(DEMO_FLAGS) --max-steps 150
+	$(PY) train/train_sekd.py $(DEMO_FLAGS) --max-steps 150 --teacher-val false
+	$(PY) eval/compare.py --output $(DEMO) \
+		$(DEMO)/teacher-SegformerB1-Synthetic $(DEMO)/student-SegformerB0-Synthetic \
+		$(DEMO)/sekd-SegformerB0-Synthetic-sekd-ct
+
+$(DEMO)/fields: | $(RUNTIME)
+	$(PY) datasets/prepare.py synthetic --output $@ --count 160 32 --seed 0
 
 test: $(DEV)
 	$(PY) -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
