@@ -37,22 +37,27 @@ class CsvLog(Tracker):
 
     def __init__(self, folder: Path, epochs_done: int) -> None:
         path = folder / LOG
-        self.kept = _rows_up_to(path, epochs_done)
+        kept = _rows_up_to(path, epochs_done)
         self.file = path.open("w", newline="")
         self.writer = None
+        # At once: a run that has ended, or is interrupted before its next epoch does, adds no row.
+        for row in kept:
+            self._write(row)
 
     def epoch(self, row: Mapping[str, float | None], step: int) -> None:
         """Append the row and flush it, so that the file can be followed."""
-        if self.writer is None:
-            self.writer = csv.DictWriter(self.file, list(row))
-            self.writer.writeheader()
-            self.writer.writerows(self.kept)
-        self.writer.writerow(
+        self._write(
             {
                 key: f"{value:.6g}" if isinstance(value, float) else value
                 for key, value in row.items()
             }
         )
+
+    def _write(self, row: Mapping[str, object]) -> None:
+        if self.writer is None:
+            self.writer = csv.DictWriter(self.file, list(row))
+            self.writer.writeheader()
+        self.writer.writerow(row)
         self.file.flush()
 
     def close(self) -> None:

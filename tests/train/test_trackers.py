@@ -77,6 +77,15 @@ def test_csv_keeps_the_epochs_before_and_drops_those_to_be_repeated(tmp_path):
     assert rows[2] == {"epoch": "3", "loss": "3.5", "miou": ""}
 
 
+def test_csv_keeps_its_rows_when_a_resumed_run_adds_none(tmp_path):
+    log = CsvLog(tmp_path, 0)
+    log.epoch({"epoch": 1, "loss": 0.5}, step=1)
+    log.close()
+    before = (tmp_path / "log.csv").read_text()
+    CsvLog(tmp_path, 1).close()
+    assert (tmp_path / "log.csv").read_text() == before
+
+
 def test_tensorboard_holds_scalars_pictures_and_flags(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
