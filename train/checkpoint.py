@@ -17,7 +17,7 @@ from torch import nn
 from models import load_checkpoint, save_checkpoint
 from train.run_folder import ARGUMENTS, BEST, LAST
 
-SAVE_AFTER_SECONDS = 300  # at most this much work is lost between two validations
+SAVE_AFTER_SECONDS = 300  # after so long, the end of an epoch without validation is saved too
 
 
 @dataclass
@@ -71,7 +71,8 @@ class Keeper:
             self.save_student(BEST, metrics)
         elif ended and best is None and "miou" not in scores:
             self.save_student(BEST, metrics)  # never validated: the last weights are the best known
-        if self.every and progress.epoch % self.every == 0:
+        # A last epoch that --max-steps cut short is none.
+        if self.every and progress.batch == 0 and progress.epoch % self.every == 0:
             self.save_student(f"epoch-{progress.epoch:04d}.pth", metrics)
         if validated or time.monotonic() - self.saved_at > SAVE_AFTER_SECONDS:
             self.save_last(metrics)
