@@ -80,4 +80,5 @@ def _is_teacher_of(folder: Path, dataset: str) -> bool:
         saved = yaml.safe_load((folder / ARGUMENTS).read_text())
     except (OSError, yaml.YAMLError):
         return False
-    return saved.get("stage") == "teacher" and saved.get("dataset") == dataset
+    described = isinstance(saved, dict)  # an empty file holds None
+    return described and (saved.get("stage"), saved.get("dataset")) == ("teacher", dataset)
