@@ -24,7 +24,8 @@ def build_student(run: Run, data: Data) -> nn.Module:
     if options.pretrained and not options.resume:
         source = options.pretrained
         if source == "auto":
-            source = CHECKPOINTS / f"mit_{options.model[-2:].lower()}.pth"
+            family = "pvt_v2" if network.name.startswith("PVT") else "mit"
+            source = CHECKPOINTS / f"{family}_{network.name[-2:].lower()}.pth"
         load_backbone(network, source)
         run.accelerator.print(f"encoder weights: {source}")
     return network
