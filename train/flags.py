@@ -17,6 +17,7 @@ from eval.arguments import (
 )
 from eval.cli import OneLineParser
 from losses import METHODS
+from losses.declaration import DIVERGENCES, NORM_TYPES
 from models import MODELS
 
 PUBLISHED_LOSSES = {
@@ -184,7 +185,7 @@ def _add_distillation_flags(group: argparse._ArgumentGroup) -> None:
     )
     add(
         "--norm-type",
-        choices=("channel", "spatial", "channel_mean"),
+        choices=NORM_TYPES,
         default="channel",
         help="cwd: what is normalised to a distribution",
     )
@@ -193,7 +194,7 @@ def _add_distillation_flags(group: argparse._ArgumentGroup) -> None:
         nargs="?",
         const="kl",
         default="kl",
-        choices=("kl", "mse"),
+        choices=DIVERGENCES,
         help="cwd: how distributions are compared",
     )
     add(

@@ -18,7 +18,7 @@ from train.flags import PUBLISHED_LOSSES, build_parser
 from train.run_folder import LAST, find_run
 
 DEFAULT_METHOD = "sekd-ct"
-NOT_SAVED = ("stage", "resume", "config", "overwrite")
+NOT_SAVED = ("stage", "resume", "config", "overwrite", "cuda")  # --cuda is saved as device
 
 
 def parse_options(stage: str, arguments: Sequence[str], **defaults: object) -> argparse.Namespace:

@@ -36,7 +36,6 @@ def start_run(options: argparse.Namespace) -> Run:
     device = choose_device(options.device)
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
-    options.device = str(device)
     accelerator = Accelerator(
         cpu=device.type == "cpu",
         mixed_precision=_resolve_precision(options.amp, device),

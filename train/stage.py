@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 import torch
 from accelerate import Accelerator
@@ -67,11 +68,8 @@ def run_epochs(run: Run, loop: Loop, keeper: Keeper, validator: Validator) -> No
     with progress_bar(accelerator, loop) as bar, Interrupt().listening() as interrupt:
         while not loop.done:
             meter = loop.run_epoch(bar, interrupt)
-            if interrupt.requested:
-                if accelerator.is_main_process:
-                    keeper.save_last()
-                accelerator.print(f"stopped at step {progress.step}; continue with --resume")
-                raise KeyboardInterrupt
+            if progress.batch:  # an epoch that was just finished is validated first
+                stop(run, keeper, progress)
             due = loop.done or progress.epoch % run.options.val_every == 0
             scores = validator.scores() if due else {}
             if accelerator.is_main_process:
@@ -81,6 +79,16 @@ def run_epochs(run: Run, loop: Loop, keeper: Keeper, validator: Validator) -> No
                 report_epoch(loop, meter, scores, pace * steps_left, validator.data.classes)
                 if due:
                     draw_pictures(run, loop, validator)
+            if interrupt.requested:
+                stop(run, keeper, progress)
+
+
+def stop(run: Run, keeper: Keeper, progress: Progress) -> NoReturn:
+    """Save what the user has interrupted, and end."""
+    if run.accelerator.is_main_process:
+        keeper.save_last()
+    run.accelerator.print(f"stopped at step {progress.step}; continue with --resume")
+    raise KeyboardInterrupt
 
 
 def finish(run: Run, data: Data, keeper: Keeper, validator: Validator) -> None:

@@ -17,10 +17,11 @@ if not __package__:  # run by path: the project root, not this folder, is where 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from eval.cli import OneLineParser, run
+from eval.markdown import markdown_table
 from losses import METHODS
 from models import load_checkpoint
 from models.files import replacing
-from train.flags import build_parser as build_training_parser
+from train.options import parse_options
 from train.run_folder import BEST, LAST, LOG
 
 SCRIPT = Path(__file__).with_name("train_sekd.py")
@@ -31,7 +32,7 @@ def main() -> None:
     """Run the command line."""
     args = build_parser().parse_args()
     flags = [word for word in args.flags if word != "--"]
-    savedir = build_training_parser("sekd").parse_args(flags).savedir
+    savedir = parse_options("sekd", flags, model="SegformerB0").savedir
     rows = []
     for method in args.methods.split(","):
         train_method(method, flags, savedir / method)
@@ -73,12 +74,7 @@ def losses_of(log: Path) -> dict[str, str]:
 def document(title: str, flags: list[str], rows: list[dict[str, str]]) -> str:
     """Return a Markdown section: the command and the table."""
     command = shlex.join(["python", "train/train_sekd.py", *flags, "--method"])
-    lines = [
-        list(rows[0]),
-        ["---", *["---:"] * (len(rows[0]) - 1)],
-        *(row.values() for row in rows),
-    ]
-    table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    table = markdown_table(list(rows[0]), [list(row.values()) for row in rows])
     return f"## {title}\n\n```\n{command} METHOD\n```\n\n{table}"
 
 

@@ -87,21 +87,26 @@ def test_method_none_needs_no_teacher(run_stage, runs):
 
 RESUMED = {
     "student": ["--num-workers", "1"],
+    "student at an epoch's end": [],
     "sekd": ["--method", "sekd-su", "--accumulate", "2", "--clip-grad", "1", "--warmup-steps", "1"],
 }
 
 
-@pytest.mark.parametrize("stage", RESUMED)
+INTERRUPTED = {"student": (4, 1), "student at an epoch's end": (6, 0), "sekd": (3, 2)}
+
+
+@pytest.mark.parametrize("case", RESUMED)
 def test_resuming_repeats_the_uninterrupted_run_bit_for_bit(
-    stage, run_stage, runs, load, monkeypatch, assert_same, request
+    case, run_stage, runs, load, monkeypatch, assert_same, request
 ):
-    flags = [*RESUMED[stage], "--num-epochs", "3"]
+    stage, flags = case.split()[0], [*RESUMED[case], "--num-epochs", "3"]
+    step, batch = INTERRUPTED[case]
     if stage == "sekd":
         flags += ["--teacher", str(request.getfixturevalue("teacher"))]
     assert run_stage(stage, *flags, "--run-name", "whole") == 0
-    interrupt_after(monkeypatch, 4 if stage == "student" else 3)  # in the second epoch's middle
+    interrupt_after(monkeypatch, step)
     assert run_stage(stage, *flags, "--run-name", "parts") == 130
-    assert load(runs / "parts" / "last.pth")["training"]["progress"]["batch"] > 0
+    assert load(runs / "parts" / "last.pth")["training"]["progress"]["batch"] == batch
     assert run_stage(stage, *flags, "--run-name", "parts", "--resume") == 0
     whole, parts = load(runs / "whole" / "last.pth"), load(runs / "parts" / "last.pth")
     for key in ("model", "adapters", "training", "metrics"):
