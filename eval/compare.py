@@ -22,6 +22,7 @@ from eval.cli import OneLineParser, run
 from eval.device import choose_device
 from eval.eval import add_evaluation_flags, score
 from eval.inference import predict_labels
+from eval.markdown import markdown_table
 from eval.pictures import colorize, stack_rows, titled_row
 from eval.results import summarize, write_json
 from eval.subject import Subject, load_subject
@@ -39,8 +40,10 @@ def main() -> None:
     for state in args.runs:
         args.state = state
         subject = load_subject(args, device)
+        check_same_images(state, subject, next(iter(subjects.values()), subject))
         metrics, conditions = score(subject, device, args, observer=None)
         name = label_of(subject)
+        name = f"{name} ({state})" if name in subjects else name  # such as another seed
         result = summarize(subject, metrics.compute(), conditions=conditions, checkpoint=state)
         results.append({"name": name, **result})
         subjects[name] = subject
@@ -48,17 +51,35 @@ def main() -> None:
     print_table(rows, Console())
     table, record, picture = (args.output / name for name in NAMES)
     with replacing(table) as temporary:
-        temporary.write_text(markdown(rows), encoding="utf-8")
+        cells = [list(row.values()) for row in rows]
+        temporary.write_text(markdown_table(list(rows[0]), cells), encoding="utf-8")
     write_json(record, {"results": results})
     Image.fromarray(draw(subjects, args.images, device)).save(picture)
     print(f"table: {table}\npicture: {picture}")
 
 
+def check_same_images(state: str, subject: Subject, first: Subject) -> None:
+    """Refuse a run whose data are not those of the first: their scores would not compare.
+
+    Raises:
+        ValueError: the runs were trained on different data and no flag names a common set.
+    """
+    one, other = first.dataset, subject.dataset
+    if (one.name, one.pairs) != (other.name, other.pairs):
+        raise ValueError(
+            f"{state} would be scored on other images ({other.name}, {other.split}) than the first "
+            f"run ({one.name}, {one.split}): give --dataset, --datadir and --subset for all"
+        )
+
+
 def label_of(subject: Subject) -> str:
     """Name a run by what it is: 'teacher SegformerB1', 'SEKD-CT SegformerB0'."""
     info = subject.info
-    method = info["method"] if info["method"] != "none" else None
-    kind = method.upper() if method else info["args"].get("stage", "network")
+    if info["method"] not in (None, "none"):
+        kind = info["method"].upper()
+    else:
+        kind = info["args"].get("stage", "network")
+        kind = "student" if kind == "sekd" else kind  # of --method none: trained alone
     return f"{kind} {info['architecture']}"
 
 
@@ -68,7 +89,7 @@ def table_rows(results: list[dict[str, Any]]) -> list[dict[str, str]]:
     "vs student" is the difference, in points, to the first run that neither is a teacher nor was
     distilled; without one, the column is left out.
     """
-    students = [result for result in results if result["name"].startswith(("student", "SEKD NONE"))]
+    students = [result for result in results if result["name"].startswith("student")]
     rows = []
     for result in results:
         row = {
@@ -93,16 +114,6 @@ def print_table(rows: list[dict[str, str]], console: Console) -> None:
     for row in rows:
         table.add_row(*row.values())
     console.print(table)
-
-
-def markdown(rows: list[dict[str, str]]) -> str:
-    """Return the rows as a Markdown table."""
-    lines = [
-        list(rows[0]),
-        ["---", *["---:"] * (len(rows[0]) - 1)],
-        *(row.values() for row in rows),
-    ]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 @torch.inference_mode()

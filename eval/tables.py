@@ -26,6 +26,7 @@ from rich.table import Table
 
 from eval.cli import OneLineParser, run
 from eval.complexity import count_parameters, multiply_adds, paper_params_flops
+from eval.markdown import markdown_table
 from eval.published import ROWS, Row
 from eval.published_adapters import ADAPTERS
 from models import Segmenter, build_model
@@ -206,10 +207,7 @@ def write_text(lines: list[list[str]]) -> None:
 
 def write_markdown(lines: list[list[str]]) -> None:
     """Print a Markdown table."""
-    rules = ["---" if column in LEFT else "--:" for column in COLUMNS]
-    for line in (COLUMNS, rules, *lines):
-        print(f"| {' | '.join(line)} |")
-    print()
+    print(markdown_table(COLUMNS, lines, LEFT))
     for note in notes():
         print(f"- {note}")
 
