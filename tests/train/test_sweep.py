@@ -1,0 +1,17 @@
+import pytest
+
+from train.sweep import document, losses_of
+
+
+def test_losses_are_means_over_the_ends_of_the_run(tmp_path):
+    log = tmp_path / "log.csv"
+    values = [4.0, 2.0, *[9.0] * 16, 1.0, 0.5]
+    log.write_text("epoch,loss\n" + "".join(f"{i},{v}\n" for i, v in enumerate(values)))
+    assert losses_of(log) == {"first loss": "3.000", "last loss": "0.750", "last / first": "0.25"}
+
+
+@pytest.mark.parametrize("flags", [["--dataset", "VOC"], ["--run-name", "two words"]])
+def test_document_holds_the_command_and_the_table(flags):
+    text = document("Methods", flags, [{"method": "kd", "mIoU": "50.00"}])
+    assert text.startswith("## Methods\n") and text.endswith("| kd | 50.00 |\n")
+    assert f"train_sekd.py {flags[0]} " in text and ("'two words'" in text) == ("words" in flags[1])
