@@ -68,7 +68,7 @@ def rename_adapters(state: dict[str, Tensor]) -> dict[str, Tensor]:
     Which method it belongs to is told by the keys; see `find_published_method`.
 
     Raises:
-        ValueError: a key that the method it comes closest to does not have.
+        ValueError: no method has all of the keys; one that the closest lacks is named.
     """
     prefixes = PREFIXES[find_published_method(state)]
     return {_rename(key, prefixes): value for key, value in state.items()}
@@ -91,17 +91,6 @@ def find_published_method(state: dict[str, Tensor]) -> str:
     return method
 
 
-def rename_sekd(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """`rename_adapters` for what must be a SEKD file.
-
-    Raises:
-        ValueError: a key that no SEKD adapter has.
-    """
-    return {_rename(key, PREFIXES["sekd"]): value for key, value in state.items()}
-
-
 def _rename(key: str, prefixes: dict[str, str]) -> str:
-    for published, ours in prefixes.items():
-        if key.startswith(published):
-            return ours + key.removeprefix(published)
-    raise ValueError(f"{key}: no such key in a published adapter ({', '.join(prefixes)})")
+    published = next(prefix for prefix in prefixes if key.startswith(prefix))
+    return prefixes[published] + key.removeprefix(published)
