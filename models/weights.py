@@ -69,10 +69,10 @@ def save_checkpoint(path: str | Path, model: Segmenter, info: dict[str, Any], **
         os.fsync(file.fileno())
 
 
-def software_versions() -> dict[str, str]:
-    """Return the versions of Python and of the libraries that a result depends on."""
-    libraries = {name: metadata.version(name) for name in ("torch", "torchvision", "timm")}
-    return {"python": platform.python_version()} | libraries
+def software_versions(*more: str) -> dict[str, str]:
+    """Return the versions of Python and of the libraries that a result depends on, and of more."""
+    libraries = ("torch", "torchvision", "timm", "numpy", *more)
+    return {"python": platform.python_version()} | {n: metadata.version(n) for n in libraries}
 
 
 def _plain(value: Any, name: str) -> Any:

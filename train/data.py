@@ -15,8 +15,9 @@ from datasets.transforms import (
     PaperTransform,
     TrainTransform,
 )
+from models.weights import software_versions
 from train.options import training_image_size
-from train.run import Run, saved_flags, versions
+from train.run import Run, saved_flags
 
 
 @dataclass
@@ -139,5 +140,5 @@ def describe(run: Run, data: Data) -> dict:
         "method": getattr(run.options, "method", None),
         "args": saved_flags(run),
         "seed": run.options.seed,
-        "versions": versions(),
+        "versions": software_versions("accelerate"),
     }

@@ -1,10 +1,8 @@
 """A run: its flags, its devices and its folder."""
 
 import argparse
-import platform
 import shutil
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -14,8 +12,6 @@ from accelerate import Accelerator
 from eval.device import choose_device
 from train.options import arguments_to_save
 from train.run_folder import ARGUMENTS, new_run
-
-PACKAGES = ("torch", "torchvision", "timm", "accelerate", "numpy")
 
 
 @dataclass
@@ -52,16 +48,13 @@ def saved_flags(run: Run) -> dict:
     return {"stage": run.options.stage, **arguments_to_save(run.options)}
 
 
-def versions() -> dict[str, str]:
-    """Versions of what a number depends on."""
-    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
-
-
 def make_folder(run: Run) -> None:
     """Create the run folder, emptied of an overwritten run, and write its `args.yaml`."""
     if not run.accelerator.is_main_process:
         return
-    if run.options.overwrite and not run.options.resume and run.folder.exists():
+    # A folder without args.yaml is no run: what lies in it was not asked to be removed.
+    there = (run.folder / ARGUMENTS).exists()
+    if there and run.options.overwrite and not run.options.resume:
         shutil.rmtree(run.folder)
     run.folder.mkdir(parents=True, exist_ok=True)
     (run.folder / ARGUMENTS).write_text(yaml.safe_dump(saved_flags(run), sort_keys=False))
@@ -71,5 +64,7 @@ def _resolve_precision(amp: str, device: torch.device) -> str:
     if amp == "fp16" and device.type == "cpu":
         raise ValueError("--amp fp16 needs a GPU; use --amp bf16 or none on a CPU")
     if amp == "auto":
-        amp = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "none"
+        # Older GPUs emulate bf16, which is slower than float32.
+        native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        amp = "bf16" if native else "none"
     return "no" if amp == "none" else amp

@@ -68,7 +68,7 @@ def run_epochs(run: Run, loop: Loop, keeper: Keeper, validator: Validator) -> No
     with progress_bar(accelerator, loop) as bar, Interrupt().listening() as interrupt:
         while not loop.done:
             meter = loop.run_epoch(bar, interrupt)
-            if progress.batch:  # an epoch that was just finished is validated first
+            if progress.batch and not loop.done:  # interrupted; a finished epoch is validated first
                 stop(run, keeper, progress)
             due = loop.done or progress.epoch % run.options.val_every == 0
             scores = validator.scores() if due else {}
@@ -79,7 +79,7 @@ def run_epochs(run: Run, loop: Loop, keeper: Keeper, validator: Validator) -> No
                 report_epoch(loop, meter, scores, pace * steps_left, validator.data.classes)
                 if due:
                     draw_pictures(run, loop, validator)
-            if interrupt.requested:
+            if interrupt.requested and not loop.done:
                 stop(run, keeper, progress)
 
 

@@ -125,6 +125,22 @@ def test_resume_from_a_file_and_of_a_finished_run(run_stage, runs):
     assert last.stat().st_mtime_ns == before
 
 
+def test_a_run_may_end_within_an_epoch(run_stage, runs, load):
+    assert run_stage("student", "--max-steps", "4", "--epochs-save", "1") == 0
+    folder = runs / "student-SegformerB0-VOC"
+    progress = load(folder / "last.pth")["training"]["progress"]
+    assert (progress["epoch"], progress["batch"], progress["step"]) == (1, 1, 4)
+    assert (folder / "best.pth").exists()
+    assert load(folder / "epoch-0001.pth")["metrics"]["step"] == 3
+
+
+def test_only_a_run_is_overwritten(run_stage, runs):
+    (runs / "mine").mkdir(parents=True)
+    (runs / "mine" / "notes.txt").write_text("keep")
+    assert run_stage("student", "--max-steps", "1", "--run-name", "mine", "--overwrite") == 0
+    assert (runs / "mine" / "notes.txt").exists()
+
+
 def test_a_second_run_does_not_overwrite_the_first(run_stage, runs, capsys):
     assert run_stage("student", "--num-epochs", "1") == 0
     assert run_stage("student", "--num-epochs", "1") == 2
