@@ -1,47 +1,24 @@
-"""What a comparison says about its runs; the scores themselves are those of eval.py."""
+"""The command that puts runs side by side."""
 
-from types import SimpleNamespace
+import json
+import sys
 
-import pytest
+from PIL import Image
 
-from eval.compare import check_same_images, label_of, table_rows
-
-
-def subject(method=None, pairs=("a",), **args):
-    info = {"method": method, "args": args, "architecture": "SegformerB0"}
-    dataset = SimpleNamespace(name="CWFID", split="test", pairs=list(pairs))
-    return SimpleNamespace(info=info, dataset=dataset)
+from eval import compare
 
 
-@pytest.mark.parametrize(
-    ("run", "label"),
-    [
-        (subject(stage="teacher"), "teacher SegformerB0"),
-        (subject(stage="student"), "student SegformerB0"),
-        (subject("none", stage="sekd"), "student SegformerB0"),
-        (subject("sekd-ct", stage="sekd"), "SEKD-CT SegformerB0"),
-        (subject(), "network SegformerB0"),
-    ],
-)
-def test_a_run_is_called_what_it_is(run, label):
-    assert label_of(run) == label
-
-
-def result(name, miou):
-    cost = {"params": {"deployed": 3_720_000}, "flops": {"deployed": 1.5e9}}
-    return {"name": name, "miou": miou, "per_class": {"soil": 0.9, "weed": None}, **cost}
-
-
-def test_rows_tell_the_gain_over_the_student():
-    rows = table_rows([result("student SegformerB0", 0.5), result("SEKD SegformerB0", 0.525)])
-    assert rows[1] == {
-        "run": "SEKD SegformerB0", "M params": "3.72", "G MACs": "1.50", "mIoU": "52.50",
-        "vs student": "+2.50", "soil": "90.00", "weed": "absent",
-    }  # fmt: skip
-    assert "vs student" not in table_rows([result("teacher SegformerB3", 0.5)])[0]
-
-
-def test_runs_on_other_images_are_refused():
-    check_same_images("b", subject(), subject())
-    with pytest.raises(ValueError, match="b would be scored on other images"):
-        check_same_images("b", subject(pairs="ab"), subject())
+def test_two_runs_of_one_kind_are_both_shown(voc_root, write_checkpoint, tmp_path, monkeypatch):
+    states = [str(write_checkpoint(f"seed{seed}.pth")[0]) for seed in range(2)]
+    output = tmp_path / "comparison"
+    flags = ["--datadir", str(voc_root), "--output", str(output), "--images", "2"]
+    flags += ["--device", "cpu", "--num-workers", "0"]
+    monkeypatch.setattr(sys, "argv", ["compare.py", *states, *flags])
+    compare.main()
+    results = json.loads((output / "comparison.json").read_text())["results"]
+    names = [result["name"] for result in results]
+    assert names == ["student SegformerB0", f"student SegformerB0 ({states[1]})"]
+    assert (output / "comparison.md").read_text().count("| student SegformerB0") == 2
+    # image, label and two predictions of 320 px in height, two rows of them
+    picture = Image.open(output / "comparison.png")
+    assert picture.width > 4 * 320 and picture.height > 2 * 320

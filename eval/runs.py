@@ -1,0 +1,121 @@
+"""Several runs scored on the same images, under names that tell them apart."""
+
+import argparse
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from eval.eval import score
+from eval.metrics import SegmentationMetrics
+from eval.results import summarize
+from eval.subject import Subject, load_subject
+
+
+@dataclass
+class ScoredRun:
+    """A run with its scores, and its predictions for the images that are shown.
+
+    Attributes:
+        name: such as 'SEKD-CT SegformerB0', with the folder where two runs would share it.
+        state: run folder or checkpoint, as the user named it.
+        subject: network, checkpoint's info and split.
+        metrics: confusion matrix over the split.
+        result: as eval.py writes it, and the name.
+        predictions: by index in the split, (H, W) uint8.
+    """
+
+    name: str
+    state: str
+    subject: Subject
+    metrics: SegmentationMetrics
+    result: dict[str, Any]
+    predictions: dict[int, np.ndarray] = field(default_factory=dict)
+
+
+def score_runs(args: argparse.Namespace, device: torch.device) -> list[ScoredRun]:
+    """Score the runs `args.runs` on one split and keep the predictions of `args.images` images.
+
+    Raises:
+        ValueError, OSError: of `load_subject` and `check_same_images`.
+    """
+    runs: list[ScoredRun] = []
+    for state in args.runs:
+        args.state = state
+        subject = load_subject(args, device)
+        check_same_images(state, subject, runs[0].subject if runs else subject)
+        name = label_of(subject)
+        if name in {run.name for run in runs}:  # such as another seed
+            name = f"{name} ({state})"
+        shown = Shown(subject, args.images)
+        metrics, conditions = score(subject, device, args, observer=shown)
+        result = summarize(subject, metrics.compute(), conditions=conditions, checkpoint=state)
+        runs.append(
+            ScoredRun(name, state, subject, metrics, {"name": name, **result}, shown.predictions)
+        )
+    return runs
+
+
+class Shown:
+    """An observer of `evaluate` that keeps the predictions of images spread over the split."""
+
+    def __init__(self, subject: Subject, count: int) -> None:
+        dataset = subject.dataset
+        indices = np.linspace(0, len(dataset) - 1, min(count, len(dataset)), dtype=int).tolist()
+        self.indices = {dataset[index]["name"]: index for index in indices}
+        self.predictions: dict[int, np.ndarray] = {}
+
+    def __call__(self, name: str, prediction: Tensor) -> None:
+        """Keep a prediction (H, W) if its image is one of the chosen."""
+        if name in self.indices:
+            self.predictions[self.indices[name]] = prediction.cpu().numpy()
+
+
+def check_same_images(state: str, subject: Subject, first: Subject) -> None:
+    """Refuse a run whose data are not those of the first: their scores would not compare.
+
+    Raises:
+        ValueError: the runs were trained on different data and no flag names a common set.
+    """
+    one, other = first.dataset, subject.dataset
+    if (one.name, one.pairs) != (other.name, other.pairs):
+        raise ValueError(
+            f"{state} would be scored on other images ({other.name}, {other.split}) than the first "
+            f"run ({one.name}, {one.split}): give --dataset, --datadir and --subset for all"
+        )
+
+
+def label_of(subject: Subject) -> str:
+    """Name a run by what it is: 'teacher SegformerB1', 'SEKD-CT SegformerB0'."""
+    info = subject.info
+    if info["method"] not in (None, "none"):
+        kind = info["method"].upper()
+    else:
+        kind = info["args"].get("stage", "network")
+        kind = "student" if kind == "sekd" else kind  # of --method none: trained alone
+    return f"{kind} {info['architecture']}"
+
+
+def table_rows(results: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Make one row a run: cost (multiply-accumulates of one image), mIoU and each class's IoU in %.
+
+    "vs student" is the difference, in points, to the first run that neither is a teacher nor was
+    distilled; without one, the column is left out.
+    """
+    students = [result for result in results if result["name"].startswith("student")]
+    rows = []
+    for result in results:
+        row = {
+            "run": result["name"],
+            "M params": f"{result['params']['deployed'] / 1e6:.2f}",
+            "G MACs": f"{result['flops']['deployed'] / 1e9:.2f}",
+            "mIoU": f"{100 * result['miou']:.2f}",
+        }
+        if students:
+            row["vs student"] = f"{100 * (result['miou'] - students[0]['miou']):+.2f}"
+        for name, iou in result["per_class"].items():
+            row[name] = "absent" if iou is None else f"{100 * iou:.2f}"
+        rows.append(row)
+    return rows
