@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.tv_tensors import Image, Mask
 
-from datasets.reading import Colour, map_colours, map_ids, read_image, read_indices
+from datasets.reading import Colour, map_colours, map_ids, read_image, read_indices, tell_values
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 LABEL_SUFFIXES = (".png",)
@@ -156,12 +156,9 @@ class SegmentationDataset(Dataset):
         }
 
     def _refuse_values(self, path: Path, values: np.ndarray, wrong: np.ndarray) -> None:
-        found, counts = np.unique(values[wrong], return_counts=True)
-        told = ", ".join(f"{v} ({n} px)" for v, n in zip(found[:5], counts[:5], strict=True))
-        more = f" and {len(found) - 5} more" if len(found) > 5 else ""
         raise ValueError(
-            f"{path}: label values outside the class list: {told}{more}; "
-            f"{self.hint(path, found.tolist())}"
+            f"{path}: label values outside the class list: {tell_values(values[wrong])}; "
+            f"{self.hint(path, np.unique(values[wrong]).tolist())}"
         )
 
     def _refuse_colours(self, path: Path, colours: Tensor, wrong: np.ndarray) -> None:

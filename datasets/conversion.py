@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from datasets.base import IMAGE_SUFFIXES, Pairs, check_classes, index_by_stem
 from datasets.layout import new_folder, split_names, write_classes, write_label, write_lists
-from datasets.reading import Colour, map_colours, read_image, read_indices
+from datasets.reading import Colour, map_colours, read_image, read_indices, tell_values
 from datasets.sugar_beets import SugarBeets
 
 VOID, VOID_ID = "void", 255
@@ -161,7 +161,6 @@ def sugar_beets_ids(path: Path) -> np.ndarray:
     ids = _ID_TABLE[np.where(known, values, 3)]  # 3 is no id of theirs
     unknown = ids == _UNKNOWN
     if unknown.any():
-        found, counts = np.unique(values[unknown], return_counts=True)
-        told = ", ".join(f"{v} ({n} px)" for v, n in zip(found[:5], counts[:5], strict=True))
+        told = tell_values(values[unknown])
         raise ValueError(f"{path}: label values outside the published list: {told}")
     return ids

@@ -94,6 +94,13 @@ def map_colours(image: Tensor, colours: Mapping[Colour, int]) -> tuple[np.ndarra
     return label, unknown
 
 
+def tell_values(values: np.ndarray) -> str:
+    """Say in an error which values (N,) there are, and how often: `7 (12 px), 9 (1 px)`."""
+    found, counts = np.unique(values, return_counts=True)
+    told = ", ".join(f"{v} ({n} px)" for v, n in zip(found[:5], counts[:5], strict=True))
+    return told + (f" and {len(found) - 5} more" if len(found) > 5 else "")
+
+
 def _read_whole(path: Path) -> bytes:
     """Read a file's bytes; refuse a PNG or JPEG whose end is missing."""
     try:
