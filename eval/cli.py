@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -37,6 +38,14 @@ def run(main: Callable[[], int | None]) -> NoReturn:
     except (ValueError, OSError) as error:
         if os.environ.get("SEKD_DEBUG") == "1":
             raise
-        message = " ".join(str(error).split())
+        message = " ".join(_without_worker_traceback(str(error)).split())
         print(f"{Path(sys.argv[0]).name}: error: {message}", file=sys.stderr)
         sys.exit(2)
+
+
+def _without_worker_traceback(message: str) -> str:
+    """Undo what a DataLoader makes of an error in a worker: its traceback as the message."""
+    if not re.match(r"Caught \w+ in DataLoader worker", message):
+        return message
+    *_, last = re.split(r"^[\w.]+(?:Error|Exception): ", message, flags=re.MULTILINE)
+    return last

@@ -1,6 +1,7 @@
 """How a command ends."""
 
 import pytest
+from torch.utils.data import DataLoader
 
 from eval.cli import run
 
@@ -30,6 +31,21 @@ def test_a_mistake_is_one_line(error, capsys, monkeypatch):
     assert ended(raising(error)) == 2
     printed = capsys.readouterr().err
     assert printed.startswith("command.py: error: ") and printed.count("\n") == 1
+
+
+class Broken:
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        raise ValueError("a.png: truncated image") from OSError("behind")
+
+
+def test_a_mistake_in_a_loader_worker_is_the_same_line(capsys, monkeypatch):
+    monkeypatch.delenv("SEKD_DEBUG", raising=False)
+    monkeypatch.setattr("sys.argv", ["command.py"])
+    assert ended(lambda: list(DataLoader(Broken(), num_workers=1))) == 2
+    assert capsys.readouterr().err == "command.py: error: a.png: truncated image\n"
 
 
 def test_debug_shows_the_traceback(monkeypatch):
