@@ -29,12 +29,28 @@ PUBLISHED_LOSSES = {
 }
 
 
+DESCRIPTIONS = {
+    "teacher": "Train a teacher network with labels.",
+    "student": "Train a student network with labels alone, to compare a distilled one with.",
+    "sekd": "Distil a teacher into a student, by any method of --method.",
+}
+
+
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Tells the default of a flag that has one, unless its help says what happens without it."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        if action.default is None or "(default: " in action.help:
+            return action.help
+        return super()._get_help_string(action)
+
+
 def build_parser(stage: str) -> OneLineParser:
     """The parser of a stage, flags in groups."""
     parser = OneLineParser(
-        description=f"Train: {stage}.",
+        description=DESCRIPTIONS[stage],
         allow_abbrev=False,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     _add_run_flags(parser.add_argument_group("run"))
     _add_model_flags(parser.add_argument_group("model"))

@@ -102,8 +102,8 @@ def _check_finite(step: int, values: dict[str, float]) -> None:
         # The sum is broken by its terms: name the culprit, not the sum.
         term = next((name for name in broken if name != "loss"), "loss")
         raise NonFiniteLossError(
-            f"step {step}: loss term '{term}' is {values[term]}; the last checkpoint is from "
-            "before. Try a lower --lr, --clip-grad 1, or --amp none"
+            f"step {step}: loss term '{term}' is {values[term]}; nothing was saved after it. "
+            "Try a lower --lr, --clip-grad 1, or --amp none"
         )
 
 

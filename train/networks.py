@@ -26,6 +26,11 @@ def build_student(run: Run, data: Data) -> nn.Module:
         if source == "auto":
             family = "pvt_v2" if network.name.startswith("PVT") else "mit"
             source = CHECKPOINTS / f"{family}_{network.name[-2:].lower()}.pth"
+            if not source.is_file():
+                raise FileNotFoundError(
+                    f"--pretrained: {source} is not there; {CHECKPOINTS.name}/README.md says where "
+                    "it comes from, or pass a file, a folder or a Hugging Face id"
+                )
         load_backbone(network, source)
         run.accelerator.print(f"encoder weights: {source}")
     return network

@@ -18,6 +18,7 @@ from train.flags import PUBLISHED_LOSSES, build_parser
 from train.run_folder import LAST, find_run
 
 DEFAULT_METHOD = "sekd-ct"
+MIN_SIDE = 32
 NOT_SAVED = ("stage", "resume", "config", "overwrite", "cuda")  # --cuda is saved as device
 
 
@@ -42,7 +43,9 @@ def parse_options(stage: str, arguments: Sequence[str], **defaults: object) -> a
         options = parser.parse_args(arguments)
     if options.resume is not None:
         options = _canonical(stage, options)
-        source = Path(options.resume) if options.resume else find_run(options) / LAST
+        source = Path(options.resume) if options.resume else find_run(options)
+        if source.is_dir():
+            source = source / LAST
         saved = read_arguments(source)
         if saved.pop("stage", stage) != stage:
             raise ValueError(f"--resume {source} is a run of another stage than train_{stage}.py")
@@ -123,6 +126,9 @@ def _canonical(stage: str, options: argparse.Namespace) -> argparse.Namespace:
     options.dataset = _known("--dataset", options.dataset, DATASETS)
     if options.width is None:
         options.width = options.height
+    for flag, side in (("--height", options.height), ("--width", options.width)):
+        if side < MIN_SIDE:
+            raise ValueError(f"{flag} {side}: networks need images of at least {MIN_SIDE} px")
     if options.cuda and options.device == "cpu":
         raise ValueError("--cuda and --device cpu contradict each other: leave one of them out")
     if options.cuda and options.device is None:
@@ -152,15 +158,16 @@ def _settle_method(options: argparse.Namespace) -> None:
     options.method = options.method or named or DEFAULT_METHOD
     # Kept as --method alone, so that a resumed run may name either spelling.
     options.knowledge_distillation_loss = options.knowledge_distillation_feature_fusion = None
-    if options.method != "none":
-        parts = options.method.split("+")
-        options.method = "+".join(_known("--method", part, METHODS, "none") for part in parts)
+    parts = [part.strip() for part in options.method.split("+")]
+    if len(parts) > 1 and "none" in (part.lower() for part in parts):
+        raise ValueError(f"--method {options.method}: none stands alone, it is no part of a sum")
+    options.method = "+".join(_known("--method", part, (*METHODS, "none")) for part in parts)
 
 
-def _known(flag: str, name: str, names: Sequence[str], *more: str) -> str:
+def _known(flag: str, name: str, names: Sequence[str]) -> str:
     spellings = {known.lower(): known for known in names}
     if name.lower() not in spellings:
-        raise ValueError(f"{flag} {name} is unknown; known: {', '.join([*names, *more])}")
+        raise ValueError(f"{flag} {name or repr(name)} is unknown; known: {', '.join(names)}")
     return spellings[name.lower()]
 
 

@@ -1,6 +1,7 @@
 """Where runs lie on disk: naming, finding and choosing run folders."""
 
 import argparse
+import os
 from datetime import datetime
 from pathlib import Path
 
@@ -24,19 +25,38 @@ def new_run(options: argparse.Namespace) -> Path:
 
     Raises:
         ValueError: a run is there already and `--overwrite` was not given.
+        OSError: no folder can be made there.
     """
     name = base_name(options)
     if options.savedate:
         name += datetime.now().strftime("-%Y%m%d-%H%M%S")
     folder = options.savedir / name
+    _check_writable(folder)
     if (folder / ARGUMENTS).exists() and not options.overwrite:
+        resumable = "continue it with --resume, " if (folder / LAST).exists() else ""
         raise ValueError(
-            f"{folder} already holds a run: continue it with --resume, keep it and pass "
-            "--run-name or --savedate, or replace it with --overwrite"
+            f"{folder} already holds a run: {resumable}keep it and pass --run-name or --savedate, "
+            "or replace it with --overwrite"
         )
-    if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(f"{folder} is a file where the run folder should be")
     return folder
+
+
+def discard_unsaved(folder: Path) -> None:
+    """Remove what a run has written into its folder, if it failed before its first checkpoint."""
+    if any(folder.glob("*.pth")):
+        return
+    for path in (folder / ARGUMENTS, folder / LOG, *folder.glob("events.out.tfevents.*")):
+        path.unlink(missing_ok=True)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _check_writable(folder: Path) -> None:
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(f"{there} is a file; a run needs a folder: pass another --savedir")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(f"{there} is not writable: pass another --savedir")
 
 
 def find_run(options: argparse.Namespace) -> Path:

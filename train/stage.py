@@ -20,6 +20,7 @@ from train.checkpoint import Keeper, Progress, TrainingState, resume_training
 from train.data import Data, describe
 from train.loop import Interrupt, Loop, Meter, Schedule
 from train.run import Run, make_folder, saved_flags
+from train.run_folder import discard_unsaved
 from train.trackers import CsvLog, TensorBoardLog, Tracker, Trackers, VisdomLog
 from train.validation import Validator
 
@@ -56,9 +57,14 @@ def train(run: Run, task: nn.Module, data: Data) -> None:
     keeper = Keeper(run.folder, student, info, state, run.options.epochs_save)
     validator = Validator(run, student, data)
     make_folder(run)
-    with open_trackers(run, state.progress) as loop.tracker:
-        run_epochs(run, loop, keeper, validator)
-        finish(run, data, keeper, validator)
+    try:
+        with open_trackers(run, state.progress) as loop.tracker:
+            run_epochs(run, loop, keeper, validator)
+            finish(run, data, keeper, validator)
+    except (ValueError, OSError):  # such as a damaged image: the corrected run finds its place free
+        if run.accelerator.is_main_process:
+            discard_unsaved(run.folder)
+        raise
 
 
 def run_epochs(run: Run, loop: Loop, keeper: Keeper, validator: Validator) -> None:

@@ -1,6 +1,7 @@
 """Whole runs of the three scripts on a tiny data set, in this process."""
 
 import csv
+import shutil
 import signal
 
 import pytest
@@ -167,6 +168,25 @@ def test_a_loss_that_is_not_finite_names_step_and_term(run_stage, runs, monkeypa
     last = load(runs / "sekd-SegformerB0-VOC-sekd-ct" / "last.pth")
     assert last["training"]["progress"]["step"] == 3  # the end of the first epoch
     assert all(value.isfinite().all() for value in last["model"].values())
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_image_is_one_line_and_leaves_nothing(
+    workers, run_stage, runs, capsys, voc, tmp_path
+):
+    damaged = shutil.copytree(voc, tmp_path / "damaged")
+    image = damaged / "JPEGImages" / "field00.jpg"
+    image.write_bytes(image.read_bytes()[:300])
+    assert run_stage("student", "--num-workers", workers, data=damaged) == 2
+    error = capsys.readouterr().err
+    assert str(image) in error and "Traceback" not in error and error.count("\n") == 1
+    assert not list(runs.iterdir())
+
+
+def test_savedir_that_is_a_file(run_stage, runs, capsys):
+    runs.write_text("not a folder")
+    assert run_stage("student") == 2
+    assert "pass another --savedir" in capsys.readouterr().err
 
 
 def test_test_split_is_evaluated_with_the_best_weights(run_stage, runs):
