@@ -93,7 +93,7 @@ GENERATOR = {"generator": Adapter(build_generator, target="features", stages=(3,
 LAST_FEATURE = {"last_feature": Adapter(pick_last_stage, target="features", stages=(3,))}
 
 METHODS: dict[str, Method] = {
-    "sekd": Method((TEXTURE,), SEKD_ADAPTERS),
+    "sekd": Method((TEXTURE,), EMBED_PROJECTION),
     "sekd-ct": Method((TEXTURE, RELATION), SEKD_ADAPTERS),
     "sekd-su": Method((TEXTURE, RECONSTRUCTION), SEKD_ADAPTERS),
     "sekd-fa": Method((TEXTURE, ALIGNMENT), SEKD_ADAPTERS),

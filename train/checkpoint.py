@@ -17,7 +17,7 @@ from torch import nn
 from models import load_checkpoint, save_checkpoint
 from train.run_folder import ARGUMENTS, BEST, LAST
 
-SAVE_AFTER_SECONDS = 300  # after so long, the end of an epoch without validation is saved too
+SAVE_AFTER_SECONDS = 300  # at most about this much work is lost to a crash
 
 
 @dataclass
@@ -37,7 +37,7 @@ class TrainingState:
 
     distiller: nn.Module | None
     optimizer: torch.optim.Optimizer
-    scheduler: torch.optim.lr_scheduler.LRScheduler
+    scheduler: torch.optim.lr_scheduler.LambdaLR
     scaler: Any | None
     progress: Progress
 
@@ -59,31 +59,38 @@ class Keeper:
     info: dict
     state: TrainingState
     every: int = 0
+    metrics: dict = field(default_factory=dict)
     saved_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def due(self) -> bool:
+        """Whether more work than `SAVE_AFTER_SECONDS` would be lost."""
+        return time.monotonic() - self.saved_at > SAVE_AFTER_SECONDS
 
     def after_epoch(self, scores: dict, *, ended: bool, validated: bool) -> None:
         """Save what the epoch that just ended calls for."""
         progress = self.state.progress
-        metrics = {**scores, "epoch": progress.epoch, "step": progress.step}
+        if validated:
+            self.metrics = {**scores, "epoch": progress.epoch, "step": progress.step}
         best = progress.best_miou
         if "miou" in scores and (best is None or scores["miou"] > best):
             progress.best_miou, progress.best_epoch = scores["miou"], progress.epoch
-            self.save_student(BEST, metrics)
+            self.save_student(BEST)
         elif ended and best is None and "miou" not in scores:
-            self.save_student(BEST, metrics)  # never validated: the last weights are the best known
+            self.save_student(BEST)  # never validated: the last weights are the best known
         # A last epoch that --max-steps cut short is none.
         if self.every and progress.batch == 0 and progress.epoch % self.every == 0:
-            self.save_student(f"epoch-{progress.epoch:04d}.pth", metrics)
-        if validated or time.monotonic() - self.saved_at > SAVE_AFTER_SECONDS:
-            self.save_last(metrics)
+            self.save_student(f"epoch-{progress.epoch:04d}.pth")
+        if validated or self.due:
+            self.save_last()
 
-    def save_student(self, name: str, metrics: dict) -> None:
+    def save_student(self, name: str) -> None:
         """Write the bare student: no adapters, no optimizer."""
-        save_checkpoint(self.folder / name, self.student, {**self.info, "metrics": metrics})
+        save_checkpoint(self.folder / name, self.student, {**self.info, "metrics": self.metrics})
 
-    def save_last(self, metrics: dict | None = None) -> None:
-        """Write last.pth, from which the run can be resumed."""
-        info = {**self.info, "metrics": metrics or {}}
+    def save_last(self) -> None:
+        """Write last.pth, from which the run can be resumed, with the last known scores."""
+        info = {**self.info, "metrics": self.metrics}
         save_training(self.folder / LAST, self.student, info, self.state)
         self.saved_at = time.monotonic()
 
@@ -109,8 +116,14 @@ def save_training(path: Path, student: nn.Module, info: dict, state: TrainingSta
     save_checkpoint(path, student, info, training=training, adapters=adapters)
 
 
-def resume_training(path: Path, student: nn.Module, state: TrainingState) -> None:
+def resume_training(path: Path, student: nn.Module, state: TrainingState) -> dict:
     """Load what `save_training` wrote into the given student and state.
+
+    The learning rate, its schedule and the weight decay are those of the state's own flags, so
+    that a run can be made longer; with the same flags they are the saved ones.
+
+    Returns:
+        What the checkpoint says about itself.
 
     Raises:
         ValueError: the file holds no training state, or that of another network or method.
@@ -125,14 +138,34 @@ def resume_training(path: Path, student: nn.Module, state: TrainingState) -> Non
         except RuntimeError as error:
             reason = str(error).splitlines()[-1].strip()
             raise ValueError(f"{path} holds the adapters of another method: {reason}") from None
-    try:
-        state.optimizer.load_state_dict(training["optimizer"])
-    except ValueError as error:
-        raise ValueError(f"{path} holds the optimizer of another network: {error}") from None
-    state.scheduler.load_state_dict(training["scheduler"])
+    _load_optimizer(path, training["optimizer"], state.optimizer)
+    _load_schedule(training["scheduler"], state)
     if state.scaler is not None and training["scaler"] is not None:
         state.scaler.load_state_dict(training["scaler"])
     state.progress.__dict__.update(training["progress"])
+    return info
+
+
+def _load_optimizer(path: Path, saved: dict, optimizer: torch.optim.Optimizer) -> None:
+    decays = [group["weight_decay"] for group in optimizer.param_groups]
+    try:
+        optimizer.load_state_dict(saved)
+    except ValueError as error:
+        raise ValueError(f"{path} holds the optimizer of another network: {error}") from None
+    for group, decay in zip(optimizer.param_groups, decays, strict=True):
+        group["weight_decay"] = decay
+
+
+def _load_schedule(saved: dict, state: TrainingState) -> None:
+    """Go to the saved step of the schedule that the flags describe."""
+    scheduler = state.scheduler
+    scheduler.load_state_dict(saved | {"base_lrs": scheduler.base_lrs})
+    groups = zip(
+        state.optimizer.param_groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True
+    )
+    for group, peak, factor in groups:
+        group["initial_lr"] = peak
+        group["lr"] = peak * factor(scheduler.last_epoch)
 
 
 def _load_student(path: Path, student: nn.Module) -> dict:

@@ -174,7 +174,7 @@ def _add_logging_flags(group: argparse._ArgumentGroup) -> None:
     add_switch(group, "--visualize", False, "draw losses, mIoU and images in a Visdom server")
     add("--port", type=positive_integer, default=8097, help="port of the Visdom server")
     add("--steps-plot", type=positive_integer, default=50, help="steps between Visdom points")
-    add_switch(group, "--visualize_outimages", False, "draw training batches in Visdom too")
+    add_switch(group, "--visualize_outimages", False, "draw augmented training images too")
 
 
 def _add_distillation_flags(group: argparse._ArgumentGroup) -> None:
@@ -226,6 +226,12 @@ def _add_distillation_flags(group: argparse._ArgumentGroup) -> None:
         default=5,
         choices=range(6),
         help="embedding stages that take part: 0 none, 1 to 4 that one, 5 all",
+    )
+    add(
+        "--gl-residual",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="transkd-gl: add the embedding to what the GL-Mixer makes of it",
     )
 
 

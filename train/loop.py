@@ -7,7 +7,7 @@ It knows a task (batch to loss and named terms), never a method. A step's random
 import math
 import signal
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from datasets.sampling import EpochSampler, derive_seed
-from train.checkpoint import Progress
+from train.checkpoint import Keeper, Progress
 from train.trackers import Tracker
 
+STEPS_PER_HEARING = 10
 STEP_STREAM = 1  # keeps the seeds of training steps apart from those of data order
 
 
@@ -138,7 +139,9 @@ class Loop:
         task: images and labels to {"loss", <terms>}.
         sampler: of the loader; told which epoch to draw and where in it to begin.
         batch_size: images a batch, all processes together.
-        steps_per_log: optimizer steps between two logged rows of loss terms.
+        log_every: the trackers get the loss terms at multiples of any of these steps.
+        keeper: saves in the middle of a long epoch; only the first process has one.
+        interrupted: the last epoch was left early because the user asked for it.
     """
 
     accelerator: Accelerator
@@ -153,7 +156,9 @@ class Loop:
     seed: int
     batch_size: int
     clip_grad: float | None
-    steps_per_log: int
+    log_every: Sequence[int]
+    keeper: Keeper | None = None
+    interrupted: bool = False
 
     def run_epoch(self, bar: tqdm, interrupt: Interrupt) -> Meter:
         """Train to the end of the current epoch, of the schedule, or to an interrupt.
@@ -173,7 +178,9 @@ class Loop:
             if not self.accelerator.sync_gradients:
                 continue
             self._finish_step(meter, bar)
-            if interrupt.requested or self.done:
+            self._keep(meter)
+            self.interrupted = self._all_hear(interrupt)
+            if self.interrupted or self.done:
                 break
         meter.read()
         if self.progress.step % self.schedule.steps_per_epoch == 0:
@@ -199,7 +206,7 @@ class Loop:
         if not self.accelerator.optimizer_step_was_skipped:  # fp16 overflowed: nothing was learnt
             self.scheduler.step()
         self.progress.step += 1
-        on_log = self.progress.step % self.steps_per_log == 0
+        on_log = any(self.progress.step % every == 0 for every in self.log_every)
         if on_log or self.accelerator.device.type == "cpu":  # reading a GPU stalls it
             meter.read()
             bar.set_postfix_str(_postfix(meter, self.learning_rate), refresh=False)
@@ -207,6 +214,21 @@ class Loop:
             rates = {"lr": self.learning_rate, "images_per_second": meter.images_per_second}
             self.tracker.scalars(self.progress.step, {**meter.latest, **rates})
         bar.update()
+
+    def _keep(self, meter: Meter) -> None:
+        """Save a long epoch's middle, after a look at the losses that led there."""
+        if self.keeper is not None and self.keeper.due:
+            meter.read()
+            self.keeper.save_last()
+
+    def _all_hear(self, interrupt: Interrupt) -> bool:
+        """Whether any process was asked to stop; all of them must leave at the same step."""
+        if self.accelerator.num_processes == 1:
+            return interrupt.requested
+        if self.progress.step % STEPS_PER_HEARING:  # asking costs a transfer
+            return False
+        asked = torch.tensor(float(interrupt.requested), device=self.accelerator.device)
+        return bool(self.accelerator.reduce(asked, "sum") > 0)
 
     @property
     def done(self) -> bool:

@@ -74,6 +74,7 @@ def build_distiller(run: Run, data: Data, student: nn.Module, teacher: FrozenTea
         hcl_weight=options.review_kd_loss_weight,
         lambda_cwd=options.lambda_cwd,
         embed=options.embed,
+        gl_residual=options.gl_residual,
     )
     same_classes = not teacher.classes or tuple(teacher.classes) == tuple(data.classes)
     if "logits" in distiller.reads and not same_classes:

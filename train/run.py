@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 import yaml
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 
 from eval.device import choose_device
 from train.options import arguments_to_save
@@ -37,7 +38,9 @@ def start_run(options: argparse.Namespace) -> Run:
         mixed_precision=_resolve_precision(options.amp, device),
         gradient_accumulation_steps=options.accumulate,
     )
+    # `--savedate` reads the clock: the first process's folder counts.
     folder = options.resume.parent if options.resume else new_run(options)
+    (folder,) = broadcast_object_list([folder])
     torch.manual_seed(options.seed)
     accelerator.print(f"run folder: {folder}")
     return Run(options, accelerator, folder)

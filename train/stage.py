@@ -1,6 +1,8 @@
 """What every stage does with its task: step, validate and save until the schedule ends."""
 
+import math
 import time
+from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
@@ -9,7 +11,7 @@ import torch
 from accelerate import Accelerator
 from PIL import Image
 from torch import nn
-from torch.optim.lr_scheduler import LinearLR, LRScheduler, PolynomialLR, SequentialLR
+from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import BatchSampler, DataLoader
 from tqdm import tqdm
 
@@ -48,7 +50,8 @@ def train(run: Run, task: nn.Module, data: Data) -> None:
     student = task.student
     loop, state = build_loop(run, task, data)
     if run.options.resume:
-        resume_training(run.options.resume, student, state)
+        saved = resume_training(run.options.resume, student, state)
+        check_same_batches(run.options, saved["args"], state.progress)
         run.accelerator.print(f"resumed at step {state.progress.step} from {run.options.resume}")
     info = describe(run, data)
     if state.distiller is not None:
@@ -56,6 +59,8 @@ def train(run: Run, task: nn.Module, data: Data) -> None:
         info["training_cost"] = training_cost(student, state.distiller.adapters.values(), *size)
     keeper = Keeper(run.folder, student, info, state, run.options.epochs_save)
     validator = Validator(run, student, data)
+    if run.accelerator.is_main_process:
+        loop.keeper = keeper
     make_folder(run)
     try:
         with open_trackers(run, state.progress) as loop.tracker:
@@ -74,7 +79,7 @@ def run_epochs(run: Run, loop: Loop, keeper: Keeper, validator: Validator) -> No
     with progress_bar(accelerator, loop) as bar, Interrupt().listening() as interrupt:
         while not loop.done:
             meter = loop.run_epoch(bar, interrupt)
-            if progress.batch and not loop.done:  # interrupted; a finished epoch is validated first
+            if progress.batch and not loop.done:  # an epoch that was finished is validated first
                 stop(run, keeper, progress)
             due = loop.done or progress.epoch % run.options.val_every == 0
             scores = validator.scores() if due else {}
@@ -85,7 +90,7 @@ def run_epochs(run: Run, loop: Loop, keeper: Keeper, validator: Validator) -> No
                 report_epoch(loop, meter, scores, pace * steps_left, validator.data.classes)
                 if due:
                     draw_pictures(run, loop, validator)
-            if interrupt.requested and not loop.done:
+            if loop.interrupted and not loop.done:
                 stop(run, keeper, progress)
 
 
@@ -137,7 +142,9 @@ def build_loop(run: Run, task: nn.Module, data: Data) -> tuple[Loop, TrainingSta
         seed=options.seed,
         batch_size=options.batch_size * accelerator.num_processes,
         clip_grad=options.clip_grad,
-        steps_per_log=options.steps_loss,
+        log_every=(options.steps_loss, options.steps_plot)
+        if options.visualize
+        else (options.steps_loss,),
     )
     return loop, TrainingState(distiller, optimizer, scheduler, accelerator.scaler, progress)
 
@@ -168,17 +175,40 @@ def build_optimizer(task: nn.Module, lr: float, weight_decay: float) -> torch.op
 
 def build_scheduler(
     optimizer: torch.optim.Optimizer, total: int, warmup: int | None, power: float
-) -> LRScheduler:
-    """Linear warm-up, then polynomial decay that reaches 0 with the last step."""
+) -> LambdaLR:
+    """Linear warm-up, then polynomial decay that reaches 0 with the last step.
+
+    The factor is a function of the step alone: a resumed run finds its place, and a run that is
+    made longer follows the longer schedule from there on.
+
+    Raises:
+        ValueError: the warm-up is as long as the run.
+    """
     if warmup is None:
         warmup = min(MAX_WARMUP, round(WARMUP_SHARE * total))
     if warmup >= total:
         raise ValueError(f"--warmup-steps {warmup} leaves nothing of a run of {total} steps")
-    decay = PolynomialLR(optimizer, total - warmup, power)
-    if warmup == 0:
-        return decay
-    rise = LinearLR(optimizer, start_factor=1 / (warmup + 1), total_iters=warmup)
-    return SequentialLR(optimizer, [rise, decay], milestones=[warmup])
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        return max(0.0, 1 - (step - warmup) / (total - warmup)) ** power
+
+    return LambdaLR(optimizer, factor)
+
+
+def check_same_batches(options: Namespace, saved: dict, progress: Progress) -> None:
+    """Refuse to go on in the middle of an epoch that was cut into other batches.
+
+    Raises:
+        ValueError: naming the flag that differs.
+    """
+    for name in ("batch_size", "accumulate", "limit_train", "train_split", "seed"):
+        if progress.batch and getattr(options, name) != saved.get(name):
+            flag = "--" + name.replace("_", "-")
+            raise ValueError(
+                f"{flag} cannot change in the middle of an epoch: resume with {saved.get(name)}"
+            )
 
 
 @contextmanager
@@ -188,7 +218,7 @@ def open_trackers(run: Run, progress: Progress) -> Iterator[Tracker]:
     if run.accelerator.is_main_process:
         trackers = [
             CsvLog(run.folder, progress.epoch),
-            TensorBoardLog(run.folder, saved_flags(run), progress.step),
+            TensorBoardLog(run.folder, saved_flags(run), progress.step, run.options.steps_loss),
         ]
         if run.options.visualize:
             trackers.append(VisdomLog(run.options.port, run.folder.name, run.options.steps_plot))
@@ -216,7 +246,8 @@ def report_epoch(
 ) -> None:
     """One line on the terminal and one row in the trackers."""
     progress, schedule, means = loop.progress, loop.schedule, meter.means()
-    row = {"epoch": progress.epoch, "step": progress.step, "lr": loop.learning_rate, **means}
+    epoch = math.ceil(progress.step / schedule.steps_per_epoch)
+    row = {"epoch": epoch, "step": progress.step, "lr": loop.learning_rate, **means}
     row |= dict(zip(SPEED_COLUMNS, (meter.images_per_second, meter.waiting_share), strict=True))
     row |= {column: scores.get(column) for column in SCORE_COLUMNS}
     per_class = scores.get("per_class") or [None] * len(classes)
@@ -227,7 +258,7 @@ def report_epoch(
         f"  mIoU {scores['miou']:.4f} (best {progress.best_miou:.4f})" if "miou" in scores else ""
     )
     tqdm.write(
-        f"epoch {progress.epoch}/{schedule.epochs}  step {progress.step}/{schedule.total_steps}  "
+        f"epoch {epoch}/{schedule.epochs}  step {progress.step}/{schedule.total_steps}  "
         f"{terms}{miou}  lr {loop.learning_rate:.2e}  {meter.images_per_second:.1f} img/s  "
         f"left {tqdm.format_interval(seconds_left)}"
     )

@@ -73,15 +73,27 @@ def _rows_up_to(path: Path, epoch: int) -> list[dict[str, str]]:
 
 
 class TensorBoardLog(Tracker):
-    """Scalars per term, pictures, flags and the final score, for `tensorboard --logdir`."""
+    """Scalars per term, pictures and flags, for `tensorboard --logdir`.
 
-    def __init__(self, folder: Path, flags: Mapping[str, object], first_step: int) -> None:
+    Args:
+        folder: of the run.
+        flags: shown as a table.
+        first_step: of this part of the run; what an interrupted one drew beyond it is dropped.
+        every: optimizer steps between two points of the loss curves.
+    """
+
+    def __init__(
+        self, folder: Path, flags: Mapping[str, object], first_step: int, every: int
+    ) -> None:
+        self.every = every
         self.writer = SummaryWriter(folder, purge_step=first_step or None)
         table = "\n".join(f"| {key} | {value} |" for key, value in flags.items())
         self.writer.add_text("flags", f"| flag | value |\n|---|---|\n{table}", first_step)
 
     def scalars(self, step: int, values: Scalars) -> None:
         """One curve a name, under train/."""
+        if step % self.every:
+            return
         for name, value in values.items():
             self.writer.add_scalar(f"train/{name}", value, step)
 

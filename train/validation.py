@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from datasets.sampling import SeededDataset, derive_seed
 from datasets.transforms import collate
 from eval.evaluator import evaluate
 from eval.inference import predict_labels
@@ -56,11 +57,22 @@ class Validator:
         return metrics.compute()
 
     def pictures(self) -> dict[str, np.ndarray]:
-        """Rows of image, label and prediction for the first validation images, by name."""
-        if self.data.val is None:
-            return {}
-        samples = [self.data.val[i] for i in range(min(PICTURES, len(self.data.val)))]
-        return {sample["name"]: self._picture(sample) for sample in samples}
+        """Rows of image, label and prediction for the first validation images, by name.
+
+        With `--visualize_outimages` also for the first training images, augmented as in training.
+        """
+        samples = {}
+        if self.data.val is not None:
+            shown = (self.data.val[i] for i in range(min(PICTURES, len(self.data.val))))
+            samples = {sample["name"]: sample for sample in shown}
+        if self.run.options.visualize_outimages:
+            train = SeededDataset(self.data.train)
+            shown = (
+                train[i, derive_seed(self.run.options.seed, i)]
+                for i in range(min(PICTURES, len(train)))
+            )
+            samples |= {f"augmented-{sample['name']}": sample for sample in shown}
+        return {name: self._picture(sample) for name, sample in samples.items()}
 
     @torch.inference_mode()
     def _picture(self, sample: dict) -> np.ndarray:
@@ -87,7 +99,8 @@ def announce_teacher(run: Run, teacher: FrozenTeacher, data: Data) -> None:
     """Print the teacher's mIoU on the validation split, unless `--teacher-val false`."""
     if not run.options.teacher_val or data.val is None:
         return
-    if teacher.network.num_classes != len(data.classes):
+    other_classes = teacher.classes and tuple(teacher.classes) != tuple(data.classes)
+    if other_classes or teacher.network.num_classes != len(data.classes):
         return  # allowed where only features are distilled: its classes cannot be scored here
     scores = Validator(run, teacher.network, data).evaluate(data.val, teacher.preprocessing)
     run.accelerator.print(f"teacher's mIoU: {scores['miou']:.4f}")

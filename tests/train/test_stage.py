@@ -5,6 +5,7 @@ import shutil
 import signal
 
 import pytest
+import torch
 import yaml
 
 from models import load_checkpoint
@@ -142,6 +143,30 @@ def test_only_a_run_is_overwritten(run_stage, runs):
     assert (runs / "mine" / "notes.txt").exists()
 
 
+def test_a_run_can_be_made_longer(run_stage, runs, load):
+    assert run_stage("student", "--num-epochs", "1", "--warmup-steps", "0") == 0
+    last = runs / "student-SegformerB0-VOC" / "last.pth"
+    before = load(last)["model"]
+    longer = ("--num-epochs", "2", "--warmup-steps", "0", "--lr", "0.01", "--resume", last)
+    assert run_stage("student", *longer) == 0
+    with (last.parent / "log.csv").open() as file:
+        assert [float(row["lr"]) for row in csv.DictReader(file)] == [0, 0]
+    assert any(not torch.equal(value, load(last)["model"][key]) for key, value in before.items())
+
+
+def test_an_epoch_is_not_continued_with_other_batches(run_stage, monkeypatch, capsys):
+    interrupt_after(monkeypatch, 2)
+    assert run_stage("student") == 130
+    assert run_stage("student", "--batch-size", "3", "--resume") == 2
+    assert "--batch-size cannot change in the middle of an epoch" in capsys.readouterr().err
+
+
+def test_augmented_training_images_are_drawn_on_demand(run_stage, runs):
+    assert run_stage("student", "--visualize_outimages", "--num-epochs", "1") == 0
+    pictures = runs / "student-SegformerB0-VOC" / "pictures"
+    assert len(list(pictures.glob("augmented-*.png"))) == 4
+
+
 def test_a_second_run_does_not_overwrite_the_first(run_stage, runs, capsys):
     assert run_stage("student", "--num-epochs", "1") == 0
     assert run_stage("student", "--num-epochs", "1") == 2
@@ -231,8 +256,6 @@ BAD = [
 
 @pytest.mark.parametrize("flags, named", BAD, ids=[" ".join(flags) for flags, _ in BAD])
 def test_bad_input_is_one_line_and_leaves_nothing(flags, named, run_stage, runs, capsys):
-    import torch
-
     if flags[-1] == "cuda" and torch.cuda.is_available():
         pytest.skip("there is CUDA here")
     assert run_stage("student", *flags) == 2
