@@ -7,10 +7,12 @@ take them from flags.
 """
 
 import argparse
+import os
 import sys
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 if not __package__:  # run by path: the project root, not this folder, is where imports start
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -19,12 +21,14 @@ import torch
 from rich.console import Console
 from torch.utils.data import DataLoader, Subset
 
-from datasets import DATASETS
+from datasets import DATASETS, SegmentationDataset
 from datasets.transforms import collate
-from eval.arguments import image_size, non_negative_integer, positive_integer
+from eval.arguments import image_size, non_negative_integer, positive_integer, positive_number
+from eval.boundary import RATIO, BoundaryMetrics
 from eval.cli import OneLineParser, run
 from eval.device import choose_device
-from eval.evaluator import Observer, evaluate
+from eval.evaluator import Meter, Observer, evaluate
+from eval.inference_flags import add_inference_flags
 from eval.metrics import SegmentationMetrics
 from eval.official_cityscapes import official_scorer
 from eval.results import check_target, named_scores, print_result, summarize, write_json
@@ -48,12 +52,19 @@ def main() -> None:
         Console(stderr=True).print(PAPER_WARNING)
         if args.official:
             raise ValueError("--official scores labels at full size: it needs --protocol standard")
+    also = []
+    if args.boundary is not None:
+        num_classes, ignore_index = subject.dataset.num_classes, subject.dataset.ignore_index
+        also.append(BoundaryMetrics(num_classes, ignore_index, args.boundary))
     with official_scorer(subject.dataset, args.official) as official:
-        metrics, conditions = score(subject, device, args, observer=official)
+        groups = score_groups(subject, device, args, official, args.per_folder, also)
         result = summarize(
             subject,
-            metrics.compute(),
-            conditions=conditions,
+            merge(subject, groups).compute(),
+            conditions=scores_by(subject, groups, "condition"),
+            folders=scores_by(subject, groups, "folder"),
+            boundary=also and named_scores(also[0].compute(), subject.dataset.classes),
+            inference=str(subject.inference),
             official=official and official.scores(),
             checkpoint=args.state,
         )
@@ -62,23 +73,44 @@ def main() -> None:
         write_json(args.json, result)
 
 
+class Group(NamedTuple):
+    """What images are scored apart by; None where there is no such thing."""
+
+    condition: str | None
+    folder: str | None
+
+
 def score(
     subject: Subject, device: torch.device, args: argparse.Namespace, observer: Observer | None
 ) -> tuple[SegmentationMetrics, dict[str, Any]]:
     """Evaluate the split; also by condition, where the data set tells conditions apart."""
+    groups = score_groups(subject, device, args, observer)
+    return merge(subject, groups), scores_by(subject, groups, "condition")
+
+
+def score_groups(
+    subject: Subject,
+    device: torch.device,
+    args: argparse.Namespace,
+    observer: Observer | None = None,
+    by_folder: bool = False,
+    also: Sequence[Meter] = (),
+) -> dict[Group, SegmentationMetrics]:
+    """Evaluate the split, each condition, and if wanted each folder, for itself."""
     dataset = subject.dataset
-    total = SegmentationMetrics(dataset.num_classes, dataset.ignore_index)
-    by_condition = {}
-    indices = sorted(range(len(dataset)), key=lambda index: dataset.condition(index) or "")
-    for condition, group in groupby(indices, key=dataset.condition):
+    folders = image_folders(dataset) if by_folder else [None] * len(dataset)
+    keys = [Group(dataset.condition(index), folder) for index, folder in enumerate(folders)]
+    indices = sorted(range(len(dataset)), key=lambda index: [part or "" for part in keys[index]])
+    groups = {}
+    for key, members in groupby(indices, key=keys.__getitem__):
         loader = DataLoader(
-            Subset(dataset, list(group)),
+            Subset(dataset, list(members)),
             batch_size=args.batch_size,
             num_workers=args.num_workers,
             collate_fn=collate,
             pin_memory=device.type == "cuda",
         )
-        metrics = evaluate(
+        groups[key] = evaluate(
             subject.model,
             loader,
             num_classes=dataset.num_classes,
@@ -87,11 +119,52 @@ def score(
             device=device,
             progress=None,
             observer=observer,
+            inference=subject.inference,
+            also=also,
         )
-        total.matrix += metrics.matrix
-        if condition is not None:
-            by_condition[condition] = named_scores(metrics.compute(), dataset.classes)
-    return total, by_condition
+    return groups
+
+
+def image_folders(dataset: SegmentationDataset) -> list[str]:
+    """Name the folder of each image, from where all of them have in common."""
+    folders = [image.parent for image, _ in dataset.pairs]
+    shared = Path(os.path.commonpath(folders))
+    return [folder.relative_to(shared).as_posix() for folder in folders]
+
+
+def merge(
+    subject: Subject, groups: Mapping[Group, SegmentationMetrics], **wanted: str
+) -> SegmentationMetrics:
+    """Add up the groups, or those of one condition or folder."""
+    total = SegmentationMetrics(subject.dataset.num_classes, subject.dataset.ignore_index)
+    for key, metrics in groups.items():
+        if all(getattr(key, name) == value for name, value in wanted.items()):
+            total.matrix += metrics.matrix
+    return total
+
+
+def scores_by(
+    subject: Subject, groups: Mapping[Group, SegmentationMetrics], what: str
+) -> dict[str, Any]:
+    """Return the scores of each condition, or of each folder, by its name.
+
+    What has no labelled pixel has no scores.
+    """
+    names = dict.fromkeys(getattr(key, what) for key in groups)
+    parts = {name: merge(subject, groups, **{what: name}) for name in names if name is not None}
+    return {
+        name: named_scores(metrics.compute(), subject.dataset.classes)
+        for name, metrics in parts.items()
+        if metrics.matrix.any()
+    }
+
+
+def distance_share(text: str) -> float:
+    """Read a share of the image's diagonal, above 0 and at most 0.5."""
+    value = positive_number(text)
+    if value > 0.5:
+        raise argparse.ArgumentTypeError(f"must be at most 0.5, not {text}")
+    return value
 
 
 def build_parser() -> OneLineParser:
@@ -110,6 +183,16 @@ def build_parser() -> OneLineParser:
         action="store_true",
         help="Cityscapes, ACDC: also the official metric, from PNGs in label ids",
     )
+    add(
+        "--boundary",
+        type=distance_share,
+        nargs="?",
+        const=RATIO,
+        metavar="SHARE",
+        help="also Boundary IoU, of the pixels near outlines: within this share of the image's "
+        f"diagonal (without a value: {RATIO}; for small plants take 0.005)",
+    )
+    add("--per-folder", action="store_true", help="also the scores of each folder of images")
     add_evaluation_flags(parser)
     return parser
 
@@ -145,6 +228,7 @@ def add_evaluation_flags(parser: argparse.ArgumentParser) -> None:
         help="size that images are brought to: native, a short side in px, or HEIGHTxWIDTH "
         "(default: the checkpoint's)",
     )
+    add_inference_flags(how)
     how.add_argument("--batch-size", type=positive_integer, default=1, help="images at a time")
     how.add_argument(
         "--num-workers", type=non_negative_integer, default=4, help="processes that read data"

@@ -1,16 +1,23 @@
 """Score a network on a split; the training loop and eval.py share it."""
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from eval.inference import predict_labels, predict_logits, upsample_argmax
+from eval.inference import WHOLE, Inference, predict_labels, predict_logits, upsample_argmax
 from eval.metrics import SegmentationMetrics
 
 Observer = Callable[[str, Tensor], None]
+
+
+class Meter(Protocol):
+    """Counts something besides the confusion matrix, such as `eval.boundary.BoundaryMetrics`."""
+
+    def update(self, prediction: Tensor, label: Tensor) -> None:
+        """Count class maps (B, H, W) on the network's device, of the same size."""
 
 
 def evaluate(
@@ -24,6 +31,8 @@ def evaluate(
     progress: bool | None = True,
     reduce: Callable[[Tensor], Tensor] | None = None,
     observer: Observer | None = None,
+    inference: Inference = WHOLE,
+    also: Sequence[Meter] = (),
 ) -> SegmentationMetrics:
     """Run the network over a loader and count every labelled pixel at its label's own size.
 
@@ -41,6 +50,8 @@ def evaluate(
         progress: show a bar; None shows it on a terminal only.
         reduce: sums the (K, K) int64 matrix, on ``device``, across processes.
         observer: called with each sample's name and (H', W') uint8 prediction.
+        inference: whole or by windows, see `eval.inference.Inference`.
+        also: further meters, updated with every prediction and label; not reduced.
 
     Returns:
         The metrics; ``.compute()`` gives the scores.
@@ -52,8 +63,11 @@ def evaluate(
         with torch.inference_mode():
             hidden = None if progress is None else not progress
             for batch in tqdm(loader, desc="evaluate", leave=False, disable=hidden):
-                for names, prediction, label in _predict(model, batch, preprocessing, device):
-                    metrics.update(prediction, label.to(device, non_blocking=True))
+                parts = _predict(model, batch, preprocessing, device, inference)
+                for names, prediction, label in parts:
+                    label = label.to(device, non_blocking=True)
+                    for meter in (metrics, *also):
+                        meter.update(prediction, label)
                     if observer is not None:
                         for name, sample in zip(names, prediction, strict=True):
                             observer(name, sample)
@@ -69,19 +83,22 @@ def _predict(
     batch: dict[str, Any],
     preprocessing: dict[str, Any],
     device: torch.device | str,
+    inference: Inference,
 ) -> Iterator[tuple[list[str], Tensor, Tensor]]:
     """Yield (names, predictions, labels), (b, H', W') each, of parts that share one size."""
     names, images, labels = batch["name"], batch["image"], batch["label"]
     if isinstance(images, list):
         for name, image, label in zip(names, images, labels, strict=True):
             image = image[None].to(device, non_blocking=True)
-            yield [name], predict_labels(model, image, preprocessing, label.shape), label[None]
+            prediction = predict_labels(model, image, preprocessing, label.shape, inference)
+            yield [name], prediction, label[None]
         return
     images = images.to(device, non_blocking=True)
     if isinstance(labels, Tensor):
-        yield names, predict_labels(model, images, preprocessing, labels.shape[-2:]), labels
+        size = tuple(labels.shape[-2:])
+        yield names, predict_labels(model, images, preprocessing, size, inference), labels
         return
-    logits = predict_logits(model, images, preprocessing)
+    logits = predict_logits(model, images, preprocessing, inference=inference)
     for index, label in enumerate(labels):
         prediction = upsample_argmax(logits[index : index + 1], label.shape)
         yield [names[index]], prediction, label[None]

@@ -1,5 +1,8 @@
 """From images to logits and class maps: the one path that evaluation and prediction share."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import torch
@@ -7,6 +10,37 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from datasets.transforms import normalize
+from models.mit import MIN_SIZE
+
+STRIDE = 4  # image pixels per cell of the logits, along either side
+
+
+@dataclass(frozen=True)
+class Inference:
+    """How an image goes through the network; by default once, as a whole.
+
+    Attributes:
+        window: (height, width) of a sliding window, multiples of `STRIDE`; None for whole images.
+        overlap: share of the window, 0 or above and below 1, that neighbours have in common.
+        scales: the image is also seen at these sizes, and the logits are averaged.
+        flip: at every scale, it is also seen mirrored left to right.
+    """
+
+    window: tuple[int, int] | None = None
+    overlap: float = 0.25
+    scales: tuple[float, ...] = (1.0,)
+    flip: bool = False
+
+    def __str__(self) -> str:
+        parts = ["whole"]
+        if self.window is not None:
+            parts = [f"slide {self.window[0]}x{self.window[1]}, overlap {self.overlap:g}"]
+        if self.scales != (1.0,):
+            parts.append(f"scales {' '.join(f'{scale:g}' for scale in self.scales)}")
+        return ", ".join([*parts, "mirrored"] if self.flip else parts)
+
+
+WHOLE = Inference()
 
 
 def predict_logits(
@@ -14,19 +48,32 @@ def predict_logits(
     images: Tensor,
     preprocessing: dict[str, Any],
     size: tuple[int, int] | None = None,
+    inference: Inference = WHOLE,
 ) -> Tensor:
-    """Return the logits of whole images.
+    """Return the logits of images.
+
+    An image with a side below `MIN_SIZE` is continued by its last row and column for the network,
+    and the logits of what was added are cut off again.
 
     Args:
         model: network in ``eval()`` mode, on the device of ``images``.
         images: (B, 3, H, W) uint8 RGB.
         preprocessing: of the checkpoint; ``mean`` and ``std`` (3 numbers each, of images in 0..1).
         size: (H', W') to upsample to, bilinearly; None leaves the network's own resolution.
+        inference: whole or by windows, and which views of the image are averaged.
 
     Returns:
         (B, K, h, w) float32, whatever precision autocast ran the network in.
     """
-    logits = model(normalize(images, preprocessing["mean"], preprocessing["std"])).float()
+    images = normalize(images, preprocessing["mean"], preprocessing["std"])
+    grid = [-(-side // STRIDE) for side in images.shape[-2:]]
+    views = []
+    for scale, flip in product(inference.scales, (False, True) if inference.flip else (False,)):
+        view = _scale(images, scale)
+        logits = _view_logits(model, view.flip(-1) if flip else view, inference)
+        logits = logits.flip(-1) if flip else logits
+        views.append(logits if scale == 1 else _resize(logits, grid))
+    logits = sum(views[1:], start=views[0]) / len(views)
     return logits if size is None else _resize(logits, size)
 
 
@@ -35,12 +82,14 @@ def predict_labels(
     images: Tensor,
     preprocessing: dict[str, Any],
     size: tuple[int, int] | None = None,
+    inference: Inference = WHOLE,
 ) -> Tensor:
-    """Return the class maps of whole images: (B, H', W') uint8 of the given size.
+    """Return the class maps of images: (B, H', W') uint8 of the given size.
 
     Arguments are those of `predict_logits`.
     """
-    return upsample_argmax(predict_logits(model, images, preprocessing), size)
+    logits = predict_logits(model, images, preprocessing, inference=inference)
+    return upsample_argmax(logits, size)
 
 
 def upsample_argmax(logits: Tensor, size: tuple[int, int] | None = None) -> Tensor:
@@ -65,6 +114,86 @@ def upsample_argmax(logits: Tensor, size: tuple[int, int] | None = None) -> Tens
         torch.maximum(labels, (plane > best).view(torch.uint8).mul_(index), out=labels)
         best = torch.maximum(best, plane)
     return labels[:, 0]
+
+
+def _view_logits(model: nn.Module, images: Tensor, inference: Inference) -> Tensor:
+    """Return the float32 logits (B, K, h, w) of normalized images, whole or by windows."""
+    height, width = images.shape[-2:]
+    window = inference.window
+    if window is None or (height <= window[0] and width <= window[1]):
+        return _network_logits(model, images)
+    return _slide(model, images, window, inference.overlap)
+
+
+def _network_logits(model: nn.Module, images: Tensor) -> Tensor:
+    height, width = images.shape[-2:]
+    missing = max(MIN_SIZE - height, 0), max(MIN_SIZE - width, 0)
+    if not any(missing):
+        return model(images).float()
+    images = F.pad(images, (0, missing[1], 0, missing[0]), mode="replicate")
+    logits = model(images).float()
+    cells = (
+        -(-side * grid // padded)  # rounded up
+        for side, grid, padded in zip(
+            (height, width), logits.shape[-2:], images.shape[-2:], strict=True
+        )
+    )
+    rows, columns = cells
+    return logits[..., :rows, :columns]
+
+
+def _slide(model: nn.Module, images: Tensor, window: tuple[int, int], overlap: float) -> Tensor:
+    """Average the logits of overlapping windows, on the grid that the whole image would give.
+
+    Windows start at multiples of `STRIDE`, so that their cells are cells of that grid and nothing
+    is interpolated. A cell counts the more in the average the farther it lies from the border of
+    its window, where the network sees least around it. What is held at full size is the image; of
+    the network's own maps there are never more than one window needs.
+    """
+    height, width = images.shape[-2:]
+    grid = (-(-height // STRIDE), -(-width // STRIDE))
+    cells = tuple(min(side // STRIDE, g) for side, g in zip(window, grid, strict=True))
+    weight = _tent(cells[0])[:, None] * _tent(cells[1])
+    weight = weight.to(images.device)
+    total = None
+    weights = images.new_zeros(grid)
+    starts = (_starts(g, c, overlap) for g, c in zip(grid, cells, strict=True))
+    for top, left in product(*map(list, starts)):
+        bottom, right = top + cells[0], left + cells[1]
+        part = images[..., STRIDE * top : STRIDE * bottom, STRIDE * left : STRIDE * right]
+        logits = _network_logits(model, part)
+        assert logits.shape[-2:] == cells, "a network's logits lie on a grid of 4 x 4 pixels"
+        if total is None:
+            total = logits.new_zeros(*logits.shape[:2], *grid)
+        total[..., top:bottom, left:right] += logits * weight
+        weights[top:bottom, left:right] += weight
+    return total.div_(weights)
+
+
+def _starts(length: int, window: int, overlap: float) -> Iterator[int]:
+    """Yield the first cells of windows that cover a side, evenly, by at least the overlap."""
+    if length <= window:
+        yield 0
+        return
+    step = max(1, int(window * (1 - overlap)))
+    count = -(-(length - window) // step) + 1
+    for index in range(count):
+        yield index * (length - window) // (count - 1)
+
+
+def _tent(length: int) -> Tensor:
+    """Rise linearly from either end to 1 in the middle; positive throughout."""
+    distance = torch.arange(length) + 0.5
+    return torch.minimum(distance, length - distance) / (length / 2)
+
+
+def _scale(images: Tensor, scale: float) -> Tensor:
+    if scale == 1:
+        return images
+    size = [max(1, round(side * scale)) for side in images.shape[-2:]]
+    return F.interpolate(
+        images, size=size, mode="bilinear", align_corners=False, antialias=scale < 1
+    )
 
 
 def _resize(maps: Tensor, size: tuple[int, int] | None) -> Tensor:

@@ -14,6 +14,7 @@ from models.files import replacing
 from models.weights import software_versions
 
 GOOD, FAIR = 0.75, 0.5  # IoU from which a class is printed green, or yellow
+MAX_COLUMNS = 8  # classes beside each other that a terminal has room for
 BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
 
@@ -74,23 +75,44 @@ def print_result(result: dict[str, Any], palette: tuple, console: Console) -> No
     conditions = result.get("conditions", {})
     table = Table(title=f"{result['model']} on {result['dataset']} ({result['subset']})")
     table.add_column("class")
-    for column in ("IoU %", *conditions):
+    columns = {"IoU %": result, **conditions}
+    if "boundary" in result:
+        columns["boundary"] = result["boundary"]
+    for column in columns:
         table.add_column(column, justify="right")
     for colour, name in zip(palette, result["per_class"], strict=True):
         block = Text("█ ", style=f"rgb({','.join(map(str, colour))})")
-        columns = [result, *conditions.values()]
-        table.add_row(block + Text(name), *(_percent(c["per_class"][name]) for c in columns))
+        scores = [column["per_class"][name] for column in columns.values()]
+        table.add_row(block + Text(name), *map(_percent, scores))
     table.add_section()
     means = {"mIoU": "miou", "pixel accuracy": "pixel_accuracy",
              "mean accuracy": "mean_accuracy", "frequency-weighted IoU": "fwiou"}  # fmt: skip
     for label, key in means.items():
-        columns = [result, *conditions.values()]
-        table.add_row(Text(label, "bold"), *(_percent(column[key]) for column in columns))
-    console.print(Group(table, *_footer(result)))
+        cells = [_percent(c[key]) if key in c else Text() for c in columns.values()]
+        table.add_row(Text(label, "bold"), *cells)
+    console.print(Group(table, *_folders(result), *_footer(result)))
+
+
+def _folders(result: dict[str, Any]) -> list[Table]:
+    """Return the table of ``--per-folder``, a row a folder; nothing without it."""
+    if not (folders := result.get("folders")):
+        return []
+    classes = list(result["per_class"])
+    shown = classes if len(classes) <= MAX_COLUMNS else []  # all of them are in the JSON
+    table = Table()
+    table.add_column("folder", overflow="fold")
+    for column in ("mIoU", *shown):
+        table.add_column(column, justify="right")
+    for name, scores in folders.items():
+        ious = (scores["miou"], *(scores["per_class"][column] for column in shown))
+        table.add_row(name, *map(_percent, ious))
+    return [table]
 
 
 def _footer(result: dict[str, Any]) -> list[Text]:
     lines = [Text(f"{result['images']} images, protocol {result['protocol']}")]
+    if result.get("inference", "whole") != "whole":
+        lines.append(Text(f"inference: {result['inference']}"))
     if official := result.get("official"):
         lines.append(Text(f"official metric: mIoU {100 * official['miou']:.2f} %"))
     params, flops = result["params"], result["flops"]

@@ -10,6 +10,8 @@ from torch import nn
 
 from datasets import SegmentationDataset, build_dataset, find_dataset
 from datasets.transforms import EvalTransform, PaperTransform
+from eval.inference import WHOLE, Inference
+from eval.inference_flags import choose_inference
 from models import load_checkpoint
 
 DEFAULT_DATASET = "VOC"  # of the published code, whose files do not name theirs
@@ -19,12 +21,13 @@ KINDS = ("teacher", "student", "distilled", "sekd", "transkd")
 
 @dataclass
 class Subject:
-    """A network, what its checkpoint says, the split, and how its images are prepared."""
+    """A network, what its checkpoint says, the split, how its images are prepared and seen."""
 
     model: nn.Module
     info: dict[str, Any]
     dataset: SegmentationDataset
     preprocessing: dict[str, Any]
+    inference: Inference = WHOLE
 
 
 def load_subject(args: argparse.Namespace, device: torch.device) -> Subject:
@@ -34,6 +37,7 @@ def load_subject(args: argparse.Namespace, device: torch.device) -> Subject:
         ValueError, OSError: a file that cannot be read, a data set that is not there, or a network
             and a data set that do not belong together.
     """
+    inference = choose_inference(args)
     model, info = load_checkpoint(args.state, model=args.model, map_location=device)
     check_kind(args.state, info, args.distillation_type)
     if args.num_classes not in (None, model.num_classes):
@@ -49,7 +53,7 @@ def load_subject(args: argparse.Namespace, device: torch.device) -> Subject:
         dataset.transform = PaperTransform(*size, train=False, num_classes=count)
     else:
         dataset.transform = EvalTransform(tuple(size) if isinstance(size, list) else size)
-    return Subject(model, info, dataset, preprocessing)
+    return Subject(model, info, dataset, preprocessing, inference)
 
 
 def check_kind(state: str, info: dict[str, Any], wanted: str | None) -> None:

@@ -124,6 +124,24 @@ def test_acdc_by_condition_and_officially(evaluate, write_checkpoint, acdc_root)
     assert result["conditions"]["fog"]["miou"] != result["conditions"]["night"]["miou"]
 
 
+def test_windows_views_outlines_and_folders(evaluate, write_checkpoint, acdc_root, capsys):
+    state, _ = write_checkpoint(num_classes=19, dataset="ACDC")
+    arguments = ["--state", state, "--datadir", acdc_root, "--image-size", "native"]
+    plain = evaluate(*arguments)
+    assert plain["inference"] == "whole" and not {"boundary", "folders"} & plain.keys()
+    whole = evaluate(*arguments, "--inference", "slide", "--window", "64", "--boundary", "0.4")
+    assert whole["inference"] == "slide 64x64, overlap 0.25"  # a window that holds every image
+    assert whole["miou"] == plain["miou"]
+    # Half of the diagonal reaches every pixel of every mask: Boundary IoU is IoU.
+    assert whole["boundary"]["per_class"] == pytest.approx(plain["per_class"])
+    assert "boundary" in capsys.readouterr().out
+    more = evaluate(*arguments, "--inference", "slide", "--window", "32", "--tta", "--per-folder")
+    assert more["miou"] != plain["miou"]
+    assert list(more["folders"]) == [f"{name}/val/GP" for name in ("fog", "night", "rain", "snow")]
+    assert more["folders"]["fog/val/GP"] == more["conditions"]["fog"]
+    assert "snow/val/GP" in capsys.readouterr().out
+
+
 def test_what_does_not_fit_is_refused(refuse, write_checkpoint, voc_root, tmp_path):
     state, _ = write_checkpoint()
     data = ["--datadir", voc_root]
@@ -143,6 +161,8 @@ def test_what_does_not_fit_is_refused(refuse, write_checkpoint, voc_root, tmp_pa
     assert "--device" in refuse("--state", state, *data, "--device", "cuda")
     assert "--batch-size" in refuse("--state", state, *data, "--batch-size", "0")
     assert "--image-size" in refuse("--state", state, *data, "--image-size", "tiny")
+    assert "--inference slide" in refuse("--state", state, *data, "--window", "64")
+    assert "--boundary" in refuse("--state", state, *data, "--boundary", "2")
 
 
 def test_a_network_of_another_class_count_is_refused(refuse, write_checkpoint, voc_root):
