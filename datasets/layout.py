@@ -85,7 +85,7 @@ def write_label(path: Path, label: np.ndarray, palette: Sequence[Colour]) -> Non
     colours = [*palette, *[(0, 0, 0)] * (255 - len(palette)), VOID_COLOUR]
     image = Image.fromarray(label)
     image.putpalette([channel for colour in colours for channel in colour])  # L becomes P
-    image.save(path)
+    image.save(path, format="PNG")  # whatever the suffix, such as that of a temporary file
 
 
 def write_classes(root: Path, classes: Sequence[str]) -> None:

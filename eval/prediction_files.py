@@ -1,0 +1,111 @@
+"""The files that predict.py writes: label maps, overlays, confidence maps and a table."""
+
+import csv
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from datasets.cityscapes import TRAIN_TO_LABEL_ID
+from datasets.layout import write_label
+from eval.pictures import overlay
+from models.files import replacing
+
+TABLE = "cover.csv"
+
+
+class PredictionFiles:
+    """Writes each result into its own sub-folder of one folder, whole or not at all.
+
+    Args:
+        folder: made where missing.
+        classes: their names, in the order of the label maps.
+        palette: their colours.
+        opacity: of the colours in overlays; 0 for no overlays.
+        label_ids: also write Cityscapes' label ids, which its server scores.
+
+    Attributes:
+        pixels: by image, its (height, width) and the count of each class.
+
+    Raises:
+        OSError: the folder is a file, or cannot be written.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        classes: Sequence[str],
+        palette: Sequence[tuple[int, int, int]],
+        opacity: float = 0.5,
+        label_ids: bool = False,
+    ) -> None:
+        check_folder(folder)
+        self.folder = folder
+        self.classes = classes
+        self.palette = palette
+        self.opacity = opacity
+        self.label_ids = label_ids
+        self.pixels: dict[str, tuple[tuple[int, int], np.ndarray]] = {}
+
+    def write(
+        self, name: str, image: np.ndarray, label: np.ndarray, confidence: np.ndarray | None
+    ) -> None:
+        """Write the results of one image.
+
+        Args:
+            name: path below each sub-folder, without suffix.
+            image: (H, W, 3) uint8 RGB.
+            label: (H, W) uint8 class indices.
+            confidence: (H, W) uint8, 255 standing for 1; None for no map.
+        """
+        with replacing(self.folder / "labels" / f"{name}.png") as temporary:
+            write_label(temporary, label, self.palette)
+        if self.opacity:
+            mixed = overlay(image, label, self.palette, self.opacity)
+            with replacing(self.folder / "overlays" / f"{name}.jpg") as temporary:
+                Image.fromarray(mixed).save(temporary, format="JPEG", quality=90)
+        if confidence is not None:
+            self._write_grey("confidence", name, confidence)
+        if self.label_ids:
+            self._write_grey("label_ids", name, np.array(TRAIN_TO_LABEL_ID, np.uint8)[label])
+        counts = np.bincount(label.ravel(), minlength=len(self.classes))
+        self.pixels[name] = label.shape, counts
+
+    def _write_grey(self, kind: str, name: str, values: np.ndarray) -> None:
+        with replacing(self.folder / kind / f"{name}.png") as temporary:
+            Image.fromarray(values).save(temporary, format="PNG", compress_level=1)
+
+    def write_table(self) -> None:
+        """Write the share of each class, in percent of the image's pixels, an image a line."""
+        with (
+            replacing(self.folder / TABLE) as temporary,
+            open(temporary, "w", newline="", encoding="utf-8") as file,
+        ):
+            table = csv.writer(file)
+            table.writerow(["image", "width", "height", *(f"{name} %" for name in self.classes)])
+            for name, ((height, width), counts) in self.pixels.items():
+                shares = 100 * counts / counts.sum()
+                table.writerow([name, width, height, *(f"{share:.3f}" for share in shares)])
+
+    def mean_cover(self) -> dict[str, float]:
+        """Return each class's share in percent, every image counting alike."""
+        shares = [counts / counts.sum() for _, counts in self.pixels.values()]
+        return dict(zip(self.classes, (100 * np.mean(shares, axis=0)).tolist(), strict=True))
+
+
+def check_folder(folder: Path) -> None:
+    """Make a folder and see that files can be written to it, before the work is done.
+
+    Raises:
+        OSError: it is a file, or it cannot be made or written.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"--output {folder}: is a file; name a folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(f"--output {folder}: cannot be written ({error.strerror})") from error

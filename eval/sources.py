@@ -1,0 +1,158 @@
+"""What ``--input`` names: images and videos, in files, folders and globs."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from glob import glob, has_magic
+from pathlib import Path
+
+# Before OpenCV loads it: what FFmpeg says of a damaged video is said by us, in one line.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
+import cv2
+import torch
+from torch import Tensor
+
+from datasets.reading import read_image
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
+VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg")
+# Containers estimate their length; fewer frames than this share of it mean that the end is missing.
+WHOLE_VIDEO = 0.9
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file to segment, and the name of its results: its path within the input, no suffix."""
+
+    path: Path
+    name: str
+
+    @property
+    def is_video(self) -> bool:
+        """Tell by the suffix whether the file holds frames."""
+        return self.path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def find_sources(inputs: Sequence[str], output: Path) -> list[Source]:
+    """List the files of ``--input``, sorted, each once.
+
+    Folders are searched with their sub-folders, apart from hidden ones and ``output``. Results are
+    named by the path below what all inputs share: the folder itself where there is one. Of files
+    that differ in the suffix alone, the suffix is part of the name.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: nothing to segment in an input, or it lies in ``output``.
+    """
+    paths: dict[Path, None] = {}
+    bases = []
+    for text in inputs:
+        base, found = _search(text, output.resolve())
+        if not found:
+            known = " ".join(IMAGE_SUFFIXES + VIDEO_SUFFIXES)
+            raise ValueError(f"--input {text}: no image and no video there ({known})")
+        for path in (base, *found):
+            if path.resolve().is_relative_to(output.resolve()):
+                raise ValueError(
+                    f"--input {text}: lies in --output {output}; give results their own folder"
+                )
+        bases.append(_absolute(base))
+        paths |= dict.fromkeys(map(_absolute, found))
+    shared = Path(os.path.commonpath(bases))
+    names = {path: path.relative_to(shared).with_suffix("").as_posix() for path in sorted(paths)}
+    counts = Counter(name.casefold() for name in names.values())
+    return [
+        Source(path, name if counts[name.casefold()] == 1 else path.relative_to(shared).as_posix())
+        for path, name in names.items()
+    ]
+
+
+def _search(text: str, output: Path) -> tuple[Path, list[Path]]:
+    """Return the folder that an input starts from, and the files that it names."""
+    path = Path(text)
+    if path.is_dir():
+        return path, [file for file in _files_below(path, output) if _is_medium(file)]
+    if path.exists():
+        return path.parent, [path]
+    if not has_magic(text):
+        raise FileNotFoundError(f"--input {text}: no such file or folder")
+    fixed = [part for part in path.parents if not has_magic(str(part))]
+    found = (Path(match) for match in sorted(glob(text, recursive=True)))
+    return fixed[0], [file for file in found if file.is_file() and _is_medium(file)]
+
+
+def _files_below(folder: Path, output: Path) -> Iterator[Path]:
+    for entry in sorted(folder.iterdir()):
+        if entry.name.startswith("."):  # also the ._ files that macOS leaves on memory cards
+            continue
+        if not entry.is_dir():
+            yield entry
+        elif entry.resolve() != output:
+            yield from _files_below(entry, output)
+
+
+def _is_medium(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES + VIDEO_SUFFIXES
+
+
+def _absolute(path: Path) -> Path:
+    """Make a path absolute; links keep the name that the user gave them."""
+    return Path(os.path.abspath(path))
+
+
+def count_frames(sources: Iterable[Source], every: int) -> int:
+    """Estimate how many frames `read_frames` yields."""
+    total = 0
+    for source in sources:
+        frames = 1
+        if source.is_video:
+            video = cv2.VideoCapture(str(source.path))
+            frames = -(-max(0, int(video.get(cv2.CAP_PROP_FRAME_COUNT))) // every)
+            video.release()
+        total += frames
+    return total
+
+
+def read_frames(
+    sources: Iterable[Source], every: int = 1
+) -> Iterator[tuple[str, Tensor | ValueError | OSError]]:
+    """Read the sources, one frame at a time.
+
+    Args:
+        sources: files to read.
+        every: of a video, only each frame whose index this divides.
+
+    Yields:
+        The name of the results and the image, uint8 RGB (3, H, W), or what is wrong with the file.
+        A frame is named by its index in the video, from 0: ``video/000012``.
+    """
+    for source in sources:
+        try:
+            if source.is_video:
+                yield from _read_video(source, every)
+            else:
+                yield source.name, read_image(source.path)
+        except (ValueError, OSError) as error:
+            yield source.name, error
+
+
+def _read_video(source: Source, every: int) -> Iterator[tuple[str, Tensor]]:
+    with open(source.path, "rb"):
+        pass  # OpenCV does not tell a file that is missing from one that is damaged
+    video = cv2.VideoCapture(str(source.path))
+    try:
+        expected = video.get(cv2.CAP_PROP_FRAME_COUNT)
+        index = 0
+        while video.grab():  # decodes; only `retrieve` converts colours
+            if index % every == 0:
+                pixels = cv2.cvtColor(video.retrieve()[1], cv2.COLOR_BGR2RGB)
+                yield f"{source.name}/{index:06d}", torch.from_numpy(pixels).permute(2, 0, 1)
+            index += 1
+    finally:
+        video.release()
+    if index == 0:
+        raise ValueError(f"{source.path}: not a readable video, damaged or of another kind")
+    if index < WHOLE_VIDEO * expected:
+        raise ValueError(f"{source.path}: ends after {index} of {expected:.0f} frames, damaged")
