@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from datasets.sampling import EpochSampler, SeededDataset
 from datasets.transforms import collate
+from datasets.workers import leave_signals_to_parent
 from eval.complexity import training_cost
 from train.checkpoint import Keeper, Progress, TrainingState, resume_training
 from train.data import Data, describe
@@ -158,6 +159,7 @@ def build_loader(
         batch_sampler=BatchSampler(sampler, batch_size, drop_last=True),
         collate_fn=collate,
         num_workers=num_workers,
+        worker_init_fn=leave_signals_to_parent,
         persistent_workers=num_workers > 0,
         pin_memory=torch.cuda.is_available(),
     )

@@ -7,6 +7,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from datasets.sampling import SeededDataset, derive_seed
 from datasets.transforms import collate
+from datasets.workers import leave_signals_to_parent
 from eval.evaluator import evaluate
 from eval.inference import predict_labels
 from eval.pictures import colorize, overlay, titled_row
@@ -43,6 +44,7 @@ class Validator:
             batch_size=1,  # images of a data set differ in size
             collate_fn=collate,
             num_workers=min(self.run.options.num_workers, len(share)),
+            worker_init_fn=leave_signals_to_parent,
         )
         metrics = evaluate(
             self.network,
