@@ -245,6 +245,7 @@ def convert(args: argparse.Namespace, console: Console) -> None:
             raise ValueError(f"{target}: --published writes a SegFormer as one .pth file")
         with files.replacing(target) as temporary:
             torch.save(keys.to_published(dict(model.state_dict())), temporary)
+        _tell_of_preprocessing(target, info["preprocessing"], console)
     elif target.suffix in (".pth", ".pt"):
         save_checkpoint(target, model, info)
     elif target.suffix in files.SUFFIXES:
@@ -252,6 +253,16 @@ def convert(args: argparse.Namespace, console: Console) -> None:
     else:
         save_huggingface(model, target, info["classes"], info)
     console.print(f"{model.name} of {model.num_classes} classes: {args.source} -> {target}")
+
+
+def _tell_of_preprocessing(target: Path, preprocessing: dict[str, Any], console: Console) -> None:
+    """A bare file cannot say how images are prepared, and its readers assume values of 0 to 1."""
+    mean, std = preprocessing["mean"], preprocessing["std"]
+    if any(mean) or any(value != 1 for value in std):
+        console.print(
+            f"note: whoever reads {target} will feed images in [0, 1], as the published code does; "
+            f"this network expects them normalised, with mean {mean} and std {std}"
+        )
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -80,7 +80,8 @@ def build_distiller(run: Run, data: Data, student: nn.Module, teacher: FrozenTea
     if "logits" in distiller.reads and not same_classes:
         raise ValueError(
             f"--method {options.method} compares logits, but the teacher's classes are "
-            f"{', '.join(teacher.classes)} and the student's {', '.join(data.classes)}"
+            f"{', '.join(teacher.classes)} and the student's {', '.join(data.classes)}: "
+            "take a teacher of the same classes, or a method without logits, such as sekd"
         )
     return distiller
 

@@ -295,6 +295,13 @@ def test_convert(published, tmp_path, monkeypatch, capsys):
     assert load_checkpoint(tmp_path / "five.pth")[0].num_classes == 5
 
 
+def test_a_bare_file_cannot_tell_its_normalisation(tiny_model, tmp_path, monkeypatch, capsys):
+    save_checkpoint(tmp_path / "ours.pth", tiny_model, {})
+    bare = tmp_path / "bare.pth"
+    out = call(monkeypatch, capsys, "convert", tmp_path / "ours.pth", bare, "--published")
+    assert "expects them normalised" in " ".join(out.split())
+
+
 @pytest.mark.parametrize(
     ("out", "flags", "message"),
     [
