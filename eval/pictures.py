@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 VOID_COLOUR = (128, 128, 128)
 ERROR_COLOUR = (255, 0, 140)  # of no crop, weed or soil
+ERROR_COLOUR = (255, 0, 140)  # of no crop, weed or soil
 TITLE_HEIGHT = 22
 GAP = 6
 
@@ -28,6 +29,22 @@ def overlay(
 ) -> np.ndarray:
     """Lay the colours of a label map (H, W) over an image (H, W, 3) uint8 of the same size."""
     return cv2.addWeighted(image, 1 - opacity, colorize(label, palette), opacity, 0)
+
+
+def error_map(image: np.ndarray, wrong: np.ndarray) -> np.ndarray:
+    """Paint wrong pixels (H, W) bool in `ERROR_COLOUR` on a pale grey copy of the image.
+
+    Args:
+        image: (H, W, 3) uint8.
+        wrong: pixels that are labelled, and not as they were predicted.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    grey = np.asarray(Image.fromarray(image).convert("L"))
+    pale = (140 + grey * 0.45).astype(np.uint8)[..., None].repeat(3, axis=2)
+    pale[wrong] = ERROR_COLOUR
+    return pale
 
 
 def error_map(image: np.ndarray, wrong: np.ndarray) -> np.ndarray:

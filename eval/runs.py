@@ -98,13 +98,18 @@ def label_of(subject: Subject) -> str:
     return f"{kind} {info['architecture']}"
 
 
+def reference_student(results: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the first run that neither is a teacher nor was distilled, None without one."""
+    return next((result for result in results if result["name"].startswith("student")), None)
+
+
 def table_rows(results: list[dict[str, Any]]) -> list[dict[str, str]]:
     """Make one row a run: cost (multiply-accumulates of one image), mIoU and each class's IoU in %.
 
-    "vs student" is the difference, in points, to the first run that neither is a teacher nor was
-    distilled; without one, the column is left out.
+    "vs student" is the difference, in points, to `reference_student`; without one, the column is
+    left out.
     """
-    students = [result for result in results if result["name"].startswith("student")]
+    student = reference_student(results)
     rows = []
     for result in results:
         row = {
@@ -113,8 +118,8 @@ def table_rows(results: list[dict[str, Any]]) -> list[dict[str, str]]:
             "G MACs": f"{result['flops']['deployed'] / 1e9:.2f}",
             "mIoU": f"{100 * result['miou']:.2f}",
         }
-        if students:
-            row["vs student"] = f"{100 * (result['miou'] - students[0]['miou']):+.2f}"
+        if student is not None:
+            row["vs student"] = f"{100 * (result['miou'] - student['miou']):+.2f}"
         for name, iou in result["per_class"].items():
             row[name] = "absent" if iou is None else f"{100 * iou:.2f}"
         rows.append(row)

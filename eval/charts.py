@@ -1,0 +1,216 @@
+"""Charts of a report: curves, bars and confusion matrices, each for a light and a dark page."""
+
+import base64
+import io
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, which colour-blind readers tell apart; the yellow is too pale for a line.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
+DASHES = ("-", (0, (5, 2)), (0, (1, 1.2)))  # for more runs than colours
+THEMES = {
+    "light": {"text": "#3b4148", "line": "#d9dde2", "page": "#ffffff"},
+    "dark": {"text": "#c3cad3", "line": "#3a424c", "page": "#161b22"},
+}
+ANNOTATED = 12  # classes up to which a confusion matrix has room for its numbers
+
+Theme = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A drawing as data URIs, and what it says for those who cannot see it."""
+
+    light: str
+    dark: str
+    alt: str
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A line over optimizer steps; nan where a value is not known."""
+
+    name: str
+    steps: Sequence[float]
+    values: Sequence[float]
+
+
+def colour(index: int) -> str:
+    """Return the colour of the run at this place."""
+    return COLOURS[index % len(COLOURS)]
+
+
+def miou_chart(curves: Sequence[tuple[int, Curve]]) -> Chart:
+    """Draw validation mIoU in %, each run with its best value marked.
+
+    Args:
+        curves: with the place of the run among all, which gives the colour; values 0..1.
+    """
+    lines = [(index, *_known(curve)) for index, curve in curves]
+
+    def draw(axes: Axes, theme: Theme) -> None:
+        for index, name, steps, values, best in lines:
+            style = {"color": colour(index), "linestyle": DASHES[index // len(COLOURS) % 3]}
+            axes.plot(steps, values, linewidth=1.8, label=name, **style)
+            axes.plot(steps[best], values[best], "o", color=colour(index), markersize=6,
+                      markeredgecolor=theme["page"], markeredgewidth=1.2, zorder=4)  # fmt: skip
+        axes.set_xlabel("optimizer steps")
+        axes.set_ylabel("mIoU on the validation split, %")
+        legend_below(axes)
+
+    said = [
+        f"{name}: best {values[best]:.1f} % at step {steps[best]:.0f}"
+        for _, name, steps, values, best in lines
+    ]
+    light, dark = both_themes(draw, (8, 4.2))
+    return Chart(light, dark, f"Curves of mIoU over optimizer steps. {'; '.join(said)}.")
+
+
+def _known(curve: Curve) -> tuple[str, np.ndarray, np.ndarray, int]:
+    """Return name, steps and percents of the validated epochs, and the place of the best one."""
+    values = 100 * np.array(curve.values)
+    known = ~np.isnan(values)
+    return curve.name, np.array(curve.steps)[known], values[known], int(values[known].argmax())
+
+
+def loss_chart(curves: Sequence[Curve], limits: tuple[float, float]) -> Chart:
+    """Draw the loss terms of one run; all runs share `limits`, so that charts compare.
+
+    Args:
+        curves: mean of each term over an epoch.
+        limits: lowest and highest value of all runs; above 0 for a logarithmic axis.
+    """
+
+    def draw(axes: Axes, theme: Theme) -> None:
+        for index, curve in enumerate(curves):
+            # The sum is set apart from its terms: it is drawn in the colour of the text.
+            shade = theme["text"] if index == 0 else colour(index - 1)
+            axes.plot(curve.steps, curve.values, color=shade, linewidth=1.4, label=curve.name)
+        axes.set_xlabel("optimizer steps")
+        axes.set_ylabel("loss, mean of an epoch")
+        low, high = limits
+        if 0 < low < high:
+            axes.set_yscale("log")
+            axes.set_ylim(low / 1.25, high * 1.25)
+            axes.yaxis.set_major_formatter("{x:g}")
+        legend_below(axes)
+
+    ends = [
+        f"{curve.name} from {_end(curve.values, 0):.3g} to {_end(curve.values, -1):.3g}"
+        for curve in curves
+    ]
+    light, dark = both_themes(draw, (4.4, 3.8))
+    return Chart(light, dark, f"Loss curves: {', '.join(ends)}.")
+
+
+def _end(values: Sequence[float], index: int) -> float:
+    known = [value for value in values if math.isfinite(value)]
+    return known[index] if known else math.nan
+
+
+def class_chart(classes: Sequence[str], runs: Mapping[str, Sequence[float | None]]) -> Chart:
+    """Draw each class's IoU in %, one bar a run; a class that is absent has none.
+
+    Args:
+        classes: names, from top to bottom.
+        runs: IoU 0..1 of each class, by the run's name.
+    """
+    thickness = 0.8 / len(runs)
+
+    def draw(axes: Axes, theme: Theme) -> None:
+        for place, (name, scores) in enumerate(runs.items()):
+            centres = np.arange(len(classes)) - 0.4 + (place + 0.5) * thickness
+            widths = [0 if score is None else 100 * score for score in scores]
+            labels = ["absent" if score is None else f"{100 * score:.1f}" for score in scores]
+            bars = axes.barh(centres, widths, 0.9 * thickness, color=colour(place), label=name)
+            axes.bar_label(bars, labels, padding=3, color=theme["text"], fontsize=8.5)
+        axes.set_yticks(range(len(classes)), classes)
+        axes.invert_yaxis()
+        axes.set_xlim(0, 108)  # room for the number behind a full bar
+        axes.set_xticks(range(0, 101, 20))
+        axes.set_xlabel("IoU, %")
+        axes.grid(False, axis="y")
+        axes.tick_params(axis="y", length=0)
+        legend_below(axes)
+
+    height = 1.2 + len(classes) * max(0.45, 0.24 * len(runs))
+    light, dark = both_themes(draw, (8, height))
+    return Chart(light, dark, "Bars of each class's IoU; the table of runs has the same numbers.")
+
+
+def confusion_chart(classes: Sequence[str], matrix: np.ndarray) -> Chart:
+    """Draw where the pixels of each class went, in % of that class.
+
+    Args:
+        classes: names.
+        matrix: (K, K) counts, rows the label, columns the prediction.
+    """
+    totals = matrix.sum(1, keepdims=True)
+    shares = 100 * matrix / np.maximum(totals, 1)
+    count = len(classes)
+
+    def draw(axes: Axes, theme: Theme) -> None:
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
+        turned = 45 if count > 5 or max(map(len, classes)) > 10 else 0
+        axes.set_xticks(range(count), classes, rotation=turned, ha="right" if turned else "center")
+        axes.set_yticks(range(count), classes)
+        axes.tick_params(length=0)
+        axes.set_xlabel("predicted")
+        axes.set_ylabel("labelled")
+        axes.grid(False)
+        axes.spines[:].set_visible(False)
+        if count <= ANNOTATED:
+            for row, column in np.ndindex(count, count):
+                share = shares[row, column]
+                text = f"{share:.1f}" if totals[row] else "-"
+                axes.text(column, row, text, ha="center", va="center",
+                          color="white" if share > 55 else "#1c2733")  # fmt: skip
+
+    side = 1.8 + max(2.4, min(0.42 * count, 7))
+    said = [
+        f"{name}: {shares[i, i]:.1f} % found" if totals[i] else f"{name}: not in the labels"
+        for i, name in enumerate(classes)
+    ]
+    light, dark = both_themes(draw, (side, side * 0.9))
+    return Chart(light, dark, f"Confusion matrix, in % of each labelled class. {'; '.join(said)}.")
+
+
+def legend_below(axes: Axes) -> None:
+    """Put the legend under the chart, where it hides no line."""
+    longest = max(len(label) for label in axes.get_legend_handles_labels()[1])
+    columns = 1 if longest > 40 else 2 if longest > 22 else 4
+    axes.figure.legend(loc="outside lower center", ncols=columns, frameon=False)
+
+
+def both_themes(draw: Callable[[Axes, Theme], None], size: tuple[float, float]) -> tuple[str, str]:
+    """Draw a chart in dark on light and in light on dark; returns two data URIs."""
+    light, dark = (_render(draw, size, theme) for theme in THEMES.values())
+    return light, dark
+
+
+def _render(draw: Callable[[Axes, Theme], None], size: tuple[float, float], theme: Theme) -> str:
+    text, line = theme["text"], theme["line"]
+    style = {
+        "text.color": text, "axes.labelcolor": text, "xtick.color": text, "ytick.color": text,
+        "axes.edgecolor": line, "grid.color": line, "grid.linewidth": 0.7, "axes.grid": True,
+        "axes.axisbelow": True, "axes.spines.top": False, "axes.spines.right": False,
+        "font.size": 10, "axes.facecolor": "none", "svg.hashsalt": "sekd",
+    }  # fmt: skip
+    with mpl.rc_context(style):
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure.add_subplot(), theme)
+        buffer = io.BytesIO()
+        # Without the date the same numbers give the same page.
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    return data_uri(buffer.getvalue(), "image/svg+xml")
+
+
+def data_uri(content: bytes, kind: str) -> str:
+    """Return bytes as an address that carries them, so that a page needs no other file."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

@@ -1,0 +1,139 @@
+"""What a run folder remembers: the flags it was started with, and one row of numbers an epoch.
+
+Old folders lack files, and checkpoints are handed on without their folder: what is not there is
+left out, or taken from the checkpoint.
+"""
+
+import csv
+import math
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+# As the training scripts call them; eval/ may not import train/.
+ARGUMENTS, LOG = "args.yaml", "log.csv"
+SCORES = ("miou", "pixel_accuracy", "fwiou", "train_miou")
+NO_TERMS = ("epoch", "step", "lr", "images_per_second", "data_waiting", *SCORES)
+PER_CLASS = "iou_"
+
+# How flags are spelt that do not follow the rule of `training_command`.
+SWITCHED_OFF = {
+    "flip": "--no-flip",
+    "photometric": "--no-photometric",
+    "gl_residual": "--no-gl-residual",
+    "iouVal": "--iouVal false",
+    "teacher_val": "--teacher-val false",
+}
+UNDERSCORED = ("visualize_outimages",)
+
+
+@dataclass
+class RunRecord:
+    """How a run was trained.
+
+    Attributes:
+        folder: of the run; of the checkpoint, where that was named.
+        flags: resolved flags of the training script; empty where nothing tells them.
+        log: columns of log.csv by name, one value an epoch, nan where a cell is empty.
+    """
+
+    folder: Path
+    flags: dict[str, Any]
+    log: dict[str, list[float]]
+
+    @property
+    def steps(self) -> list[float]:
+        """Optimizer steps at the end of each epoch."""
+        return self.log["step"]
+
+    @property
+    def terms(self) -> dict[str, list[float]]:
+        """Loss terms by name, as they were weighted; ``loss`` is their sum."""
+        return {
+            name: values
+            for name, values in self.log.items()
+            if name not in NO_TERMS and not name.startswith(PER_CLASS)
+        }
+
+
+def read_record(state: str, checkpoint_flags: Mapping[str, Any]) -> RunRecord:
+    """Read the run folder of a checkpoint.
+
+    Args:
+        state: run folder or checkpoint; a name on a hub has neither log nor flags.
+        checkpoint_flags: ``args`` of the checkpoint, for a folder without args.yaml.
+
+    Raises:
+        ValueError: a file of the folder is broken.
+    """
+    path = Path(state)
+    folder = path if path.is_dir() else path.parent
+    return RunRecord(folder, _read_flags(folder) or dict(checkpoint_flags), read_log(folder / LOG))
+
+
+def _read_flags(folder: Path) -> dict[str, Any]:
+    path = folder / ARGUMENTS
+    if not path.is_file():
+        return {}
+    try:
+        flags = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not YAML: {error}; remove or repair it") from None
+    return flags if isinstance(flags, dict) else {}
+
+
+def read_log(path: Path) -> dict[str, list[float]]:
+    """Read log.csv; {} where there is none, or no finished epoch in it.
+
+    A run that is still in training may be writing its last row: a cut row is left out.
+
+    Raises:
+        ValueError: a cell is not a number, or a column that every log has is missing.
+    """
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    if len(rows) < 2:
+        return {}
+    columns, *rows = rows
+    if "step" not in columns:
+        raise ValueError(f"{path} has no column 'step': it is not the log of a training run")
+    rows = [row for row in rows if len(row) == len(columns)]
+    try:
+        values = [[float(cell) if cell else math.nan for cell in row] for row in rows]
+    except ValueError as error:
+        raise ValueError(f"{path} is broken: {error}; remove or repair it") from None
+    return dict(zip(columns, map(list, zip(*values, strict=True)), strict=True)) if values else {}
+
+
+def training_command(flags: Mapping[str, Any]) -> str | None:
+    """Spell saved flags as the command that trains the same run again; None without a stage.
+
+    Every flag is written out, defaults as well, so that the command means the same in a later
+    release. Switches that are off by default are left out when off.
+    """
+    if "stage" not in flags:
+        return None
+    words = ["python", f"train/train_{flags['stage']}.py"]
+    for key, value in flags.items():
+        if key != "stage" and value is not None:
+            words += _spell(key, value)
+    return shlex.join(words)
+
+
+def _spell(key: str, value: Any) -> list[str]:
+    flag = f"--{key if key in UNDERSCORED else key.replace('_', '-')}"
+    if value is False:
+        return SWITCHED_OFF.get(key, "").split()
+    if value is True:
+        return [flag]
+    if isinstance(value, list | tuple) and key == "image_size":
+        return [flag, "x".join(map(str, value))]
+    if isinstance(value, list | tuple):
+        return [flag, *map(str, value)]
+    return [f"{flag}={value}"] if str(value).startswith("-") else [flag, str(value)]
