@@ -51,7 +51,13 @@ def score_runs(args: argparse.Namespace, device: torch.device) -> list[ScoredRun
             name = f"{name} ({state})"
         shown = Shown(subject, args.images)
         metrics, conditions = score(subject, device, args, observer=shown)
-        result = summarize(subject, metrics.compute(), conditions=conditions, checkpoint=state)
+        result = summarize(
+            subject,
+            metrics.compute(),
+            conditions=conditions,
+            inference=str(subject.inference),
+            checkpoint=state,
+        )
         runs.append(
             ScoredRun(name, state, subject, metrics, {"name": name, **result}, shown.predictions)
         )
