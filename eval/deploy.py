@@ -1,0 +1,156 @@
+"""The network as other runtimes take it: ONNX and TorchScript, for any size and batch."""
+
+import io
+import json
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+OPSET = 17  # the first with layer normalisation; what runtimes of 2023 and later read
+TRACED = (2, 3, 96, 128)
+AXES = {
+    "image": {0: "batch", 2: "height", 3: "width"},
+    "logits": {0: "batch", 2: "quarter_height", 3: "quarter_width"},
+    "labels": {0: "batch", 1: "height", 2: "width"},
+}
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence warnings about the checks that a trace cannot hold, and about the tracer's age."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+class Deployed(nn.Module):
+    """A network with its preprocessing before it and the choice of class after it, both optional.
+
+    Args:
+        model: float (B, 3, H, W) -> logits (B, K, ceil(H/4), ceil(W/4)).
+        preprocessing: of the checkpoint; ``mean`` and ``std`` of images in 0..1.
+        with_preprocessing: take uint8 RGB images instead of normalised floats.
+        with_argmax: also return class ids, at the image's size.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        preprocessing: dict[str, Any],
+        with_preprocessing: bool = False,
+        with_argmax: bool = False,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.with_preprocessing = with_preprocessing
+        self.with_argmax = with_argmax
+        mean, std = (torch.tensor(preprocessing[key])[:, None, None] for key in ("mean", "std"))
+        self.register_buffer("scale", 1 / (255 * std))
+        self.register_buffer("shift", -mean / std)
+        self.eval()  # the exporter hands the network back in the mode that it finds here
+
+    @property
+    def outputs(self) -> list[str]:
+        """Names of what `forward` returns."""
+        return ["logits", "labels"] if self.with_argmax else ["logits"]
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Return logits (B, K, ceil(H/4), ceil(W/4)) and, if wanted, uint8 labels (B, H, W)."""
+        size = images.shape[-2:]
+        if self.with_preprocessing:
+            images = images.float() * self.scale + self.shift
+        logits = self.model(images)
+        if not self.with_argmax:
+            return (logits,)
+        upsampled = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+        return logits, upsampled.argmax(1).to(torch.uint8)
+
+    def example(self, shape: tuple[int, ...], seed: int = 0) -> Tensor:
+        """Draw an input (B, 3, H, W) of the type that `forward` takes."""
+        generator = torch.Generator().manual_seed(seed)
+        if self.with_preprocessing:
+            return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+        return torch.randn(shape, generator=generator)
+
+
+def trace(deployed: Deployed) -> torch.jit.ScriptModule:
+    """Return TorchScript in which height, width and batch stay free."""
+    with quiet():
+        return torch.jit.trace(deployed, deployed.example(TRACED), check_trace=False)
+
+
+def to_onnx(deployed: Deployed) -> onnx.ModelProto:
+    """Return an ONNX graph of opset `OPSET` in which height, width and batch are free.
+
+    Input ``image`` (batch, 3, height, width), outputs ``logits`` and, if wanted, ``labels``.
+    """
+    buffer = io.BytesIO()
+    with quiet():
+        # The exporter that builds on torch.export gives the same numbers, but reasons about the
+        # symbols of all sizes for minutes; the one that traces takes seconds.
+        torch.onnx.export(
+            deployed,
+            (deployed.example(TRACED),),
+            buffer,
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=["image"],
+            output_names=deployed.outputs,
+            dynamic_axes={name: AXES[name] for name in ("image", *deployed.outputs)},
+        )
+    graph = onnx.load_from_string(buffer.getvalue())
+    onnx.checker.check_model(graph)
+    return graph
+
+
+def describe(graph: onnx.ModelProto, info: dict[str, Any], deployed: Deployed) -> None:
+    """Write what a robot must know into the graph's metadata, as JSON values."""
+    preprocessing = info["preprocessing"]
+    facts = {
+        "architecture": info["architecture"],
+        "classes": info["classes"],
+        "palette": info["palette"],
+        "input": "uint8 RGB" if deployed.with_preprocessing else "(RGB / 255 - mean) / std",
+        "image_size": preprocessing.get("image_size"),
+        "mean": preprocessing["mean"],
+        "std": preprocessing["std"],
+    }
+    known = {key: json.dumps(value) for key, value in facts.items() if value is not None}
+    onnx.helper.set_model_props(graph, known)
+
+
+def open_session(graph: onnx.ModelProto | Path) -> onnxruntime.InferenceSession:
+    """Open a graph in ONNX Runtime on the CPU, with as many threads as PyTorch has."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3  # warnings are about what its optimiser did
+    source = str(graph) if isinstance(graph, Path) else graph.SerializeToString()
+    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
+class OnnxNetwork(nn.Module):
+    """An ONNX session in the place of a network: images (B, 3, H, W) -> logits."""
+
+    def __init__(self, session: onnxruntime.InferenceSession) -> None:
+        super().__init__()
+        self.session = session
+        self.takes_bytes = session.get_inputs()[0].type == "tensor(uint8)"
+
+    def run(self, images: Tensor) -> list[np.ndarray]:
+        """Return all outputs."""
+        return self.session.run(None, {"image": images.numpy()})
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits; floats of 0..255 are cast where the graph takes bytes."""
+        if self.takes_bytes:
+            images = images.round().to(torch.uint8)
+        return torch.from_numpy(self.session.run(["logits"], {"image": images.numpy()})[0])
