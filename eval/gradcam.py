@@ -1,0 +1,211 @@
+"""Show where a network looks: class activation maps of any encoder stage, over the photographs.
+
+    python eval/gradcam.py --state runs/student-SegformerB0-CWFID --input photos --output cams \
+        --class weed --stage 1 2 3 4
+
+A map says how much each place of a stage's features raises the logits of a class, summed over the
+pixels that the network gives that class (Selvaraju et al., Grad-CAM, ICCV 2017, for segmentation
+as in Vinogradova et al., AAAI 2020), or over all pixels where it finds none of it.
+"""
+
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+if not __package__:  # run by path: the project root, not this folder, is where imports start
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from datasets.transforms import normalize
+from eval.arguments import positive_integer
+from eval.cli import OneLineParser, run
+from eval.device import choose_device
+from eval.inference import WHOLE, upsample_argmax
+from eval.pictures import titled_row
+from eval.predict import Predictor, add_network_flags, add_source_flags, describe_classes
+from eval.prediction_files import check_folder
+from eval.sources import find_sources, read_frames
+from eval.subject import choose_preprocessing
+from models import load_checkpoint
+from models.files import replacing
+from models.mit import MIN_SIZE
+
+METHODS = {
+    "gradcam": "GradCAM",
+    "gradcam++": "GradCAMPlusPlus",
+    "hirescam": "HiResCAM",
+    "layercam": "LayerCAM",
+    "eigengradcam": "EigenGradCAM",
+}
+STAGES = (1, 2, 3, 4)
+
+
+def main() -> int:
+    """Run the command line; 1 if a file was left out."""
+    args = build_parser().parse_args()
+    device = choose_device(args.device, args.cpu)
+    sources = find_sources(args.input, args.output)
+    model, info = load_checkpoint(args.state, model=args.model, map_location=device)
+    names, _ = describe_classes(args, info, model.num_classes)
+    shown = choose_classes(args.shown, names)
+    predictor = Predictor(model, choose_preprocessing(args, info), WHOLE, device)
+    cams = StageCams(predictor, args.stage, args.method)
+    check_folder(args.output)
+    written, failed = 0, 0
+    with tqdm(desc="gradcam", unit="image", disable=None) as bar:
+        for name, image in read_frames(sources, args.every):
+            bar.update()
+            try:
+                if isinstance(image, Exception):
+                    raise image
+                pictures = {
+                    f"{names[index]}, stage {stage}": picture
+                    for index in shown
+                    for stage, picture in cams(image, index).items()
+                }
+            except (ValueError, OSError) as error:
+                message = str(error) if isinstance(image, Exception) else f"{name}: {error}"
+                bar.write(f"left out: {' '.join(message.split())}", file=sys.stderr)
+                failed += 1
+                continue
+            rows = titled_row({"image": image.permute(1, 2, 0).numpy(), **pictures})
+            with replacing(args.output / f"{name}.png") as temporary:
+                Image.fromarray(rows).save(temporary, format="PNG")
+            written += 1
+    print(f"{written} pictures, {failed} files left out: {args.output}")
+    return 1 if failed else 0
+
+
+class StageCams:
+    """Class activation maps of the features of encoder stages.
+
+    Args:
+        predictor: the network and how images get to it.
+        stages: of 1 to 4.
+        method: one of `METHODS`.
+
+    Raises:
+        ValueError: the library that computes them is not installed.
+    """
+
+    def __init__(self, predictor: Predictor, stages: Sequence[int], method: str) -> None:
+        try:
+            import pytorch_grad_cam
+        except ImportError as error:
+            raise ValueError(f"gradcam.py needs: pip install grad-cam ({error})") from error
+        self.library = pytorch_grad_cam
+        self.kind = getattr(pytorch_grad_cam, METHODS[method])
+        self.predictor = predictor
+        self.stages = stages
+
+    def __call__(self, image: Tensor, class_index: int) -> dict[int, np.ndarray]:
+        """Lay the map of each stage over an image, (3, H, W) uint8.
+
+        Returns:
+            By stage, (H, W, 3) uint8 RGB: blue is 0, red the stage's largest value.
+        """
+        pixels = image.permute(1, 2, 0).numpy() / np.float32(255)
+        return {
+            stage: self.library.utils.image.show_cam_on_image(pixels, weights, use_rgb=True)
+            for stage, weights in self.maps(image, class_index).items()
+        }
+
+    def maps(self, image: Tensor, class_index: int) -> dict[int, np.ndarray]:
+        """Return the map of each stage, (H, W) float32 in 0..1, for an image (3, H, W) uint8.
+
+        Raises:
+            ValueError: the image is too small for the network.
+        """
+        model, preprocessing = self.predictor.model, self.predictor.preprocessing
+        prepared = self.predictor.prepare(image)
+        if min(prepared.shape[-2:]) < MIN_SIZE:
+            raise ValueError(f"an image of less than {MIN_SIZE} px shows nothing to explain")
+        inputs = normalize(prepared, preprocessing["mean"], preprocessing["std"])
+        with torch.no_grad():
+            mask = upsample_argmax(model(inputs))[0] == class_index
+        mask = mask if mask.any() else torch.ones_like(mask)
+        maps = {}
+        for stage in self.stages:
+            stride = model.encoder.strides[stage - 1]
+            size = tuple(-(-side // stride) for side in inputs.shape[-2:])
+            with (
+                warnings.catch_warnings(),
+                self.kind(
+                    model,
+                    [stage_norm(model.encoder, stage)],
+                    reshape_transform=lambda features, size=size: channels_first(features, size),
+                ) as cam,
+            ):
+                warnings.simplefilter("ignore")  # the library's, of maps that are 0 throughout
+                values = cam(inputs, [lambda logits: logits[class_index][mask].sum()])[0]
+            maps[stage] = resize_map(values, image.shape[-2:])
+        return maps
+
+
+def stage_norm(encoder: nn.Module, stage: int) -> nn.Module:
+    """Return the layer whose output is the features of a stage, 1 to 4."""
+    if hasattr(encoder, "norm1"):
+        return encoder.get_submodule(f"norm{stage}")
+    return encoder.backbone.stages[stage - 1].norm  # PVTv2
+
+
+def channels_first(features: Tensor, size: tuple[int, int]) -> Tensor:
+    """Turn what a stage's norm yields, (B, h, w, C) or (B, h * w, C), into (B, C, h, w)."""
+    return features.reshape(features.shape[0], *size, -1).permute(0, 3, 1, 2)
+
+
+def resize_map(values: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """Resize a map bilinearly to (H, W)."""
+    return np.asarray(Image.fromarray(values).resize((size[1], size[0]), Image.BILINEAR))
+
+
+def choose_classes(wanted: Sequence[str] | None, names: Sequence[str]) -> list[int]:
+    """Find the classes of ``--class``; by default all but the first, which is the background.
+
+    Raises:
+        ValueError: the network knows no such class.
+    """
+    if wanted is None:
+        return list(range(1, len(names))) or [0]
+    known = [name.casefold() for name in names]
+    for name in wanted:
+        if name.casefold() not in known:
+            raise ValueError(f"--class {name}: unknown; known: {', '.join(names)}")
+    return [known.index(name.casefold()) for name in wanted]
+
+
+def build_parser() -> OneLineParser:
+    """Return the command line."""
+    parser = OneLineParser(description="Show where a network looks, by class and stage.")
+    add_network_flags(parser)
+    files = parser.add_argument_group("files")
+    add_source_flags(files)
+    files.add_argument(
+        "--every", type=positive_integer, default=1, metavar="N", help="of a video, each Nth frame"
+    )
+    what = parser.add_argument_group("what")
+    what.add_argument(
+        "--class",
+        dest="shown",
+        nargs="+",
+        metavar="NAME",
+        help="classes to explain (default: all but the first)",
+    )
+    what.add_argument(
+        "--stage", type=int, nargs="+", choices=STAGES, default=[1, 4],
+        help="encoder stages, from fine to coarse (default: 1 4)",
+    )  # fmt: skip
+    what.add_argument(
+        "--method", choices=list(METHODS), default="gradcam", help="(default: gradcam)"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    run(main)
