@@ -183,8 +183,9 @@ def confusion_chart(classes: Sequence[str], matrix: np.ndarray) -> Chart:
 
 def legend_below(axes: Axes) -> None:
     """Put the legend under the chart, where it hides no line."""
-    longest = max(len(label) for label in axes.get_legend_handles_labels()[1])
-    columns = 1 if longest > 40 else 2 if longest > 22 else 4
+    names = axes.get_legend_handles_labels()[1]
+    room = 11.5 * axes.figure.get_figwidth()  # characters, of which a line's sample takes 6
+    columns = max(1, min(len(names), int(room / (max(map(len, names)) + 6))))
     axes.figure.legend(loc="outside lower center", ncols=columns, frameon=False)
 
 
