@@ -47,22 +47,6 @@ def error_map(image: np.ndarray, wrong: np.ndarray) -> np.ndarray:
     return pale
 
 
-def error_map(image: np.ndarray, wrong: np.ndarray) -> np.ndarray:
-    """Paint wrong pixels (H, W) bool in `ERROR_COLOUR` on a pale grey copy of the image.
-
-    Args:
-        image: (H, W, 3) uint8.
-        wrong: pixels that are labelled, and not as they were predicted.
-
-    Returns:
-        (H, W, 3) uint8.
-    """
-    grey = np.asarray(Image.fromarray(image).convert("L"))
-    pale = (140 + grey * 0.45).astype(np.uint8)[..., None].repeat(3, axis=2)
-    pale[wrong] = ERROR_COLOUR
-    return pale
-
-
 def titled_row(pictures: dict[str, np.ndarray], height: int = 320) -> np.ndarray:
     """Put pictures (H, W, 3) uint8 side by side at one height, each under its title."""
     font = ImageFont.load_default(size=14)
