@@ -23,7 +23,7 @@ def visdom_port(tmp_path):
     port = free_port()
     # `python -m visdom.server` first downloads the page's scripts, and ends where it cannot.
     code = "from visdom.server.run_server import main; main()"
-    words = ["-port", str(port), "-env_path", str(tmp_path), "--hostname", "localhost"]
+    words = ["-port", str(port), "-env_path", str(tmp_path), "-bind_local"]
     server = subprocess.Popen(
         [sys.executable, "-c", code, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
