@@ -30,8 +30,9 @@ class NonFiniteLossError(ValueError):
 
 @dataclass
 class Schedule:
-    """How long training lasts, in optimizer steps and epochs."""
+    """How long training lasts, in optimizer steps and epochs of so many batches."""
 
+    batches: int
     steps_per_epoch: int
     total_steps: int
 
@@ -39,7 +40,7 @@ class Schedule:
     def of(cls, batches: int, accumulate: int, epochs: int, max_steps: int | None) -> "Schedule":
         """Count steps for `batches` an epoch; a rest shorter than `accumulate` is a step too."""
         steps_per_epoch = math.ceil(batches / accumulate)
-        return cls(steps_per_epoch, max_steps or epochs * steps_per_epoch)
+        return cls(batches, steps_per_epoch, max_steps or epochs * steps_per_epoch)
 
     @property
     def epochs(self) -> int:
@@ -183,7 +184,7 @@ class Loop:
             if self.interrupted or self.done:
                 break
         meter.read()
-        if self.progress.step % self.schedule.steps_per_epoch == 0:
+        if self.progress.batch >= self.schedule.batches:
             self.progress.epoch += 1
             self.progress.batch = 0
         return meter

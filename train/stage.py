@@ -1,6 +1,5 @@
 """What every stage does with its task: step, validate and save until the schedule ends."""
 
-import math
 import time
 from argparse import Namespace
 from collections.abc import Iterator
@@ -248,7 +247,7 @@ def report_epoch(
 ) -> None:
     """One line on the terminal and one row in the trackers."""
     progress, schedule, means = loop.progress, loop.schedule, meter.means()
-    epoch = math.ceil(progress.step / schedule.steps_per_epoch)
+    epoch = progress.epoch + (progress.batch > 0)
     row = {"epoch": epoch, "step": progress.step, "lr": loop.learning_rate, **means}
     row |= dict(zip(SPEED_COLUMNS, (meter.images_per_second, meter.waiting_share), strict=True))
     row |= {column: scores.get(column) for column in SCORE_COLUMNS}
