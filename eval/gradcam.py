@@ -99,7 +99,7 @@ class StageCams:
             import pytorch_grad_cam
         except ImportError as error:
             raise ValueError(f"gradcam.py needs: pip install grad-cam ({error})") from error
-        self.library = pytorch_grad_cam
+        self.cams = pytorch_grad_cam
         self.kind = getattr(pytorch_grad_cam, METHODS[method])
         self.predictor = predictor
         self.stages = stages
@@ -112,7 +112,7 @@ class StageCams:
         """
         pixels = image.permute(1, 2, 0).numpy() / np.float32(255)
         return {
-            stage: self.library.utils.image.show_cam_on_image(pixels, weights, use_rgb=True)
+            stage: self.cams.utils.image.show_cam_on_image(pixels, weights, use_rgb=True)
             for stage, weights in self.maps(image, class_index).items()
         }
 

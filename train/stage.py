@@ -27,7 +27,6 @@ from train.trackers import CsvLog, TensorBoardLog, Tracker, Trackers, VisdomLog
 from train.validation import Validator
 
 MAX_WARMUP, WARMUP_SHARE = 1500, 0.05
-EPOCH_COLUMNS = ("epoch", "step", "lr")
 SPEED_COLUMNS = ("images_per_second", "data_waiting")
 SCORE_COLUMNS = ("miou", "pixel_accuracy", "fwiou", "train_miou")
 

@@ -63,8 +63,9 @@ def test_a_server_that_dies_is_left_alone(visdom_port):
     log.client.line = None  # calling it fails, as a lost connection does
     with pytest.warns(UserWarning, match="no Visdom server"):
         log.scalars(1, {"loss": 1.0})
-    log.scalars(2, {"loss": 1.0})
+    log.scalars(2, {"loss": 1.0})  # a second call would fail as the first did
     log.epoch({"epoch": 1, "miou": 0.5}, 2)
+    assert log.client is None
 
 
 def test_csv_keeps_the_epochs_before_and_drops_those_to_be_repeated(tmp_path):
