@@ -1,7 +1,8 @@
-"""Types of command line values that several commands take; each refuses a value in one line."""
+"""What several command lines share: types that refuse a value in one line, and `--state`."""
 
 import argparse
 import math
+from collections.abc import Callable
 
 
 def positive_integer(text: str) -> int:
@@ -43,6 +44,16 @@ def image_size(text: str) -> str | int | tuple[int, int]:
             f"expected native, 512 or 480x640, sides of at least 32 px, not '{text}'"
         )
     return int(sides[0]) if len(sides) == 1 else (int(sides[0]), int(sides[1]))
+
+
+def add_state(add: Callable[..., object]) -> None:
+    """Add ``--state``, the checkpoint that a command reads, through a parser's or group's `add`."""
+    add(
+        "--state",
+        required=True,
+        metavar="CKPT",
+        help="checkpoint, run folder, published file, Hugging Face folder or id",
+    )
 
 
 def _number(text: str, kind: type, exclusive: bool) -> float:

@@ -23,7 +23,13 @@ from torch.utils.data import DataLoader, Subset
 
 from datasets import DATASETS, SegmentationDataset
 from datasets.transforms import collate
-from eval.arguments import image_size, non_negative_integer, positive_integer, positive_number
+from eval.arguments import (
+    add_state,
+    image_size,
+    non_negative_integer,
+    positive_integer,
+    positive_number,
+)
 from eval.boundary import RATIO, BoundaryMetrics
 from eval.cli import OneLineParser, run
 from eval.device import choose_device
@@ -171,12 +177,7 @@ def build_parser() -> OneLineParser:
     """Return the command line."""
     parser = OneLineParser(description="Evaluate a checkpoint on a split of a data set.")
     add = parser.add_argument
-    add(
-        "--state",
-        required=True,
-        metavar="CKPT",
-        help="checkpoint, run folder, published file, Hugging Face folder or id",
-    )
+    add_state(add)
     add("--json", type=Path, metavar="FILE", help="write the result to this file")
     add(
         "--official",

@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader
 
 from datasets import DATASETS, build_dataset
 from datasets.transforms import collate, normalize
-from eval.arguments import image_size, non_negative_integer, positive_integer
+from eval.arguments import add_state, image_size, non_negative_integer, positive_integer
 from eval.cli import OneLineParser, run
 from eval.deploy import (
     OPSET,
@@ -284,12 +284,7 @@ def build_parser() -> OneLineParser:
     """Return the command line."""
     parser = OneLineParser(description="Export a checkpoint to what a robot runs.")
     add = parser.add_argument
-    add(
-        "--state",
-        required=True,
-        metavar="CKPT",
-        help="checkpoint, run folder, published file, Hugging Face folder or id",
-    )
+    add_state(add)
     add("--format", required=True, choices=tuple(SUFFIXES), help="int8 is ONNX, quantised")
     add("--output", type=Path, help="file or folder to write (default: beside the checkpoint)")
     add(

@@ -23,7 +23,6 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from datasets.transforms import normalize
-from eval.arguments import positive_integer
 from eval.cli import OneLineParser, run
 from eval.device import choose_device
 from eval.inference import WHOLE, upsample_argmax
@@ -186,9 +185,6 @@ def build_parser() -> OneLineParser:
     add_network_flags(parser)
     files = parser.add_argument_group("files")
     add_source_flags(files)
-    files.add_argument(
-        "--every", type=positive_integer, default=1, metavar="N", help="of a video, each Nth frame"
-    )
     what = parser.add_argument_group("what")
     what.add_argument(
         "--class",

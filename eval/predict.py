@@ -24,7 +24,7 @@ from datasets import DATASETS, find_dataset
 from datasets.base import make_palette, parse_classes
 from datasets.cityscapes import Cityscapes
 from datasets.transforms import EvalTransform, scaled_size
-from eval.arguments import image_size, positive_integer
+from eval.arguments import add_state, image_size, positive_integer
 from eval.cli import OneLineParser, run
 from eval.device import choose_device
 from eval.inference import Inference, predict_logits, upsample_argmax
@@ -194,9 +194,6 @@ def build_parser() -> OneLineParser:
     files = parser.add_argument_group("files")
     add_source_flags(files)
     files.add_argument(
-        "--every", type=positive_integer, default=1, metavar="N", help="of a video, each Nth frame"
-    )
-    files.add_argument(
         "--opacity", type=opacity, default=0.5, help="of the overlays' colours; 0: no overlays"
     )
     files.add_argument(
@@ -214,7 +211,7 @@ def build_parser() -> OneLineParser:
 
 
 def add_source_flags(group: argparse._ArgumentGroup) -> None:
-    """Add ``--input`` and ``--output``."""
+    """Add ``--input``, ``--output`` and ``--every``."""
     group.add_argument(
         "--input",
         required=True,
@@ -225,18 +222,16 @@ def add_source_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--output", required=True, type=Path, metavar="DIR", help="folder for the results"
     )
+    group.add_argument(
+        "--every", type=positive_integer, default=1, metavar="N", help="of a video, each Nth frame"
+    )
 
 
 def add_network_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags of the network, its classes and its device."""
     group = parser.add_argument_group("network")
     add = group.add_argument
-    add(
-        "--state",
-        required=True,
-        metavar="CKPT",
-        help="checkpoint, run folder, published file, Hugging Face folder or id",
-    )
+    add_state(add)
     add("--model", help=f"network that the file holds: {', '.join(MODELS)}")
     add("--classes", help="class names, a,b,c or a text file (default: the checkpoint's)")
     add("--dataset", help=f"take names and colours from one of {', '.join(DATASETS)}")

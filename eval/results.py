@@ -11,11 +11,11 @@ from rich.text import Text
 from eval.complexity import count_parameters, multiply_adds
 from eval.subject import Subject
 from models.files import replacing
+from models.formats import parameters_in
 from models.weights import software_versions
 
 GOOD, FAIR = 0.75, 0.5  # IoU from which a class is printed green, or yellow
 MAX_COLUMNS = 8  # classes beside each other that a terminal has room for
-BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 def summarize(subject: Subject, scores: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -57,9 +57,9 @@ def cost(subject: Subject) -> dict[str, Any]:
     deployed = count_parameters(subject.model)
     height, width = subject.dataset[0]["image"].shape[-2:]
     recorded = subject.info.get("training_cost") or {}
-    adapters = subject.info["adapters"] or {}
-    beside = sum(value.numel() for key, value in adapters.items() if not key.endswith(BUFFERS))
-    training = recorded.get("params") or (deployed + beside if adapters else None)
+    adapters = subject.info["adapters"]
+    counted = deployed + parameters_in(adapters) if adapters else None
+    training = recorded.get("params") or counted
     flops: dict[str, Any] = {
         "deployed": multiply_adds(subject.model, height, width),
         "size": [height, width],

@@ -221,3 +221,9 @@ def compare(found: State, wanted: State, shown: int = 4) -> str | None:
             rest = f" and {len(names) - shown} more" if len(names) > shown else ""
             parts.append(f"{len(names)} {kind}: {', '.join(names[:shown])}{rest}")
     return "; ".join(parts) or None
+
+
+def parameters_in(state: State) -> int:
+    """Count the parameters of a state dict; statistics of batch norm are state, not parameters."""
+    buffers = ("running_mean", "running_var", "num_batches_tracked")
+    return sum(value.numel() for key, value in state.items() if not key.endswith(buffers))

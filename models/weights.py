@@ -25,7 +25,15 @@ from torch import Tensor, nn
 
 from models import files, keys
 from models.files import resolve
-from models.formats import CLASSIFIER, FORMATS, Weights, compare, infer_architecture, unwrap
+from models.formats import (
+    CLASSIFIER,
+    FORMATS,
+    Weights,
+    compare,
+    infer_architecture,
+    parameters_in,
+    unwrap,
+)
 from models.huggingface import save_huggingface
 from models.reading import FORMAT_VERSION, INFO, describe, read_weights
 from models.registry import build_model, resolve_name
@@ -228,9 +236,7 @@ def _pairs(entries: dict[str, Any]) -> str:
 
 
 def _count(state: dict[str, Tensor]) -> str:
-    # Statistics of batch norm are state, not parameters.
-    buffers = ("running_mean", "running_var", "num_batches_tracked")
-    total = sum(value.numel() for key, value in state.items() if not key.endswith(buffers))
+    total = parameters_in(state)
     return f"{total:,} ({total / 1e6:.2f} M)"
 
 

@@ -3,6 +3,7 @@
 import argparse
 import warnings
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 
 from torch.utils.data import Dataset, Subset
@@ -61,7 +62,7 @@ def build_data(run: Run) -> Data:
     train_transform, plain_transform, preprocessing = _transforms(options, declared.num_classes)
     data = Data(
         train=_with(train_transform, train),
-        train_plain=_with(plain_transform, split(train_split, options.limit_train)),
+        train_plain=_with(plain_transform, train),
         val=_with(plain_transform, split(val_split, options.limit_val)) if options.iouVal else None,
         test=_with(plain_transform, split(options.test_split, None))
         if options.test_split
@@ -81,8 +82,10 @@ def _declared(dataset: Dataset) -> SegmentationDataset:
 
 
 def _with(transform: Callable, dataset: Dataset) -> Dataset:
-    _declared(dataset).transform = transform
-    return dataset
+    """The same images with a transform of their own: files are listed once, however often used."""
+    declared = copy(_declared(dataset))
+    declared.transform = transform
+    return Subset(declared, dataset.indices) if isinstance(dataset, Subset) else declared
 
 
 def _announce(run: Run, data: Data, train_split: str, val_split: str) -> None:
