@@ -1,0 +1,47 @@
+"""Timing that compares: contenders take turns, so that a slow moment of the machine hits all."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+
+import torch
+
+
+def interleaved_seconds(
+    contenders: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 1
+) -> dict[str, list[float]]:
+    """Time functions that do the same work in different ways, one call of each a round.
+
+    Work that a function queues on a CUDA device counts as its own.
+
+    Args:
+        contenders: functions by name.
+        rounds: calls of each that are timed.
+        warmup: calls of each before that.
+
+    Returns:
+        Seconds of each call, by name.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for number in range(-warmup, rounds):
+        for name, contender in contenders.items():
+            _wait_for_device()
+            started = time.perf_counter()
+            contender()
+            _wait_for_device()
+            if number >= 0:
+                seconds[name].append(time.perf_counter() - started)
+    return seconds
+
+
+def median_and_spread(seconds: list[float]) -> tuple[float, float]:
+    """Return the median, and the distance of the quartiles (0 for a single call)."""
+    if len(seconds) == 1:
+        return seconds[0], 0.0
+    low, median, high = statistics.quantiles(seconds, n=4, method="inclusive")
+    return median, high - low
+
+
+def _wait_for_device() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
