@@ -64,7 +64,7 @@ def train(run: Run, task: nn.Module, data: Data) -> None:
     try:
         with open_trackers(run, state.progress) as loop.tracker:
             run_epochs(run, loop, keeper, validator)
-            finish(run, data, keeper, validator)
+            finish(run, data, keeper, validator, loop.tracker)
     except (ValueError, OSError):  # such as a damaged image: the corrected run finds its place free
         if run.accelerator.is_main_process:
             discard_unsaved(run.folder)
@@ -101,8 +101,10 @@ def stop(run: Run, keeper: Keeper, progress: Progress) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def finish(run: Run, data: Data, keeper: Keeper, validator: Validator) -> None:
+def finish(run: Run, data: Data, keeper: Keeper, validator: Validator, tracker: Tracker) -> None:
     """Evaluate `--test-split` once, with best.pth, and say where everything is."""
+    progress = keeper.state.progress
+    final = {"best_miou": progress.best_miou, "last_miou": keeper.metrics.get("miou")}
     if data.test is not None:
         run.accelerator.wait_for_everyone()
         keeper.load_best()
@@ -110,6 +112,9 @@ def finish(run: Run, data: Data, keeper: Keeper, validator: Validator) -> None:
         if run.accelerator.is_main_process:
             keeper.write_test_scores(run.options.test_split, scores)
         run.accelerator.print(f"mIoU on '{run.options.test_split}': {scores['miou']:.4f}")
+        final["test_miou"] = scores["miou"]
+    known = {name: score for name, score in final.items() if score is not None}
+    tracker.final(known, progress.step)
     run.accelerator.print(f"run folder: {run.folder}")
 
 
@@ -221,7 +226,8 @@ def open_trackers(run: Run, progress: Progress) -> Iterator[Tracker]:
             TensorBoardLog(run.folder, saved_flags(run), progress.step, run.options.steps_loss),
         ]
         if run.options.visualize:
-            trackers.append(VisdomLog(run.options.port, run.folder.name, run.options.steps_plot))
+            name, port, every = run.folder.name, run.options.port, run.options.steps_plot
+            trackers.append(VisdomLog(port, name, saved_flags(run), every))
     together = Trackers(trackers)
     try:
         yield together

@@ -1,15 +1,17 @@
 """Where a run's numbers and pictures go: log.csv, TensorBoard and Visdom.
 
-Each tracker has the same four methods; `Trackers` calls them all.
+Each tracker has the same methods; `Trackers` calls them all.
 """
 
 import csv
+import html
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
 
 from train.run_folder import LOG
 
@@ -28,8 +30,11 @@ class Tracker:
     def picture(self, name: str, image: np.ndarray, step: int) -> None:
         """A picture (H, W, 3) uint8."""
 
+    def final(self, scores: Scalars, step: int) -> None:
+        """What a run that came to its end has reached, such as `best_miou`."""
+
     def close(self) -> None:
-        """The run has ended."""
+        """Nothing more comes: the run has ended or was interrupted."""
 
 
 class CsvLog(Tracker):
@@ -73,11 +78,11 @@ def _rows_up_to(path: Path, epoch: int) -> list[dict[str, str]]:
 
 
 class TensorBoardLog(Tracker):
-    """Scalars per term, pictures and flags, for `tensorboard --logdir`.
+    """Scalars per term, pictures, flags and final scores, for `tensorboard --logdir`.
 
     Args:
         folder: of the run.
-        flags: shown as a table.
+        flags: shown as a table, and beside the final scores in the tab HPARAMS.
         first_step: of this part of the run; what an interrupted one drew beyond it is dropped.
         every: optimizer steps between two points of the loss curves.
     """
@@ -85,7 +90,7 @@ class TensorBoardLog(Tracker):
     def __init__(
         self, folder: Path, flags: Mapping[str, object], first_step: int, every: int
     ) -> None:
-        self.every = every
+        self.every, self.flags = every, flags
         self.writer = SummaryWriter(folder, purge_step=first_step or None)
         table = "\n".join(f"| {key} | {value} |" for key, value in flags.items())
         self.writer.add_text("flags", f"| flag | value |\n|---|---|\n{table}", first_step)
@@ -107,24 +112,47 @@ class TensorBoardLog(Tracker):
         """A picture under validation/."""
         self.writer.add_image(f"validation/{name}", image, step, dataformats="HWC")
 
+    def final(self, scores: Scalars, step: int) -> None:
+        """One number a score under final/, and the flags that led to them as hyper-parameters."""
+        for name, value in scores.items():
+            self.writer.add_scalar(f"final/{name}", value, step)
+        # SummaryWriter.add_hparams would make a sub-folder, which TensorBoard takes for another
+        # run. The first summary, a list of columns, is left out: TensorBoard uses that of one run
+        # for all and so hides what only others have, such as the method. It finds columns itself.
+        _, *session = hparams(
+            {name: _number_or_text(value) for name, value in self.flags.items()}, dict(scores)
+        )
+        for part in session:
+            self.writer.file_writer.add_summary(part, step)
+
     def close(self) -> None:
         """Write what is still buffered."""
         self.writer.close()
 
 
+def _number_or_text(value: object) -> float | str | None:
+    """A flag as TensorBoard can hold it; true and false stay words."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    return None if value is None else str(value)
+
+
 class VisdomLog(Tracker):
-    """Losses, mIoU and pictures in a Visdom server; a server that fails is left alone.
+    """Curves, pictures, flags and final scores in a Visdom server; one that fails is left alone.
 
     Args:
         port: of a server on this machine (`python -m visdom.server`).
         environment: the name that the run's windows are filed under.
+        flags: shown as a table, with the final scores above them once there are any.
         every: optimizer steps between two points of the loss curves.
     """
 
-    def __init__(self, port: int, environment: str, every: int) -> None:
+    def __init__(
+        self, port: int, environment: str, flags: Mapping[str, object], every: int
+    ) -> None:
         import visdom  # its import is slow, and few runs use it
 
-        self.every = every
+        self.every, self.flags = every, flags
         self.client = None
         self.address = f"http://localhost:{port}"
         try:
@@ -138,6 +166,7 @@ class VisdomLog(Tracker):
             self._give_up(error)
         else:
             self.client = client
+            self._table({})
 
     def scalars(self, step: int, values: Scalars) -> None:
         """Add a point to the window of loss terms."""
@@ -157,6 +186,17 @@ class VisdomLog(Tracker):
             win=f"picture {name}",
             opts={"title": f"{name}, step {step}"},
         )
+
+    def final(self, scores: Scalars, step: int) -> None:
+        """Put the final scores above the flags."""
+        self._table({name: f"{value:.4f}" for name, value in scores.items()} | {"step": step})
+
+    def _table(self, first: Mapping[str, object]) -> None:
+        rows = "".join(
+            f"<tr><td>{html.escape(key)}</td><td>&nbsp;{html.escape(str(value))}</td></tr>"
+            for key, value in (*first.items(), *self.flags.items())
+        )
+        self._send("text", f"<table>{rows}</table>", win="run", opts={"title": "scores and flags"})
 
     def _line(self, window: str, step: int, values: Scalars) -> None:
         for name, value in values.items():
@@ -207,6 +247,11 @@ class Trackers(Tracker):
         """A picture (H, W, 3) uint8, to all."""
         for tracker in self.trackers:
             tracker.picture(name, image, step)
+
+    def final(self, scores: Scalars, step: int) -> None:
+        """The final scores, to all."""
+        for tracker in self.trackers:
+            tracker.final(scores, step)
 
     def close(self) -> None:
         """The run has ended, for all."""

@@ -1,4 +1,5 @@
 import csv
+import json
 import socket
 import subprocess
 import sys
@@ -6,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 import visdom
 
 from train.trackers import CsvLog, TensorBoardLog, Trackers, VisdomLog
@@ -46,9 +48,11 @@ def test_visdom_shows_losses_scores_and_pictures_of_a_run(visdom_port, run_stage
     assert run_stage("student", "--visualize", "--port", port, *every_step) == 0
     client = visdom.Visdom(port=visdom_port, use_incoming_socket=False)
     windows = client.get_window_data(env="student-SegformerB0-VOC")
-    content = windows if isinstance(windows, str) else str(windows)
+    windows = json.loads(windows) if isinstance(windows, str) else windows
     for expected in ("losses", "mIoU", "field06"):
-        assert expected in content
+        assert expected in str(windows)
+    for expected in ("<td>best_miou</td><td>&nbsp;0.", "<td>width</td><td>&nbsp;64</td>"):
+        assert expected in windows["run"]["content"]
 
 
 def test_without_a_server_one_warning_and_training_goes_on(run_stage, runs):
@@ -59,7 +63,7 @@ def test_without_a_server_one_warning_and_training_goes_on(run_stage, runs):
 
 
 def test_a_server_that_dies_is_left_alone(visdom_port):
-    log = VisdomLog(visdom_port, "env", every=1)
+    log = VisdomLog(visdom_port, "env", {}, every=1)
     log.client.line = None  # calling it fails, as a lost connection does
     with pytest.warns(UserWarning, match="no Visdom server"):
         log.scalars(1, {"loss": 1.0})
@@ -86,6 +90,62 @@ def test_csv_keeps_its_rows_when_a_resumed_run_adds_none(tmp_path):
     before = (tmp_path / "log.csv").read_text()
     CsvLog(tmp_path, 1).close()
     assert (tmp_path / "log.csv").read_text() == before
+
+
+def hyperparameters(folder):
+    """What TensorBoard's own reader finds of a folder of runs: columns, and a row a run."""
+    from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
+    from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
+    from tensorboard.context import RequestContext
+    from tensorboard.plugins.base_plugin import TBContext
+    from tensorboard.plugins.hparams import api_pb2
+    from tensorboard.plugins.hparams.backend_context import Context
+    from tensorboard.plugins.hparams.list_session_groups import Handler
+
+    events = EventMultiplexer().AddRunsFromDirectory(str(folder)).Reload()
+    reader = Context(TBContext(data_provider=MultiplexerDataProvider(events, str(folder))))
+    request = RequestContext()
+    columns = reader.experiment_from_metadata(
+        request, "", True, reader.hparams_metadata(request, ""), []
+    )
+    metrics = [column.name for column in columns.metric_infos]
+    everything = api_pb2.ListSessionGroupsRequest(
+        allowed_statuses=[api_pb2.STATUS_SUCCESS],
+        col_params=[api_pb2.ColParams(metric=name) for name in metrics],
+        start_index=0,
+        slice_size=100,
+    )
+    rows = Handler(request, reader, "", everything).run().session_groups
+    return {column.name for column in columns.hparam_infos}, {
+        row.sessions[0].name: (
+            {name: value.WhichOneof("kind") for name, value in row.hparams.items()},
+            {value.name.tag: value.value for value in row.metric_values},
+        )
+        for row in rows
+    }
+
+
+def test_tensorboard_pairs_hyperparameters_with_the_final_scores(tmp_path):
+    for name, more in (("a", {}), ("b", {"method": "kd", "amp": None, "flip": True})):
+        log = TensorBoardLog(tmp_path / name, {"lr": 0.1, **more}, 0, every=1)
+        log.final({"best_miou": 0.75, "last_miou": 0.5}, 10)
+        log.close()
+    columns, rows = hyperparameters(tmp_path)
+    assert columns == {"lr", "method", "flip"}  # also those that only the second run has
+    assert set(rows) == {"a", "b"}  # each in its own folder: no other runs beside them
+    flags, scores = rows["b"]
+    assert flags["lr"] == "number_value" and flags["method"] == flags["flip"] == "string_value"
+    assert scores == {"final/best_miou": 0.75, "final/last_miou": 0.5}
+
+
+def test_the_final_scores_of_a_run_reach_tensorboard(run_stage, runs):
+    assert run_stage("student", "--test-split", "val") == 0
+    flags, scores = hyperparameters(runs)[1]["student-SegformerB0-VOC"]
+    assert {"model", "lr", "seed", "stage"} <= set(flags)
+    saved = torch.load(runs / "student-SegformerB0-VOC" / "best.pth", weights_only=True)
+    assert scores["final/best_miou"] == pytest.approx(saved["metrics"]["miou"], abs=1e-6)
+    assert scores["final/test_miou"] == pytest.approx(scores["final/best_miou"], abs=1e-6)
+    assert scores["final/last_miou"] == scores["epoch/miou"]
 
 
 def test_tensorboard_holds_scalars_pictures_and_flags(tmp_path):
