@@ -58,10 +58,11 @@ class PyramidVisionTransformer(nn.Module):
             embed = stage.downsample or self.backbone.patch_embed
             x = embed(x)
             embeddings.append(x.permute(0, 3, 1, 2))
-            size = tuple(x.shape[1:3])
+            shape = x.shape
             tokens = x.flatten(1, 2)
             for block in stage.blocks:
-                tokens = block(tokens, size)
-            x = stage.norm(tokens).unflatten(1, size).permute(0, 3, 1, 2)
+                tokens = block(tokens, shape[1:3])
+            # Exported to ONNX, an unflatten here would fix the size of what follows.
+            x = stage.norm(tokens).reshape(shape).permute(0, 3, 1, 2)
             features.append(x)
         return features, embeddings

@@ -98,11 +98,25 @@ def test_exporting_leaves_a_network_in_its_mode(tiny_model):
     assert not any(module.training for module in deployed.modules())
 
 
-def test_a_network_whose_trace_holds_one_size_is_refused(refuse, tmp_path):
-    model = build_model("PVTv2B0", 3, **TINY)
+@torch.inference_mode()
+@pytest.mark.parametrize("kind", ["onnx", "torchscript"])
+def test_pvt_agrees_at_sizes_that_were_not_traced(export, tmp_path, kind):
+    model = build_model("PVTv2B0", 3, **TINY | {"depths": (1, 2, 1, 1), "head_width": 8}).eval()
     save_checkpoint(tmp_path / "pvt.pth", model, {})
-    for kind in ("onnx", "torchscript"):
-        assert "only SegFormer" in refuse("--state", tmp_path / "pvt.pth", "--format", kind)
+    target = tmp_path / "graph"
+    export("--state", tmp_path / "pvt.pth", "--format", kind, "--output", target)
+    for batch, *size in SIZES:
+        images = torch.randn(batch, 3, *size)
+        if kind == "onnx":
+            (logits,) = open_file(target).run(None, {"image": images.numpy()})
+        else:
+            (logits,) = (part.numpy() for part in torch.jit.load(target)(images))
+        np.testing.assert_allclose(logits, model(images).numpy(), atol=1e-4)
+
+
+def test_pvt_has_no_hugging_face_folder(refuse, tmp_path):
+    save_checkpoint(tmp_path / "pvt.pth", build_model("PVTv2B0", 3, **TINY), {})
+    assert "only SegFormer" in refuse("--state", tmp_path / "pvt.pth", "--format", "huggingface")
 
 
 @torch.inference_mode()
