@@ -1,0 +1,101 @@
+"""What this project promises about speed and memory, as ratios measured in one run."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+Record = dict[str, Any]
+
+OURS = "this project"
+LIBRARIES = ("transformers", "segmentation_models_pytorch")
+GIGABYTE = 1e9
+
+
+class Bar(NamedTuple):
+    """One promise: the quantity of a contender beside that of what it is compared with.
+
+    Attributes:
+        title: what is promised, as in a table.
+        part: of the benchmark that measures it.
+        case: the work that was done.
+        contender: who did it.
+        against: whom it is compared with; the best of several; none for an absolute quantity.
+        quantity: "seconds" or "peak_bytes".
+        at_least: times as good as the others it must be; None where `at_most` says it.
+        at_most: times as much as the others, or gigabytes, it may take.
+    """
+
+    title: str
+    part: str
+    case: str
+    contender: str
+    against: tuple[str, ...]
+    quantity: str
+    at_least: float | None = None
+    at_most: float | None = None
+
+    def measured(self, records: Sequence[Record]) -> float | None:
+        """Return the ratio, or gigabytes; None where the records do not tell."""
+        found = {
+            record["contender"]: record[self.quantity]
+            for record in records
+            if record["part"] == self.part
+            and record["case"] == self.case
+            and self.quantity in record
+        }
+        others = [found[name] for name in self.against if name in found]
+        if self.contender not in found or (self.against and not others):
+            return None
+        if not self.against:
+            return found[self.contender] / GIGABYTE
+        ratio = found[self.contender] / min(others)
+        return 1 / ratio if self.at_least is not None else ratio
+
+    def holds(self, value: float | None) -> bool:
+        """Tell whether a measured value keeps the promise; what was not measured does not."""
+        if value is None:
+            return False
+        return value >= self.at_least if self.at_least is not None else value <= self.at_most
+
+    @property
+    def limit(self) -> str:
+        """The promise in words."""
+        if self.at_least is not None:
+            return f"at least {self.at_least:g} times"
+        return f"at most {self.at_most:g} {'times' if self.against else 'GB'}"
+
+
+def _step(case: str) -> Bar:
+    title = f"SEKD-CT step, SegFormer-B3 to B0, {case}, against its floor"
+    case = f"SegformerB3 to SegformerB0, {case}"
+    return Bar(title, "distillation", case, "sekd-ct", ("floor",), "seconds", at_most=1.25)
+
+
+BARS = (
+    Bar(
+        "SegFormer-B3 inference, 2 x 512 x 512, against the faster library",
+        "inference", "SegformerB3, 2 x 512 x 512", OURS, LIBRARIES, "seconds", at_least=1.6,
+    ),
+    Bar(
+        "SegFormer-B0 training step, 2 x 512 x 512, against the faster library",
+        "training", "SegformerB0, 2 x 512 x 512", OURS, LIBRARIES, "seconds", at_least=2,
+    ),
+    _step("2 x 512 x 512"),
+    _step("4 x 256 x 256"),
+    Bar(
+        "texture term, forward and backward, against unfolded patches",
+        "texture", "2 x 512 x 512", OURS, ("unfolded",), "seconds", at_least=5,
+    ),
+    Bar(
+        "peak memory of the texture term, against unfolded patches",
+        "texture", "2 x 512 x 512", OURS, ("unfolded",), "peak_bytes", at_most=0.25,
+    ),
+    Bar(
+        "metric update, 1024 x 2048, 19 classes, against torchmetrics",
+        "metric", "1024 x 2048, 19 classes", OURS, ("torchmetrics",), "seconds", at_least=1,
+    ),
+    Bar(
+        "peak memory of the process, SEKD-CT step, 2 x 512 x 512",
+        "distillation", "SegformerB3 to SegformerB0, 2 x 512 x 512", "sekd-ct", (), "peak_bytes",
+        at_most=3,
+    ),
+)  # fmt: skip
