@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import os
 from collections.abc import Callable
 
 
@@ -54,6 +55,12 @@ def add_state(add: Callable[..., object]) -> None:
         metavar="CKPT",
         help="checkpoint, run folder, published file, Hugging Face folder or id",
     )
+
+
+def default_workers() -> int:
+    """Return how many processes read data: one a CPU core that this one may use, at most 4."""
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux has it
+    return min(4, len(affinity(0)) if affinity else os.cpu_count() or 1)
 
 
 def _number(text: str, kind: type, exclusive: bool) -> float:

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.files import replacing
+
 OPSET = 17  # the first with layer normalisation; what runtimes of 2023 and later read
 TRACED = (2, 3, 96, 128)
 AXES = {
@@ -126,6 +128,25 @@ def describe(graph: onnx.ModelProto, info: dict[str, Any], deployed: Deployed) -
     }
     known = {key: json.dumps(value) for key, value in facts.items() if value is not None}
     onnx.helper.set_model_props(graph, known)
+
+
+def signature(graph: onnx.ModelProto) -> str:
+    """Return the graph's inputs and outputs with their types and sizes."""
+
+    def show(value: onnx.ValueInfoProto) -> str:
+        kind = value.type.tensor_type
+        sizes = [d.dim_param or str(d.dim_value) for d in kind.shape.dim]
+        name = onnx.TensorProto.DataType.Name(kind.elem_type).lower()
+        return f"{value.name} {name} ({', '.join(sizes)})"
+
+    ends = (graph.graph.input, graph.graph.output)
+    return " -> ".join(", ".join(map(show, values)) for values in ends)
+
+
+def save_graph(graph: onnx.ModelProto, target: Path) -> None:
+    """Write the graph, whole or not at all."""
+    with replacing(target) as temporary:
+        temporary.write_bytes(graph.SerializeToString())
 
 
 def open_session(graph: onnx.ModelProto | Path) -> onnxruntime.InferenceSession:

@@ -25,6 +25,7 @@ from datasets import DATASETS, SegmentationDataset
 from datasets.transforms import collate
 from eval.arguments import (
     add_state,
+    default_workers,
     image_size,
     non_negative_integer,
     positive_integer,
@@ -232,7 +233,10 @@ def add_evaluation_flags(parser: argparse.ArgumentParser) -> None:
     add_inference_flags(how)
     how.add_argument("--batch-size", type=positive_integer, default=1, help="images at a time")
     how.add_argument(
-        "--num-workers", type=non_negative_integer, default=4, help="processes that read data"
+        "--num-workers",
+        type=non_negative_integer,
+        default=default_workers(),
+        help="processes that read data (default: one a CPU core, at most 4)",
     )
     how.add_argument("--device", help="cpu, cuda, cuda:1 or mps (default: a GPU if there is one)")
     how.add_argument("--cpu", action="store_true", help="the same as --device cpu")

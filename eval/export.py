@@ -10,43 +10,48 @@ import argparse
 import importlib.util
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 if not __package__:  # run by path: the project root, not this folder, is where imports start
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import onnx
 import torch
 from rich.console import Console
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from datasets import DATASETS, build_dataset
-from datasets.transforms import collate, normalize
-from eval.arguments import add_state, image_size, non_negative_integer, positive_integer
+from datasets import DATASETS
+from datasets.transforms import collate
+from eval.agreement import compare
+from eval.arguments import (
+    add_state,
+    default_workers,
+    image_size,
+    non_negative_integer,
+    positive_integer,
+)
 from eval.cli import OneLineParser, run
 from eval.deploy import (
     OPSET,
-    TRACED,
     Deployed,
     OnnxNetwork,
     describe,
     open_session,
     quiet,
+    save_graph,
+    signature,
     to_onnx,
     trace,
 )
 from eval.evaluator import evaluate
-from eval.quantization import quantize
+from eval.quantization import CALIBRATION_IMAGES, calibration_images, quantize
 from eval.subject import Subject, load_subject
 from models import MODELS, load_checkpoint
 from models.files import replacing, resolve
 from models.weights import save_huggingface
 
-TOLERANCE = 1e-3
-CHECKED = ((1, 3, 64, 64), (1, 3, 129, 95), (3, 3, 33, 160))  # none is the size of the trace
 SUFFIXES = {"onnx": ".onnx", "int8": ".int8.onnx", "torchscript": ".torchscript.pt",
             "huggingface": "-huggingface"}  # fmt: skip
 # Bytes of 0..255 as they are, for graphs that prepare images themselves.
@@ -156,7 +161,8 @@ def write_int8(args: argparse.Namespace, target: Path, console: Console) -> None
     """Write an int8 ONNX graph, and say what it costs in mIoU."""
     subject = load_subject(args, torch.device("cpu"))
     deployed = deploy(subject.model, subject.info, args)
-    images = list(calibration_images(subject, args))
+    count = args.calibration_images or CALIBRATION_IMAGES
+    images = list(calibration_images(subject, count, raw=args.with_preprocessing))
     console.print(f"int8 ONNX opset {OPSET}, calibrated on {len(images)} images")
     graph = quantize(to_onnx(deployed), images)
     describe(graph, subject.info, deployed)
@@ -181,29 +187,14 @@ def deploy(model: nn.Module, info: dict[str, Any], args: argparse.Namespace) -> 
     return Deployed(model, info["preprocessing"], args.with_preprocessing, args.with_argmax)
 
 
-def calibration_images(subject: Subject, args: argparse.Namespace) -> Iterator[Tensor]:
-    """Yield inputs of the graph from all over the split that networks are trained on."""
-    dataset = subject.dataset
-    root, split = dataset.root, dataset.default_train_split
-    train = build_dataset(
-        dataset.name, root, split, transform=dataset.transform, classes=list(dataset.classes)
-    )
-    count = min(args.calibration_images or 32, len(train))
-    preprocessing = subject.preprocessing
-    for index in range(count):
-        image = train[index * len(train) // count]["image"][None]
-        if not args.with_preprocessing:
-            image = normalize(image, preprocessing["mean"], preprocessing["std"])
-        yield image.contiguous()
-
-
 def miou(network: nn.Module, subject: Subject, args: argparse.Namespace) -> float:
     """Score a network, or a graph in its place, on the subject's split."""
     raw = isinstance(network, OnnxNetwork) and network.takes_bytes
-    dataset, workers = subject.dataset, args.num_workers
+    dataset = subject.dataset
+    workers = default_workers() if args.num_workers is None else args.num_workers
     metrics = evaluate(
         network,
-        DataLoader(dataset, num_workers=4 if workers is None else workers, collate_fn=collate),
+        DataLoader(dataset, num_workers=workers, collate_fn=collate),
         num_classes=dataset.num_classes,
         ignore_index=dataset.ignore_index,
         preprocessing=subject.preprocessing | (UNTOUCHED if raw else {}),
@@ -211,67 +202,6 @@ def miou(network: nn.Module, subject: Subject, args: argparse.Namespace) -> floa
         progress=None,
     )
     return metrics.compute()["miou"]
-
-
-@torch.inference_mode()
-def compare(
-    deployed: Deployed,
-    runtime: Callable[[Tensor], Any],
-    name: str,
-    console: Console,
-    exact: bool = True,
-    images: list[Tensor] | None = None,
-) -> None:
-    """Print how far a runtime is from PyTorch, at sizes other than that of the trace.
-
-    Args:
-        deployed: the reference.
-        runtime: returns the same outputs, as tensors or arrays.
-        name: of the runtime.
-        console: to print to.
-        exact: logits may differ by `TOLERANCE` at most; else the difference is printed only.
-        images: inputs; by default drawn ones of the sizes `CHECKED`.
-
-    Raises:
-        ValueError: it is farther than the tolerance.
-    """
-    for image in images or [deployed.example(shape) for shape in CHECKED]:
-        assert image.shape != TRACED
-        expected, found = deployed(image), runtime(image)
-        logits = torch.as_tensor(found[0])
-        difference = (logits - expected[0]).abs().max().item()
-        same = (logits.argmax(1) == expected[0].argmax(1)).float().mean().item()
-        if deployed.with_argmax:
-            same = (torch.as_tensor(found[1]) == expected[1]).float().mean().item()
-        shape = " x ".join(map(str, image.shape))
-        console.print(
-            f"{name} against PyTorch, {shape}: logits differ by at most {difference:.1e} "
-            f"(largest logit {expected[0].abs().max():.1f}), {100 * same:.2f} % of classes agree"
-        )
-        if exact and not difference <= TOLERANCE:
-            raise ValueError(
-                f"{name} differs from PyTorch by {difference:.1e}, more than {TOLERANCE:g}: "
-                "nothing was written"
-            )
-
-
-def signature(graph: onnx.ModelProto) -> str:
-    """Return the graph's inputs and outputs with their types and sizes."""
-
-    def show(value: onnx.ValueInfoProto) -> str:
-        kind = value.type.tensor_type
-        sizes = [d.dim_param or str(d.dim_value) for d in kind.shape.dim]
-        name = onnx.TensorProto.DataType.Name(kind.elem_type).lower()
-        return f"{value.name} {name} ({', '.join(sizes)})"
-
-    ends = (graph.graph.input, graph.graph.output)
-    return " -> ".join(", ".join(map(show, values)) for values in ends)
-
-
-def save_graph(graph: onnx.ModelProto, target: Path) -> None:
-    """Write the graph, whole or not at all."""
-    with replacing(target) as temporary:
-        temporary.write_bytes(graph.SerializeToString())
 
 
 def build_parser() -> OneLineParser:
@@ -308,10 +238,13 @@ def build_parser() -> OneLineParser:
         "--calibration-images",
         type=positive_integer,
         metavar="N",
-        help="images of the training split that activations are measured on (default: 32)",
+        help="images of the training split that activations are measured on "
+        f"(default: {CALIBRATION_IMAGES})",
     )
     data.add_argument(
-        "--num-workers", type=non_negative_integer, help="processes that read data (default: 4)"
+        "--num-workers",
+        type=non_negative_integer,
+        help="processes that read data (default: one a CPU core, at most 4)",
     )
     # What load_subject reads besides: whole images, by the checkpoint's own protocol.
     parser.set_defaults(inference="whole", window=None, overlap=None, tta=None)

@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import onnx
@@ -10,7 +10,36 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor
 
+from datasets import build_dataset
+from datasets.transforms import normalize
+from eval.subject import Subject
+
+CALIBRATION_IMAGES = 32
 QUANTIZED = ["Conv", "MatMul"]
+
+
+def calibration_images(subject: Subject, count: int, raw: bool = False) -> Iterator[Tensor]:
+    """Yield inputs of the graph from all over the split that networks are trained on.
+
+    Args:
+        subject: network, preprocessing and data set.
+        count: images at most; as many as the split has where it has fewer.
+        raw: yield uint8 RGB instead of normalised floats.
+
+    Yields:
+        (1, 3, H, W), of the size that the subject's images are brought to.
+    """
+    dataset, preprocessing = subject.dataset, subject.preprocessing
+    root, split = dataset.root, dataset.default_train_split
+    train = build_dataset(
+        dataset.name, root, split, transform=dataset.transform, classes=list(dataset.classes)
+    )
+    count = min(count, len(train))
+    for index in range(count):
+        image = train[index * len(train) // count]["image"][None]
+        if not raw:
+            image = normalize(image, preprocessing["mean"], preprocessing["std"])
+        yield image.contiguous()
 
 
 class _Reader(CalibrationDataReader):

@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from datasets.transforms import normalize
+from eval import agreement
 from eval import export as command
 from eval.cli import run
 from eval.deploy import OPSET, TRACED, Deployed, OnnxNetwork, open_session, to_onnx
@@ -177,7 +178,7 @@ def test_an_export_that_disagrees_is_not_kept(
     refuse, write_checkpoint, monkeypatch, tmp_path, kind
 ):
     state, _ = write_checkpoint()
-    monkeypatch.setattr(command, "TOLERANCE", -1.0)
+    monkeypatch.setattr(agreement, "TOLERANCE", -1.0)
     target = tmp_path / "out" / "export"
     line = refuse("--state", state, "--format", kind, "--output", target)
     assert "nothing was written" in line
