@@ -109,7 +109,7 @@ def _read_whole(path: Path) -> bytes:
         raise FileNotFoundError(f"{path}: no such file") from error
     is_png, is_jpeg = data.startswith(b"\x89PNG"), data.startswith(b"\xff\xd8")
     if (is_png and b"IEND" not in data) or (is_jpeg and not _has_jpeg_end(data)):
-        raise ValueError(f"{path}: truncated image, its end is missing")
+        raise ValueError(f"{path}: truncated image, its end is missing: copy it again or remove it")
     return data
 
 

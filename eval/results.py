@@ -1,6 +1,7 @@
 """The result of an evaluation: as a dictionary, a table on the terminal, and a JSON file."""
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -143,11 +144,16 @@ def check_target(path: Path) -> None:
     """Refuse a file that cannot be written, before the work is done.
 
     Raises:
-        OSError: it is a folder, or what should be its folder is a file.
+        OSError: it is a folder, or its folder cannot be made or written to.
     """
     if path.is_dir():
-        raise IsADirectoryError(f"--json {path}: is a folder")
-    path.parent.mkdir(parents=True, exist_ok=True)
+        raise IsADirectoryError(f"--json {path}: is a folder; name a file")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise OSError(f"--json {path}: cannot be written ({reason}); name another file") from error
 
 
 def write_json(path: Path, result: dict[str, Any]) -> None:

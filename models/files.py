@@ -43,7 +43,10 @@ def resolve(path_or_id: str | Path) -> Path:
         return path
     if looks_like_hub_id(str(path_or_id)):
         return _download(str(path_or_id))
-    raise FileNotFoundError(f"{path_or_id}: no such file or folder")
+    raise FileNotFoundError(
+        f"{path_or_id}: no such file or folder; name a weight file, a run folder (with best.pth) "
+        "or a Hugging Face id such as nvidia/mit-b0"
+    )
 
 
 def looks_like_hub_id(name: str) -> bool:

@@ -158,6 +158,8 @@ def test_what_does_not_fit_is_refused(refuse, write_checkpoint, voc_root, tmp_pa
     assert "holds a student" in refuse("--state", state, "--distillation-type", "sekd", *data)
     assert "Cityscapes and ACDC" in refuse("--state", state, "--official", *data)
     assert "is a folder" in refuse("--state", state, "--json", tmp_path, *data)
+    line = refuse("--state", state, "--json", state / "result.json", *data)
+    assert "--json" in line and "cannot be written" in line
     assert "--device" in refuse("--state", state, *data, "--device", "cuda")
     assert "--batch-size" in refuse("--state", state, *data, "--batch-size", "0")
     assert "--image-size" in refuse("--state", state, *data, "--image-size", "tiny")

@@ -216,7 +216,7 @@ def test_resolve(tmp_path, monkeypatch):
     Path("run/config.json").touch()
     assert resolve(Path("run")) == Path("run")
     for missing in ("none.pth", "ckpt/best.pth", "run/other", "/none/such", "a/b/c"):
-        with pytest.raises(FileNotFoundError, match=f"{missing}: no such file or folder$"):
+        with pytest.raises(FileNotFoundError, match=f"{missing}: no such file or folder; name a"):
             resolve(missing)
 
 
