@@ -113,9 +113,12 @@ class TensorBoardLog(Tracker):
         self.writer.add_image(f"validation/{name}", image, step, dataformats="HWC")
 
     def final(self, scores: Scalars, step: int) -> None:
-        """One number a score under final/, and the flags that led to them as hyper-parameters."""
+        """One number a score under at_end/, and the flags that led to them as hyper-parameters.
+
+        The tab HPARAMS lists all scalars by name: at_end/ comes before epoch/ and train/.
+        """
         for name, value in scores.items():
-            self.writer.add_scalar(f"final/{name}", value, step)
+            self.writer.add_scalar(f"at_end/{name}", value, step)
         # SummaryWriter.add_hparams would make a sub-folder, which TensorBoard takes for another
         # run. The first summary, a list of columns, is left out: TensorBoard uses that of one run
         # for all and so hides what only others have, such as the method. It finds columns itself.
