@@ -85,9 +85,10 @@ class Deployed(nn.Module):
 
 
 def trace(deployed: Deployed) -> torch.jit.ScriptModule:
-    """Return TorchScript in which height, width and batch stay free."""
+    """Return TorchScript in which height, width and batch stay free, for the network's device."""
+    image = deployed.example(TRACED).to(deployed.scale.device)
     with quiet():
-        return torch.jit.trace(deployed, deployed.example(TRACED), check_trace=False)
+        return torch.jit.trace(deployed, image, check_trace=False)
 
 
 def to_onnx(deployed: Deployed) -> onnx.ModelProto:
@@ -153,6 +154,8 @@ def open_session(graph: onnx.ModelProto | Path) -> onnxruntime.InferenceSession:
     """Open a graph in ONNX Runtime on the CPU, with as many threads as PyTorch has."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
+    # Idle threads spin by default, and would take the cores of who runs next.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     options.log_severity_level = 3  # warnings are about what its optimiser did
     source = str(graph) if isinstance(graph, Path) else graph.SerializeToString()
     return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])

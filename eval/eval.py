@@ -36,6 +36,7 @@ from eval.cli import OneLineParser, run
 from eval.device import choose_device
 from eval.evaluator import Meter, Observer, evaluate
 from eval.inference_flags import add_inference_flags
+from eval.latency import SIZES, latency_size, measure_latency, print_latency
 from eval.metrics import SegmentationMetrics
 from eval.official_cityscapes import official_scorer
 from eval.results import check_target, named_scores, print_result, summarize, write_json
@@ -63,6 +64,8 @@ def main() -> None:
     if args.boundary is not None:
         num_classes, ignore_index = subject.dataset.num_classes, subject.dataset.ignore_index
         also.append(BoundaryMetrics(num_classes, ignore_index, args.boundary))
+    timed = args.latency is not None
+    latency = measure_latency(subject, device, args.latency) if timed else None
     with official_scorer(subject.dataset, args.official) as official:
         groups = score_groups(subject, device, args, official, args.per_folder, also)
         result = summarize(
@@ -73,9 +76,12 @@ def main() -> None:
             boundary=also and named_scores(also[0].compute(), subject.dataset.classes),
             inference=str(subject.inference),
             official=official and official.scores(),
+            latency=latency,
             checkpoint=args.state,
         )
     print_result(result, subject.dataset.palette, Console())
+    if latency:
+        print_latency(latency, Console())
     if args.json:
         write_json(args.json, result)
 
@@ -193,6 +199,15 @@ def build_parser() -> OneLineParser:
         metavar="SHARE",
         help="also Boundary IoU, of the pixels near outlines: within this share of the image's "
         f"diagonal (without a value: {RATIO}; for small plants take 0.005)",
+    )
+    default = " ".join("x".join(map(str, size)) for size in SIZES)
+    add(
+        "--latency",
+        type=latency_size,
+        nargs="*",
+        metavar="SIZE",
+        help="also the time of one image in PyTorch, TorchScript and ONNX Runtime, float and int8, "
+        f"at these sizes, 512 or HEIGHTxWIDTH (without a value: {default})",
     )
     add("--per-folder", action="store_true", help="also the scores of each folder of images")
     add_evaluation_flags(parser)
