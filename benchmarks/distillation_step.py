@@ -23,8 +23,10 @@ from datasets.transforms import IMAGENET_MEAN, IMAGENET_STD
 from eval.cli import run
 from losses import METHODS, build_method
 from models import build_model
+from train.segmentation_loss import SegmentationLoss
 from train.stage import build_optimizer
-from train.tasks import DistillationTask, FrozenTeacher, SegmentationLoss, SupervisedTask
+from train.tasks import DistillationTask, SupervisedTask
+from train.teacher import FrozenTeacher
 
 CLASSES = 19
 FLOOR = "floor"

@@ -58,6 +58,7 @@ class SegmentationDataset(Dataset):
         self.root = Path(root)
         self.split = split
         self.transform = transform
+        self.in_memory: dict[int, tuple[Tensor, Tensor]] = {}  # see datasets/memory.py
         if classes is not None:
             self.set_classes(parse_classes(classes) if isinstance(classes, str) else classes)
         self.check_split()
@@ -146,7 +147,10 @@ class SegmentationDataset(Dataset):
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> dict[str, Tensor | str]:
-        image, label = self.read(index)
+        if index in self.in_memory:  # copied, for a transform may work in place
+            image, label = (tensor.clone() for tensor in self.in_memory[index])
+        else:
+            image, label = self.read(index)
         if self.transform is not None:
             image, label = self.transform(Image(image), Mask(label))
         return {

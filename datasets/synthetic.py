@@ -31,8 +31,6 @@ class Synthetic(VocLayout):
         size: (height, width) of drawn fields; `default_size` if None.
         count: drawn fields in this split; that of `default_counts` if None.
         seed: of drawn fields.
-        cache: draw the whole split now and keep it in memory (4 bytes a pixel), where forked
-            loader workers share it.
 
     Raises:
         ValueError: no such split, a size below 32 pixels, no field, or a negative seed.
@@ -56,16 +54,12 @@ class Synthetic(VocLayout):
         size: tuple[int, int] | None = None,
         count: int | None = None,
         seed: int = 0,
-        cache: bool = False,
     ) -> None:
         self.drawn = root is None
         self.size = size or self.default_size
         self.count = count
         self.seed = seed
-        self.cache: list[tuple[Tensor, Tensor]] = []
         super().__init__("synthetic" if self.drawn else root, split, transform, classes)
-        if cache and self.drawn:
-            self.cache = [self.draw(index) for index in range(len(self))]
 
     def check_split(self) -> None:
         """Check what drawing needs; or, with a root, that the folder holds the split."""
@@ -92,12 +86,7 @@ class Synthetic(VocLayout):
 
     def read(self, index: int) -> tuple[Tensor, Tensor]:
         """Draw or read a sample; see `SegmentationDataset.read`."""
-        if not self.drawn:
-            return super().read(index)
-        if self.cache:
-            image, label = self.cache[index]
-            return image.clone(), label.clone()
-        return self.draw(index)
+        return self.draw(index) if self.drawn else super().read(index)
 
     def read_label(self, path: Path) -> Tensor:
         """Draw or read the label of one of `self.pairs`."""

@@ -2,13 +2,14 @@
 
 import argparse
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass
 
 from torch.utils.data import Dataset, Subset
 
 from datasets import DATASETS, SegmentationDataset, build_dataset
+from datasets.memory import keep_in_memory
 from datasets.transforms import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -60,10 +61,13 @@ def build_data(run: Run) -> Data:
         )
     declared = _declared(train)
     train_transform, plain_transform, preprocessing = _transforms(options, declared.num_classes)
+    val = split(val_split, options.limit_val) if options.iouVal else None
+    if options.cache == "ram":
+        _keep_in_memory(run, [train] if val is None else [train, val])
     data = Data(
         train=_with(train_transform, train),
         train_plain=_with(plain_transform, train),
-        val=_with(plain_transform, split(val_split, options.limit_val)) if options.iouVal else None,
+        val=None if val is None else _with(plain_transform, val),
         test=_with(plain_transform, split(options.test_split, None))
         if options.test_split
         else None,
@@ -86,6 +90,17 @@ def _with(transform: Callable, dataset: Dataset) -> Dataset:
     declared = copy(_declared(dataset))
     declared.transform = transform
     return Subset(declared, dataset.indices) if isinstance(dataset, Subset) else declared
+
+
+def _keep_in_memory(run: Run, splits: list[Dataset]) -> None:
+    """Decode all images of the splits now, before loader workers are made."""
+    kept = sum(keep_in_memory(_declared(part), _indices(part)) for part in splits)
+    images = sum(map(len, splits))
+    run.accelerator.print(f"cache: {images} decoded images, {kept / 1e9:.2f} GB in memory")
+
+
+def _indices(dataset: Dataset) -> Sequence[int]:
+    return dataset.indices if isinstance(dataset, Subset) else range(len(dataset))
 
 
 def _announce(run: Run, data: Data, train_split: str, val_split: str) -> None:

@@ -27,7 +27,7 @@ PUBLISHED_LOSSES = {
     "hcl": "transkd-base",
     "CWloss": "cwd",
 }
-
+PRECISIONS = ("auto", "none", "bf16", "fp16")
 
 DESCRIPTIONS = {
     "teacher": "Train a teacher network with labels.",
@@ -118,6 +118,12 @@ def _add_data_flags(group: argparse._ArgumentGroup) -> None:
         help="random brightness, contrast, saturation and hue",
     )
     add("--num-workers", type=non_negative_integer, default=4, help="processes that read data")
+    add(
+        "--cache",
+        choices=("none", "ram"),
+        default="none",
+        help="ram: decode every image once and keep it in memory",
+    )
     add("--limit-train", type=positive_integer, help="use only the first N training images")
     add("--limit-val", type=positive_integer, help="use only the first N validation images")
     add(
@@ -152,7 +158,7 @@ def _add_optimisation_flags(group: argparse._ArgumentGroup) -> None:
     add_switch(group, "--cuda", False, "the same as --device cuda")
     add(
         "--amp",
-        choices=("auto", "none", "bf16", "fp16"),
+        choices=PRECISIONS,
         default="auto",
         help="mixed precision; auto is bf16 on a GPU that has it, else none",
     )
@@ -161,6 +167,12 @@ def _add_optimisation_flags(group: argparse._ArgumentGroup) -> None:
         action=argparse.BooleanOptionalAction,
         default=False,
         help="compile networks and losses with torch.compile",
+    )
+    add(
+        "--tf32",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="let a GPU round float32 matrix products to TF32",
     )
 
 
@@ -181,6 +193,19 @@ def _add_distillation_flags(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--teacher", help="teacher checkpoint: file, folder or Hugging Face id")
     add_switch(group, "--teacher-val", True, "measure the teacher's mIoU before training")
+    add(
+        "--teacher-amp",
+        choices=PRECISIONS,
+        default="auto",
+        help="mixed precision of the teacher alone; auto is that of --amp",
+    )
+    add(
+        "--teacher-cache",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="ask the teacher once an image and keep its answer in memory; for training without "
+        "random transforms: --scale 1 1 --no-flip --no-photometric, crops as large as the images",
+    )
     add("--method", help=f"'+' joins several: {', '.join(METHODS)}, none (default: sekd-ct)")
     add(
         "--knowledge-distillation-loss",

@@ -10,9 +10,11 @@ from models import build_model, load_checkpoint
 from models.files import resolve
 from models.weights import load_backbone
 from train.data import Data
+from train.precision import resolve_teacher_precision
 from train.run import Run
 from train.run_folder import find_teacher
-from train.tasks import FrozenTeacher, SegmentationLoss
+from train.segmentation_loss import SegmentationLoss
+from train.teacher import FrozenTeacher
 
 CHECKPOINTS = Path(__file__).resolve().parents[1] / "ckpt_pretrained"
 
@@ -52,8 +54,9 @@ def build_teacher(run: Run, data: Data) -> FrozenTeacher:
     network, info = load_checkpoint(path)
     run.accelerator.print(f"teacher: {path} ({network.name}, {network.num_classes} classes)")
     preprocessing = info["preprocessing"] or data.preprocessing
-    network.to(run.accelerator.device)
-    return FrozenTeacher(network, preprocessing, info["classes"])
+    device = run.accelerator.device
+    precision = resolve_teacher_precision(options.teacher_amp, device)
+    return FrozenTeacher(network.to(device), preprocessing, info["classes"], precision)
 
 
 def build_distiller(run: Run, data: Data, student: nn.Module, teacher: FrozenTeacher) -> nn.Module:

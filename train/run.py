@@ -12,6 +12,7 @@ from accelerate.utils import broadcast_object_list
 
 from eval.device import choose_device
 from train.options import arguments_to_save
+from train.precision import resolve_precision
 from train.run_folder import ARGUMENTS, new_run
 
 
@@ -35,14 +36,16 @@ def start_run(options: argparse.Namespace) -> Run:
         torch.cuda.set_device(device)
     accelerator = Accelerator(
         cpu=device.type == "cpu",
-        mixed_precision=_resolve_precision(options.amp, device),
+        mixed_precision=resolve_precision(options.amp, device),
         gradient_accumulation_steps=options.accumulate,
     )
     # `--savedate` reads the clock: the first process's folder counts.
     folder = options.resume.parent if options.resume else new_run(options)
     (folder,) = broadcast_object_list([folder])
     torch.manual_seed(options.seed)
+    torch.set_float32_matmul_precision("high" if options.tf32 else "highest")
     accelerator.print(f"run folder: {folder}")
+    accelerator.print(_describe_speed(options, accelerator))
     return Run(options, accelerator, folder)
 
 
@@ -63,11 +66,15 @@ def make_folder(run: Run) -> None:
     (run.folder / ARGUMENTS).write_text(yaml.safe_dump(saved_flags(run), sort_keys=False))
 
 
-def _resolve_precision(amp: str, device: torch.device) -> str:
-    if amp == "fp16" and device.type == "cpu":
-        raise ValueError("--amp fp16 needs a GPU; use --amp bf16 or none on a CPU")
-    if amp == "auto":
-        # Older GPUs emulate bf16, which is slower than float32.
-        native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        amp = "bf16" if native else "none"
-    return "no" if amp == "none" else amp
+def _describe_speed(options: argparse.Namespace, accelerator: Accelerator) -> str:
+    """Say what was chosen for this device, by flags or by default."""
+    amp = accelerator.mixed_precision
+    chosen = [
+        str(accelerator.device),
+        "float32" if amp == "no" else f"{amp} mixed precision",
+        "compiled" if options.compile else "eager",
+        "fused AdamW",
+    ]
+    if accelerator.device.type == "cuda":
+        chosen.insert(2, "TF32" if options.tf32 else "no TF32")
+    return f"device: {', '.join(chosen)}"

@@ -175,7 +175,10 @@ def build_optimizer(task: nn.Module, lr: float, weight_decay: float) -> torch.op
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.999), weight_decay=weight_decay)
+    # Fused: one pass over all parameters instead of some ten small operations for each.
+    return torch.optim.AdamW(
+        groups, lr=lr, betas=(0.9, 0.999), weight_decay=weight_decay, fused=True
+    )
 
 
 def build_scheduler(

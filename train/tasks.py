@@ -4,43 +4,13 @@ A task is the module that is trained: it owns the student and, when distilling, 
 loop sees nothing but the dict that a task returns.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from datasets.transforms import normalize
-
-
-class SegmentationLoss(nn.Module):
-    """Cross-entropy at the label's own size, void pixels left out.
-
-    The mean is weighted as in `torch.nn.CrossEntropyLoss`, but 0 instead of not-a-number where a
-    batch has no labelled pixel at all, as a crop of a sparsely labelled image may have.
-    """
-
-    def __init__(self, ignore_index: int = 255, class_weights: Sequence[float] | None = None):
-        super().__init__()
-        self.ignore_index = ignore_index
-        weights = None if class_weights is None else torch.tensor(class_weights).float()
-        self.register_buffer("class_weights", weights, persistent=False)
-
-    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Compare logits (B, K, h, w) with labels (B, H, W), upsampling bilinearly to H x W."""
-        logits = logits.float()
-        if logits.shape[-2:] != labels.shape[-2:]:
-            logits = F.interpolate(logits, labels.shape[-2:], mode="bilinear", align_corners=False)
-        total = F.cross_entropy(
-            logits, labels, self.class_weights, ignore_index=self.ignore_index, reduction="sum"
-        )
-        return total / self._weight_of(labels).clamp_min(torch.finfo(torch.float32).tiny)
-
-    def _weight_of(self, labels: Tensor) -> Tensor:
-        if self.class_weights is None:
-            return (labels != self.ignore_index).sum().float()
-        counts = torch.stack([(labels == k).sum() for k in range(len(self.class_weights))])
-        return (counts * self.class_weights).sum()
+from models.segmenter import Intermediates
 
 
 class SupervisedTask(nn.Module):
@@ -64,33 +34,14 @@ class SupervisedTask(nn.Module):
         return {"loss": self.criterion(self.student(images), labels)}
 
 
-class FrozenTeacher:
-    """A network that only answers: in `eval()`, without gradients.
-
-    It is deliberately no nn.Module, so that no task that holds one can train, save or replicate it.
-    """
-
-    def __init__(
-        self, network: nn.Module, preprocessing: dict, classes: Sequence[str] | None = None
-    ) -> None:
-        self.network = network.eval().requires_grad_(False)
-        self.preprocessing = preprocessing
-        self.classes = classes
-
-    def __call__(self, images: Tensor) -> object:
-        """Return the `Intermediates` of images (B, 3, H, W) uint8."""
-        with torch.no_grad():
-            images = normalize(images, self.preprocessing["mean"], self.preprocessing["std"])
-            return self.network.forward_intermediates(images)
-
-
 class DistillationTask(nn.Module):
     """Train a student on labels and on what a frozen teacher makes of the same images.
 
     Args:
         student, criterion, preprocessing: as for `SupervisedTask`.
         distiller: owns the adapters; (student, teacher) intermediates to named, weighted terms.
-        teacher: asked once a batch, whatever number of terms reads its answer.
+        teacher: images (B, 3, H, W) uint8 to `Intermediates`; asked once a batch, whatever number
+            of terms reads its answer.
     """
 
     def __init__(
@@ -99,7 +50,7 @@ class DistillationTask(nn.Module):
         criterion: nn.Module,
         preprocessing: dict,
         distiller: nn.Module,
-        teacher: FrozenTeacher,
+        teacher: Callable[[Tensor], Intermediates],
     ) -> None:
         super().__init__()
         self.student = student

@@ -13,7 +13,7 @@ from eval.inference import predict_labels
 from eval.pictures import colorize, overlay, titled_row
 from train.data import Data
 from train.run import Run
-from train.tasks import FrozenTeacher
+from train.teacher import FrozenTeacher
 
 PICTURES = 4
 

@@ -60,7 +60,9 @@ def test_the_command_sets_every_flag_as_it_was(stage, turned):
     from train.flags import build_parser
     from train.options import arguments_to_save, parse_options
 
-    typed = ["--model", "SegformerB0", "--scale", "0.6", "1.6", "--image-size", "480x640"]
+    scale = ("1", "1") if turned else ("0.6", "1.6")  # --teacher-cache wants no random scale
+    typed = ["--model", "SegformerB0", "--scale", *scale, "--image-size", "480x640"]
+    typed += ["--height", "480", "--width", "640"]
     typed += ["--run-name=-odd name", "--savedir", "my runs", "--class-weights", "1,3,3"]
     if turned:  # every switch against its default, so that none is forgotten
         for action in build_parser(stage)._actions:

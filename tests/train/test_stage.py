@@ -10,6 +10,7 @@ import yaml
 
 from models import load_checkpoint
 from train.loop import Loop
+from train.teacher import FrozenTeacher
 
 
 def interrupt_after(monkeypatch, step):
@@ -87,14 +88,24 @@ def test_method_none_needs_no_teacher(run_stage, runs):
     assert (runs / "sekd-SegformerB0-VOC-none" / "best.pth").exists()
 
 
+SAME_IMAGES = [
+    *("--scale", "1", "1", "--no-flip", "--no-photometric"),
+    *("--height", "48", "--width", "64", "--image-size", "48x64"),
+]
 RESUMED = {
     "student": ["--num-workers", "1"],
     "student at an epoch's end": [],
     "sekd": ["--method", "sekd-su", "--accumulate", "2", "--clip-grad", "1", "--warmup-steps", "1"],
+    "sekd remembering": ["--method", "sekd-fa", "--teacher-cache", *SAME_IMAGES],
 }
 
 
-INTERRUPTED = {"student": (4, 1), "student at an epoch's end": (6, 0), "sekd": (3, 2)}
+INTERRUPTED = {
+    "student": (4, 1),
+    "student at an epoch's end": (6, 0),
+    "sekd": (3, 2),
+    "sekd remembering": (4, 1),
+}
 
 
 @pytest.mark.parametrize("case", RESUMED)
@@ -117,6 +128,36 @@ def test_resuming_repeats_the_uninterrupted_run_bit_for_bit(
     assert_same(whole["model"], parts["model"])
     epochs = [row["epoch"] for row in csv.DictReader((runs / "parts" / "log.csv").open())]
     assert epochs == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_images_kept_in_memory_train_the_same_weights(workers, run_stage, runs, load, assert_same):
+    flags = ("--num-workers", workers, "--limit-train", 5)
+    for name, cache in (("read", "none"), ("kept", "ram")):
+        assert run_stage("student", *flags, "--run-name", name, "--cache", cache) == 0
+    read, kept = load(runs / "read" / "last.pth"), load(runs / "kept" / "last.pth")
+    assert_same(read["model"], kept["model"])
+    assert_same(read["metrics"], kept["metrics"])
+
+
+def test_a_remembering_teacher_trains_the_same_weights(run_stage, runs, load, teacher, monkeypatch):
+    asked = []
+    ask = FrozenTeacher.__call__
+    monkeypatch.setattr(
+        FrozenTeacher,
+        "__call__",
+        lambda self, images: asked.append(len(images)) or ask(self, images),
+    )
+    flags = ("--method", "sekd-ct+kd", "--teacher", teacher, *SAME_IMAGES, "--teacher-val", "false")
+    assert run_stage("sekd", *flags, "--run-name", "asking") == 0
+    assert asked == [2] * 6  # 2 epochs of 3 batches
+    asked.clear()
+    assert run_stage("sekd", *flags, "--run-name", "remembering", "--teacher-cache") == 0
+    assert asked == [1] * 6  # once an image
+    asking, remembering = (
+        load(runs / name / "last.pth")["model"] for name in ("asking", "remembering")
+    )
+    torch.testing.assert_close(remembering, asking, atol=1e-4, rtol=1e-4)
 
 
 def test_resume_from_a_file_and_of_a_finished_run(run_stage, runs):
