@@ -16,6 +16,7 @@ from torch.utils.tensorboard.summary import hparams
 from train.run_folder import LOG
 
 Scalars = Mapping[str, float]
+NO_LOSSES = ("lr", "images_per_second")  # what else `Tracker.scalars` is given
 
 
 class Tracker:
@@ -172,9 +173,13 @@ class VisdomLog(Tracker):
             self._table({})
 
     def scalars(self, step: int, values: Scalars) -> None:
-        """Add a point to the window of loss terms."""
-        if step % self.every == 0:
-            self._line("losses", step, values)
+        """Add a point to the window of loss terms; what is no loss has a scale of its own."""
+        if step % self.every:
+            return
+        terms = {name: value for name, value in values.items() if name not in NO_LOSSES}
+        self._line("losses", step, terms)
+        for name in NO_LOSSES:
+            self._line(name, step, {name: values[name]} if name in values else {})
 
     def epoch(self, row: Mapping[str, float | None], step: int) -> None:
         """Add a point to the window of mIoU."""
@@ -195,11 +200,12 @@ class VisdomLog(Tracker):
         self._table({name: f"{value:.4f}" for name, value in scores.items()} | {"step": step})
 
     def _table(self, first: Mapping[str, object]) -> None:
-        rows = "".join(
-            f"<tr><td>{html.escape(key)}</td><td>&nbsp;{html.escape(str(value))}</td></tr>"
-            for key, value in (*first.items(), *self.flags.items())
+        lines = (
+            f"<b>{html.escape(name)}</b> {html.escape(str(value))}<br>"
+            for name, value in (*first.items(), *self.flags.items())
         )
-        self._send("text", f"<table>{rows}</table>", win="run", opts={"title": "scores and flags"})
+        options = {"title": "scores and flags", "width": 320, "height": 300}
+        self._send("text", "".join(lines), win="run", opts=options)
 
     def _line(self, window: str, step: int, values: Scalars) -> None:
         for name, value in values.items():

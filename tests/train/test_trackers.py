@@ -52,7 +52,10 @@ def test_visdom_shows_losses_scores_and_pictures_of_a_run(visdom_port, run_stage
     windows = json.loads(windows) if isinstance(windows, str) else windows
     for expected in ("losses", "mIoU", "field06"):
         assert expected in str(windows)
-    for expected in ("<td>best_miou</td><td>&nbsp;0.", "<td>width</td><td>&nbsp;64</td>"):
+    curves = [line["name"] for line in windows["losses"]["content"]["data"]]
+    assert curves == ["loss"]  # on a scale with the speed nobody would see it fall
+    assert {"lr", "images_per_second"} <= windows.keys()
+    for expected in ("<b>best_miou</b> 0.", "<b>width</b> 64<br>"):
         assert expected in windows["run"]["content"]
     with urllib.request.urlopen(f"http://localhost:{port}/") as page:  # tornado 6.6 refuses it
         assert page.status == 200
