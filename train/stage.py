@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from PIL import Image
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
-from torch.utils.data import BatchSampler, DataLoader
+from torch.utils.data import BatchSampler, DataLoader, Dataset
 from tqdm import tqdm
 
 from datasets.sampling import EpochSampler, SeededDataset
@@ -123,7 +123,7 @@ def build_loop(run: Run, task: nn.Module, data: Data) -> tuple[Loop, TrainingSta
     options, accelerator = run.options, run.accelerator
     distiller = getattr(task, "distiller", None)
     sampler = EpochSampler(len(data.train), options.seed)
-    loader = build_loader(data, sampler, options.batch_size, options.num_workers)
+    loader = build_loader(data.train, sampler, options.batch_size, options.num_workers)
     optimizer = build_optimizer(task, options.lr, options.weight_decay)
     if options.compile:
         task.compile()
@@ -154,11 +154,11 @@ def build_loop(run: Run, task: nn.Module, data: Data) -> tuple[Loop, TrainingSta
 
 
 def build_loader(
-    data: Data, sampler: EpochSampler, batch_size: int, num_workers: int
+    dataset: Dataset, sampler: EpochSampler, batch_size: int, num_workers: int
 ) -> DataLoader:
     """Batches of the training split; an incomplete last batch is left out, for BatchNorm's sake."""
     return DataLoader(
-        SeededDataset(data.train),
+        SeededDataset(dataset),
         batch_sampler=BatchSampler(sampler, batch_size, drop_last=True),
         collate_fn=collate,
         num_workers=num_workers,
