@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from losses.declaration import MethodOptions
 from losses.stagewise import StagewiseAdapter
@@ -30,7 +31,7 @@ class ChannelAttention(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """(B, C, h, w) -> the same shape."""
-        average, largest = maps.mean((2, 3), keepdim=True), maps.amax((2, 3), keepdim=True)
+        average, largest = maps.mean((2, 3), keepdim=True), F.adaptive_max_pool2d(maps, 1)
         return maps * torch.sigmoid(self.fc(average) + self.fc(largest))
 
 
@@ -47,7 +48,8 @@ class SpatialAttention(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """(B, C, h, w) -> the same shape."""
-        summary = torch.cat([maps.mean(1, keepdim=True), maps.amax(1, keepdim=True)], dim=1)
+        pixels = maps.permute(0, 2, 3, 1)  # a maximum along the memory's last axis is the fastest
+        summary = torch.stack([pixels.mean(-1), pixels.max(-1).values], dim=1)
         return maps * torch.sigmoid(self.conv(summary))
 
 
