@@ -21,9 +21,9 @@ DEV := $(VENV)/dev.stamp
 DEMO := runs/demo
 DEMO_FLAGS := --config recipes/demo.yaml --savedir $(DEMO) --datadir $(DEMO)/fields
 demo: $(RUNTIME) $(DEMO)/fields
-	$(PY) train/train_teacher.py $(DEMO_FLAGS) --model SegformerB1 --max-steps 200
-	$(PY) train/train_student.py $(DEMO_FLAGS) --max-steps 150
-	$(PY) train/train_sekd.py $(DEMO_FLAGS) --max-steps 150 --teacher-val false
+	$(PY) train/train_teacher.py $(DEMO_FLAGS) --model SegformerB1 --max-steps 450
+	$(PY) train/train_student.py $(DEMO_FLAGS) --max-steps 200
+	$(PY) train/train_sekd.py $(DEMO_FLAGS) --max-steps 200 --teacher-val false
 	$(PY) eval/compare.py --output $(DEMO) \
 		$(DEMO)/teacher-SegformerB1-Synthetic $(DEMO)/student-SegformerB0-Synthetic \
 		$(DEMO)/sekd-SegformerB0-Synthetic-sekd-ct

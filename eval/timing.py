@@ -12,7 +12,7 @@ def interleaved_seconds(
 ) -> dict[str, list[float]]:
     """Time functions that do the same work in different ways, one call of each a round.
 
-    Work that a function queues on a CUDA device counts as its own.
+    Work that a function queues on a GPU counts as its own.
 
     Args:
         contenders: functions by name.
@@ -43,5 +43,5 @@ def median_and_spread(seconds: list[float]) -> tuple[float, float]:
 
 
 def _wait_for_device() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+    if torch.accelerator.is_available():
+        torch.accelerator.synchronize()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from datasets import DATASETS
 from eval.arguments import (
+    default_workers,
     image_size,
     non_negative_integer,
     non_negative_number,
@@ -117,7 +118,12 @@ def _add_data_flags(group: argparse._ArgumentGroup) -> None:
         default=True,
         help="random brightness, contrast, saturation and hue",
     )
-    add("--num-workers", type=non_negative_integer, default=4, help="processes that read data")
+    add(
+        "--num-workers",
+        type=non_negative_integer,
+        default=default_workers(),
+        help="processes that read data",
+    )
     add(
         "--cache",
         choices=("none", "ram"),
