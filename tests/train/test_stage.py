@@ -83,6 +83,21 @@ def test_without_a_teacher_the_remedy_is_named(run_stage, runs, capsys):
     assert not runs.exists()
 
 
+def test_a_teacher_precision_that_is_not_to_be_had(run_stage, runs, teacher, capsys):
+    assert run_stage("sekd", "--teacher", teacher, "--teacher-amp", "fp16") == 2
+    assert "--teacher-amp fp16 needs a GPU" in capsys.readouterr().err
+    assert not (runs / "sekd-SegformerB0-VOC-sekd-ct").exists()
+
+
+def test_what_was_chosen_for_the_device_is_printed(run_stage, capsys):
+    assert run_stage("student", "--num-epochs", "1", "--tf32") == 0
+    assert torch.get_float32_matmul_precision() == "high"
+    assert "device: cpu, float32, eager, fused AdamW" in capsys.readouterr().out
+    assert run_stage("student", "--num-epochs", "1", "--amp", "bf16", "--overwrite") == 0
+    assert torch.get_float32_matmul_precision() == "highest"
+    assert "device: cpu, bf16 mixed precision, eager" in capsys.readouterr().out
+
+
 def test_method_none_needs_no_teacher(run_stage, runs):
     assert run_stage("sekd", "--method", "none", "--num-epochs", "1") == 0
     assert (runs / "sekd-SegformerB0-VOC-none" / "best.pth").exists()
