@@ -3,13 +3,15 @@
     python eval/benchmark.py --check
 
 Each measurement is a program of `benchmarks/` with a process of its own, so that its peak memory
-is its own; within it the contenders take turns. Run it on a machine that does nothing else.
+is its own; within it the contenders take turns. Run it on a machine that does nothing else. What
+has been measured is kept after every program: an interrupted run goes on with `--resume`.
 """
 
 import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 if not __package__:  # run by path: the project root, not this folder, is where imports start
@@ -36,10 +38,13 @@ def main() -> int:
     args = build_parser().parse_args()
     device = choose_device(args.device)
     args.output.mkdir(parents=True, exist_ok=True)
-    records = measure(args)
-    machine = describe_machine(device, *RIVALS)
     table, figures, picture = (args.output / f"benchmark.{end}" for end in ("md", "json", "png"))
-    write_json(figures, {"machine": machine, "records": records})
+    machine = describe_machine(device, *RIVALS)
+    records = read_records(figures, machine) if args.resume else []
+    for record in measure(args, {record["program"] for record in records}):
+        records.append(record)
+        write_json(figures, {"machine": machine, "records": records})
+    records.sort(key=lambda record: list(PLAN).index(record["part"]))
     drawn = draw_growth(records, picture)
     bars = [bar for bar in BARS if bar.part in args.parts]
     write_markdown(table, bars, records, machine, picture if drawn else None)
@@ -48,24 +53,40 @@ def main() -> int:
     return int(args.check and not all(bar.holds(bar.measured(records)) for bar in bars))
 
 
-def measure(args: argparse.Namespace) -> list[Record]:
-    """Run the programs of the parts one after the other.
+def read_records(figures: Path, machine: dict[str, str]) -> list[Record]:
+    """Return what an interrupted run has measured.
+
+    Raises:
+        FileNotFoundError: there was none.
+        ValueError: it ran on another machine or with other versions.
+    """
+    try:
+        found = json.loads(figures.read_text())
+    except FileNotFoundError:
+        raise FileNotFoundError(f"--resume: there is no {figures}; leave it out") from None
+    if found["machine"] != machine:
+        raise ValueError(f"--resume: {figures} is of another machine or of other versions")
+    return found["records"]
+
+
+def measure(args: argparse.Namespace, known: set[str]) -> Iterator[Record]:
+    """Run the programs of the parts one after the other, but those that are known.
 
     Raises:
         ValueError: a program failed; it has printed why.
     """
-    commands = [(part, words) for part in args.parts for words in PLAN[part]]
+    programs = [(part, words) for part in args.parts for words in PLAN[part]]
+    programs = [(part, words) for part, words in programs if " ".join(words) not in known]
     common = ["--device", args.device] if args.device else []
     common += ["--rounds", str(args.rounds)] if args.rounds else []
-    records: list[Record] = []
-    for part, (program, *words) in (bar := tqdm(commands, unit="program", disable=None)):
-        bar.set_postfix_str(f"{part}: {' '.join([program, *words])}"[:80])
-        command = [sys.executable, str(ROOT / "benchmarks" / program), *common, *words]
+    for part, words in (bar := tqdm(programs, unit="program", disable=None)):
+        bar.set_postfix_str(f"{part}: {' '.join(words)}"[:80])
+        command = [sys.executable, str(ROOT / "benchmarks" / words[0]), *words[1:], *common]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
         if done.returncode:
             raise ValueError(f"part {part}: {' '.join(command)} ended with {done.returncode}")
-        records += [{"part": part, **json.loads(line)} for line in done.stdout.splitlines()]
-    return records
+        for line in done.stdout.splitlines():
+            yield {"part": part, "program": " ".join(words), **json.loads(line)}
 
 
 def build_parser() -> OneLineParser:
@@ -73,6 +94,7 @@ def build_parser() -> OneLineParser:
     parser = OneLineParser(description="Measure speed and memory, side by side with other code.")
     add = parser.add_argument
     add("--parts", nargs="+", choices=tuple(PLAN), default=list(PLAN), help="default: all")
+    add("--resume", action="store_true", help="go on with an interrupted run in --output")
     add("--check", action="store_true", help="exit with status 1 where a bar is missed")
     add("--device", help="cpu, cuda, … (default: cuda where there is one)")
     add("--rounds", type=positive_integer, help="timed calls (default: each program's own)")

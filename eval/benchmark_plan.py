@@ -11,7 +11,10 @@ TEXTURE = ["texture_term.py", "--size", "512", "--batch", "2"]
 PLAN: dict[str, list[list[str]]] = {
     "inference": [
         ["inference.py", "--models", "SegformerB0", "SegformerB2", "SegformerB3", *shape]
-        for shape in (["--size", "512", "--batch", "2"], ["--size", "1024", "--batch", "1"])
+        for shape in (
+            ["--size", "512", "--batch", "2"],
+            ["--size", "1024", "--batch", "1", "--rounds", "3"],
+        )
     ],
     "training": [["training_step.py", "--size", "512", "--batch", "2"]],
     "distillation": [

@@ -107,6 +107,30 @@ def test_the_command_runs_programs_and_checks(classes, status, tmp_path, monkeyp
     assert figures["machine"]["torch"]
 
 
+def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
+    programs = [["metric_update.py", "--image", "32", side] for side in ("32", "64")]
+    monkeypatch.setitem(benchmark.PLAN, "metric", [*programs, ["metric_update.py", "--unknown"]])
+    argv = ["benchmark.py", "--parts", "metric", "--output", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", argv)
+    with pytest.raises(ValueError, match="--unknown ended with 2"):
+        benchmark.main()
+    before = json.loads((tmp_path / "benchmark.json").read_text())["records"]
+    monkeypatch.setitem(benchmark.PLAN, "metric", programs)
+    monkeypatch.setattr(sys, "argv", [*argv, "--resume"])
+    monkeypatch.setattr(benchmark.subprocess, "run", None)  # nothing is left to be run
+    assert benchmark.main() == 0
+    assert json.loads((tmp_path / "benchmark.json").read_text())["records"] == before
+    monkeypatch.setattr(benchmark, "describe_machine", lambda *_: {"CPU": "another"})
+    with pytest.raises(ValueError, match="is of another machine"):
+        benchmark.main()
+
+
+def test_there_must_be_a_run_to_resume(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["benchmark.py", "--resume", "--output", str(tmp_path)])
+    with pytest.raises(FileNotFoundError, match="--resume: there is no"):
+        benchmark.main()
+
+
 def test_a_program_that_fails_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(benchmark.PLAN, "metric", [["metric_update.py", "--unknown"]])
     argv = ["benchmark.py", "--parts", "metric", "--output", str(tmp_path)]
