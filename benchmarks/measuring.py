@@ -48,7 +48,7 @@ def compare(case: str, contenders: Mapping[str, Callable], rounds: int, **facts:
     """Time contenders in turns, and hand their medians on."""
     for name, seconds in interleaved_seconds(contenders, rounds).items():
         median, spread = median_and_spread(seconds)
-        record(case, name, seconds=median, spread=spread, **facts)
+        record(case, name, seconds=median, spread=spread, each=seconds, **facts)
 
 
 def record(case: str, contender: str, **values: object) -> None:

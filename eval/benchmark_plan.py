@@ -16,10 +16,10 @@ PLAN: dict[str, list[list[str]]] = {
             ["--size", "1024", "--batch", "1", "--rounds", "3"],
         )
     ],
-    "training": [["training_step.py", "--size", "512", "--batch", "2"]],
+    "training": [["training_step.py", "--size", "512", "--batch", "2", "--rounds", "9"]],
     "distillation": [
-        [*STEP, "--methods", "sekd-ct", "--size", "512", "--batch", "2", "--rounds", "5"],
-        [*STEP, "--size", "256", "--batch", "4", "--rounds", "5"],
+        [*STEP, "--methods", "sekd-ct", "--size", "512", "--batch", "2", "--rounds", "9"],
+        [*STEP, "--size", "256", "--batch", "4", "--rounds", "7"],
         [*STEP, "--methods", "sekd-ct", "--size", "512", "--batch", "2", "--memory"],
         *([*STEP, "--methods", m, "--size", "256", "--batch", "4", "--memory"] for m in METHODS),
     ],

@@ -10,7 +10,7 @@ from matplotlib.ticker import NullLocator, ScalarFormatter
 from rich.console import Console
 from rich.table import Table
 
-from eval.bars import Bar, Record
+from eval.bars import Bar, Record, ratio_of
 from eval.markdown import markdown_table
 from models.files import replacing
 
@@ -54,7 +54,7 @@ def write_markdown(
         rows.append([bar.title, bar.limit, _measured(bar, value), kept])
     text = markdown_table(["measure", "bar", "measured", "kept"], rows)
     text += f"\nMachine: {', '.join(f'{name} {value}' for name, value in machine.items())}.\n"
-    text += "Times are medians; the spread is the distance of the quartiles.\n"
+    text += "Times are medians, spreads distances of quartiles, ratios medians of each round's.\n"
     if picture:
         text += f"\n![Cost by pixels and by batch]({picture.name})\n"
     for part, members in groupby(records, key=lambda record: record["part"]):
@@ -87,7 +87,7 @@ def _part_table(records: Sequence[Record]) -> str:
 def _share(record: Record, first: Record) -> str:
     if "seconds" not in record or "seconds" not in first:
         return ""
-    return f"{record['seconds'] / first['seconds']:.2f}"
+    return f"{ratio_of(record, first, 'seconds'):.2f}"
 
 
 def _measured(bar: Bar, value: float | None) -> str:

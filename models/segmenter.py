@@ -11,13 +11,13 @@ class Intermediates:
 
     Attributes:
         images: the input as given, (B, 3, H, W).
-        logits: (B, K, ceil(H/4), ceil(W/4)).
+        logits: (B, K, ceil(H/4), ceil(W/4)); None where the head was not asked.
         features: encoder outputs after each stage's norm, four, at strides 4, 8, 16, 32.
         embeddings: patch embeddings at each stage's entrance after their norm, as ``features``.
     """
 
     images: Tensor
-    logits: Tensor
+    logits: Tensor | None
     features: list[Tensor] = field(default_factory=list)
     embeddings: list[Tensor] = field(default_factory=list)
 
@@ -61,7 +61,11 @@ class Segmenter(nn.Module):
         """
         return self.forward_intermediates(images).logits
 
-    def forward_intermediates(self, images: Tensor) -> Intermediates:
-        """As :meth:`forward`, but also return features and patch embeddings."""
+    def forward_intermediates(self, images: Tensor, with_logits: bool = True) -> Intermediates:
+        """As :meth:`forward`, but also return features and patch embeddings.
+
+        Without logits the head is not run, which in a large network is a fifth of the work.
+        """
         features, embeddings = self.encoder.forward_intermediates(images)
-        return Intermediates(images, self.head(features), features, embeddings)
+        logits = self.head(features) if with_logits else None
+        return Intermediates(images, logits, features, embeddings)

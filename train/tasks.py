@@ -4,7 +4,7 @@ A task is the module that is trained: it owns the student and, when distilling, 
 loop sees nothing but the dict that a task returns.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import torch
 from torch import Tensor, nn
@@ -40,8 +40,8 @@ class DistillationTask(nn.Module):
     Args:
         student, criterion, preprocessing: as for `SupervisedTask`.
         distiller: owns the adapters; (student, teacher) intermediates to named, weighted terms.
-        teacher: images (B, 3, H, W) uint8 to `Intermediates`; asked once a batch, whatever number
-            of terms reads its answer.
+        teacher: images (B, 3, H, W) uint8, and what is read of them, to `Intermediates`; asked once
+            a batch, whatever number of terms reads its answer.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class DistillationTask(nn.Module):
         criterion: nn.Module,
         preprocessing: dict,
         distiller: nn.Module,
-        teacher: Callable[[Tensor], Intermediates],
+        teacher: Callable[[Tensor, Collection[str]], Intermediates],
     ) -> None:
         super().__init__()
         self.student = student
@@ -61,7 +61,7 @@ class DistillationTask(nn.Module):
 
     def forward(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Return {"loss", "cross_entropy", <terms>}; shapes as for `SupervisedTask`."""
-        teacher_out = self.teacher(images)
+        teacher_out = self.teacher(images, self.distiller.reads)
         images = normalize(images, self.preprocessing["mean"], self.preprocessing["std"])
         student_out = self.student.forward_intermediates(images)
         terms = {"cross_entropy": self.criterion(student_out.logits, labels)}

@@ -12,6 +12,7 @@ from datasets.transforms import normalize
 from models.segmenter import Intermediates
 
 LARGEST_SHARE = 0.7  # of the free memory that remembered answers may take
+KINDS = ("logits", "features", "embeddings")
 
 
 class FrozenTeacher:
@@ -38,11 +39,11 @@ class FrozenTeacher:
         self.classes = classes
         self.precision = precision
 
-    def __call__(self, images: Tensor) -> Intermediates:
-        """Return the `Intermediates` of images (B, 3, H, W) uint8."""
+    def __call__(self, images: Tensor, reads: Collection[str] = KINDS) -> Intermediates:
+        """Return the `Intermediates` of images (B, 3, H, W) uint8, at least those of `reads`."""
         with torch.no_grad(), self._autocast(images.device.type):
             images = normalize(images, self.preprocessing["mean"], self.preprocessing["std"])
-            return self.network.forward_intermediates(images)
+            return self.network.forward_intermediates(images, "logits" in reads)
 
     def _autocast(self, device_type: str) -> AbstractContextManager:
         if self.precision is None:
@@ -60,37 +61,35 @@ class RememberingTeacher:
 
     Args:
         teacher: who is asked.
-        reads: which of "logits", "features" and "embeddings" are kept; the others stay empty.
         expected: different images that are going to be shown.
     """
 
-    def __init__(self, teacher: FrozenTeacher, reads: Collection[str], expected: int) -> None:
+    def __init__(self, teacher: FrozenTeacher, expected: int) -> None:
         self.teacher = teacher
-        self.reads = reads
         self.expected = expected
         self.answers: dict[bytes, dict[str, list[Tensor]]] = {}
 
-    def __call__(self, images: Tensor) -> Intermediates:
-        """Return what is kept of the `Intermediates` of images (B, 3, H, W) uint8.
+    def __call__(self, images: Tensor, reads: Collection[str] = KINDS) -> Intermediates:
+        """Return those `Intermediates` of images (B, 3, H, W) uint8 that are read; keep no others.
 
         Raises:
             ValueError: the answers will not fit into the free memory.
         """
-        answers = [self._answer(image) for image in images]
+        answers = [self._answer(image, reads) for image in images]
 
         def batch(kind: str) -> list[Tensor]:
-            stages = zip(*(answer.get(kind, []) for answer in answers), strict=True)
+            stages = zip(*(answer.get(kind, ()) for answer in answers), strict=True)
             return [torch.cat(stage).to(images.device, non_blocking=True) for stage in stages]
 
-        logits, *_ = batch("logits") or [images.new_empty(0)]
+        logits, *_ = batch("logits") or [None]
         return Intermediates(images, logits, batch("features"), batch("embeddings"))
 
-    def _answer(self, image: Tensor) -> dict[str, list[Tensor]]:
+    def _answer(self, image: Tensor, reads: Collection[str]) -> dict[str, list[Tensor]]:
         key = hashlib.blake2b(image.cpu().numpy().tobytes(), digest_size=16).digest()
         if key not in self.answers:
-            out = self.teacher(image[None])
+            out = self.teacher(image[None], reads)
             maps = {"logits": [out.logits], "features": out.features, "embeddings": out.embeddings}
-            answer = {kind: [m.cpu() for m in maps[kind]] for kind in self.reads}
+            answer = {kind: [m.cpu() for m in maps[kind]] for kind in reads}
             if not self.answers:
                 self._check_memory(answer)
             self.answers[key] = answer

@@ -31,7 +31,7 @@ def main() -> None:
     distiller = build_distiller(run, data, student, teacher)
     announce_teacher(run, teacher, data)
     if options.teacher_cache:
-        teacher = RememberingTeacher(teacher, distiller.reads, expected=len(data.train))
+        teacher = RememberingTeacher(teacher, expected=len(data.train))
     task = DistillationTask(student, criterion, data.preprocessing, distiller, teacher)
     train(run, task, data)
 

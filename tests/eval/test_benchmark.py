@@ -32,6 +32,14 @@ def test_a_bar_compares_with_the_best_of_the_others():
     assert FASTER.holds(2.5) and not FASTER.holds(1.9)
 
 
+def test_a_slow_moment_of_the_machine_does_not_count():
+    records = [
+        record(seconds=1.0, each=[1.0, 1.0, 9.0]),
+        record(contender="x", seconds=2.5, each=[2.5, 2.5, 22.5]),
+    ]
+    assert FASTER.measured(records) == 2.5
+
+
 def test_a_bar_on_memory():
     records = [record(peak_bytes=2e9), record(contender="x", peak_bytes=10e9)]
     assert SMALLER.measured(records) == pytest.approx(0.2)

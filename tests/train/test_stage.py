@@ -161,7 +161,7 @@ def test_a_remembering_teacher_trains_the_same_weights(run_stage, runs, load, te
     monkeypatch.setattr(
         FrozenTeacher,
         "__call__",
-        lambda self, images: asked.append(len(images)) or ask(self, images),
+        lambda self, images, reads: asked.append(len(images)) or ask(self, images, reads),
     )
     flags = ("--method", "sekd-ct+kd", "--teacher", teacher, *SAME_IMAGES, "--teacher-val", "false")
     assert run_stage("sekd", *flags, "--run-name", "asking") == 0

@@ -46,8 +46,8 @@ def test_remembers_every_image_wherever_it_comes(teacher):
     images = draw(3)
     asked = []
     forward = teacher.network.forward_intermediates
-    teacher.network.forward_intermediates = lambda x: asked.append(len(x)) or forward(x)
-    remembering = RememberingTeacher(teacher, {"logits", "features", "embeddings"}, expected=3)
+    teacher.network.forward_intermediates = lambda x, *a: asked.append(len(x)) or forward(x, *a)
+    remembering = RememberingTeacher(teacher, expected=3)
     first = remembering(images)
     assert asked == [1, 1, 1]
     again = remembering(images[[2, 0]])
@@ -61,11 +61,17 @@ def test_remembers_every_image_wherever_it_comes(teacher):
 
 
 def test_keeps_what_is_read_only(teacher):
-    out = RememberingTeacher(teacher, {"embeddings"}, expected=1)(draw(1))
-    assert (len(out.embeddings), len(out.features), out.logits.numel()) == (4, 0, 0)
+    out = RememberingTeacher(teacher, expected=1)(draw(1), {"embeddings"})
+    assert (len(out.embeddings), len(out.features), out.logits) == (4, 0, None)
+
+
+def test_the_head_runs_only_where_logits_are_read(teacher):
+    teacher.network.head.forward = None  # calling it would fail
+    out = teacher(draw(1), {"features", "embeddings"})
+    assert out.logits is None and len(out.features) == len(out.embeddings) == 4
 
 
 def test_answers_that_will_not_fit_are_told(teacher, monkeypatch):
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=10**6))
     with pytest.raises(ValueError, match="--teacher-cache: answers to 1000 images take"):
-        RememberingTeacher(teacher, {"features"}, expected=1000)(draw(1))
+        RememberingTeacher(teacher, expected=1000)(draw(1))
