@@ -41,8 +41,8 @@ def main() -> int:
     table, figures, picture = (args.output / f"benchmark.{end}" for end in ("md", "json", "png"))
     machine = describe_machine(device, *RIVALS)
     records = read_records(figures, machine) if args.resume else []
-    for record in measure(args, {record["program"] for record in records}):
-        records.append(record)
+    for measured in measure(args, {record["program"] for record in records}):
+        records += measured
         write_json(figures, {"machine": machine, "records": records})
     records.sort(key=lambda record: list(PLAN).index(record["part"]))
     drawn = draw_growth(records, picture)
@@ -69,8 +69,8 @@ def read_records(figures: Path, machine: dict[str, str]) -> list[Record]:
     return found["records"]
 
 
-def measure(args: argparse.Namespace, known: set[str]) -> Iterator[Record]:
-    """Run the programs of the parts one after the other, but those that are known.
+def measure(args: argparse.Namespace, known: set[str]) -> Iterator[list[Record]]:
+    """Run the programs of the parts, but those that are known; yield the records of each.
 
     Raises:
         ValueError: a program failed; it has printed why.
@@ -85,8 +85,8 @@ def measure(args: argparse.Namespace, known: set[str]) -> Iterator[Record]:
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
         if done.returncode:
             raise ValueError(f"part {part}: {' '.join(command)} ended with {done.returncode}")
-        for line in done.stdout.splitlines():
-            yield {"part": part, "program": " ".join(words), **json.loads(line)}
+        origin = {"part": part, "program": " ".join(words)}
+        yield [{**origin, **json.loads(line)} for line in done.stdout.splitlines()]
 
 
 def build_parser() -> OneLineParser:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator, ScalarFormatter
+from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter, StrMethodFormatter
 from rich.console import Console
 from rich.table import Table
 
@@ -70,8 +70,8 @@ def _part_table(records: Sequence[Record]) -> str:
         merged.setdefault((record["case"], record["contender"]), {}).update(record)
     first = {case: next(r for (c, _), r in merged.items() if c == case) for case, _ in merged}
     columns = {
-        "ms": lambda r: f"{1e3 * r['seconds']:.4g}" if "seconds" in r else "",
-        "spread": lambda r: f"{1e3 * r['spread']:.2g}" if "spread" in r else "",
+        "ms": lambda r: _milliseconds(r["seconds"]) if "seconds" in r else "",
+        "spread": lambda r: _milliseconds(r["spread"]) if "spread" in r else "",
         "of the first": lambda r: _share(r, first[r["case"]]),
         "images/s": lambda r: f"{r['images_per_second']:.1f}" if "images_per_second" in r else "",
         "peak MiB": lambda r: f"{r['peak_bytes'] / MEBIBYTE:.0f}" if "peak_bytes" in r else "",
@@ -82,6 +82,10 @@ def _part_table(records: Sequence[Record]) -> str:
         [*key, *(cells[name][index] for name in shown)] for index, key in enumerate(merged.keys())
     ]
     return markdown_table(["case", "contender", *shown], rows, left=["case", "contender"])
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{1e3 * seconds:.{0 if seconds >= 0.1 else 1}f}"
 
 
 def _share(record: Record, first: Record) -> str:
@@ -109,11 +113,10 @@ def draw_growth(records: Sequence[Record], target: Path) -> bool:
         panels, ("forward pass", "distillation step"), (forward, steps), strict=True
     ):
         for axes, quantity, unit in zip(
-            row, ("size", "batch"), ("side, px", "images"), strict=True
+            row, ("size", "batch"), ("side of the image, px", "images in a batch"), strict=True
         ):
             _draw_panel(axes, members, quantity)
-            axes.set(title=f"{title}, by {unit.partition(',')[0]}", xlabel=unit,
-                     ylabel="seconds an image")  # fmt: skip
+            axes.set(title=f"{title}, by {quantity}", xlabel=unit, ylabel="seconds an image")
     figure.savefig(target, dpi=110)
     return True
 
@@ -135,5 +138,8 @@ def _draw_panel(axes: Axes, records: Iterable[Record], quantity: str) -> None:
     axes.set_xticks(ticks)
     axes.xaxis.set_major_formatter(ScalarFormatter())
     axes.xaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_locator(NullLocator())
     axes.grid(alpha=0.3)
     axes.legend()
