@@ -17,9 +17,9 @@ from datasets.memory import keep_in_memory
 from datasets.sampling import EpochSampler
 from datasets.synthetic import Synthetic, draw_sample, field_stem
 from datasets.transforms import TrainTransform
-from eval.arguments import non_negative_integer, positive_integer
-from eval.cli import run
-from eval.timing import interleaved_seconds, median_and_spread
+from eval.command_line.arguments import non_negative_integer, positive_integer
+from eval.command_line.cli import run
+from eval.speed.timing import interleaved_seconds, median_and_spread
 from train.stage import build_loader
 
 BATCH = 4

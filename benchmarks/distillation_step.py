@@ -20,7 +20,7 @@ from benchmarks.measuring import (
     shape_name,
 )
 from datasets.transforms import IMAGENET_MEAN, IMAGENET_STD
-from eval.cli import run
+from eval.command_line.cli import run
 from losses import METHODS, build_method
 from models import build_model
 from train.segmentation_loss import SegmentationLoss

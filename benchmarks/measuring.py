@@ -15,10 +15,10 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from eval.arguments import positive_integer
-from eval.cli import OneLineParser
-from eval.device import choose_device
-from eval.timing import interleaved_seconds, median_and_spread
+from eval.command_line.arguments import positive_integer
+from eval.command_line.cli import OneLineParser
+from eval.command_line.device import choose_device
+from eval.speed.timing import interleaved_seconds, median_and_spread
 
 OURS = "this project"
 

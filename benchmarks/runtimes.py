@@ -10,9 +10,9 @@ import torch
 
 from benchmarks.measuring import OURS, add_shape, build_parser, compare, read_device, shape_name
 from datasets.transforms import IMAGENET_MEAN, IMAGENET_STD
-from eval.cli import run
-from eval.deploy import Deployed, OnnxNetwork, open_session, to_onnx
-from eval.quantization import quantize
+from eval.command_line.cli import run
+from eval.deployment.deploy import Deployed, OnnxNetwork, open_session, to_onnx
+from eval.deployment.quantization import quantize
 from models import build_model
 
 CLASSES = 3

@@ -20,14 +20,14 @@ if not __package__:  # run by path: the project root, not this folder, is where 
 from rich.console import Console
 from tqdm import tqdm
 
-from eval.arguments import positive_integer
-from eval.bars import BARS, Record
-from eval.benchmark_plan import PLAN
-from eval.benchmark_tables import draw_growth, print_bars, write_markdown
-from eval.cli import OneLineParser, run
-from eval.device import choose_device
-from eval.machine import describe_machine
+from eval.command_line.arguments import positive_integer
+from eval.command_line.cli import OneLineParser, run
+from eval.command_line.device import choose_device
 from eval.results import write_json
+from eval.speed.bars import BARS, Record
+from eval.speed.benchmark_plan import PLAN
+from eval.speed.benchmark_tables import draw_growth, print_bars, write_markdown
+from eval.speed.machine import describe_machine
 
 ROOT = Path(__file__).resolve().parents[1]
 RIVALS = ("transformers", "segmentation-models-pytorch", "torchmetrics", "onnxruntime")

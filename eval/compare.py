@@ -15,12 +15,12 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from eval.arguments import positive_integer
-from eval.cli import OneLineParser, run
-from eval.device import choose_device
-from eval.eval import add_evaluation_flags
-from eval.markdown import markdown_table
-from eval.pictures import colorize, stack_rows, titled_row
+from eval.command_line.arguments import positive_integer
+from eval.command_line.cli import OneLineParser, run
+from eval.command_line.device import choose_device
+from eval.command_line.evaluation_flags import add_evaluation_flags
+from eval.reporting.markdown import markdown_table
+from eval.reporting.pictures import colorize, stack_rows, titled_row
 from eval.results import write_json
 from eval.runs import ScoredRun, score_runs, table_rows
 from models.files import replacing

@@ -24,16 +24,16 @@ from torch.utils.data import DataLoader
 
 from datasets import DATASETS
 from datasets.transforms import collate
-from eval.agreement import compare
-from eval.arguments import (
+from eval.command_line.arguments import (
     add_state,
     default_workers,
     image_size,
     non_negative_integer,
     positive_integer,
 )
-from eval.cli import OneLineParser, run
-from eval.deploy import (
+from eval.command_line.cli import OneLineParser, run
+from eval.deployment.agreement import compare
+from eval.deployment.deploy import (
     OPSET,
     Deployed,
     OnnxNetwork,
@@ -45,8 +45,8 @@ from eval.deploy import (
     to_onnx,
     trace,
 )
+from eval.deployment.quantization import CALIBRATION_IMAGES, calibration_images, quantize
 from eval.evaluator import evaluate
-from eval.quantization import CALIBRATION_IMAGES, calibration_images, quantize
 from eval.subject import Subject, load_subject
 from models import MODELS, load_checkpoint
 from models.files import replacing, resolve

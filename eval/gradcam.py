@@ -23,13 +23,14 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from datasets.transforms import normalize
-from eval.cli import OneLineParser, run
-from eval.device import choose_device
+from eval.command_line.cli import OneLineParser, run
+from eval.command_line.device import choose_device
+from eval.command_line.photograph_flags import add_network_flags, add_source_flags, describe_classes
 from eval.inference import WHOLE, upsample_argmax
-from eval.pictures import titled_row
-from eval.predict import Predictor, add_network_flags, add_source_flags, describe_classes
-from eval.prediction_files import check_folder
-from eval.sources import find_sources, read_frames
+from eval.photographs.prediction_files import check_folder
+from eval.photographs.predictor import Predictor
+from eval.photographs.sources import find_sources, read_frames
+from eval.reporting.pictures import titled_row
 from eval.subject import choose_preprocessing
 from models import load_checkpoint
 from models.files import replacing

@@ -20,8 +20,11 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
-from eval.arguments import positive_integer
-from eval.charts import (
+from eval.command_line.arguments import positive_integer
+from eval.command_line.cli import OneLineParser, run
+from eval.command_line.device import choose_device
+from eval.command_line.evaluation_flags import add_evaluation_flags
+from eval.reporting.charts import (
     Chart,
     Curve,
     class_chart,
@@ -31,15 +34,12 @@ from eval.charts import (
     loss_chart,
     miou_chart,
 )
-from eval.cli import OneLineParser, run
-from eval.device import choose_device
-from eval.eval import add_evaluation_flags
-from eval.pictures import ERROR_COLOUR, VOID_COLOUR, colorize, error_map
-from eval.run_records import RunRecord, read_record, training_command
+from eval.reporting.pictures import ERROR_COLOUR, VOID_COLOUR, colorize, error_map
+from eval.reporting.run_records import RunRecord, read_record, training_command
 from eval.runs import ScoredRun, reference_student, score_runs, table_rows
 from models.files import replacing
 
-TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATES = Path(__file__).parent / "reporting" / "templates"
 PICTURE_WIDTH = 640  # px, enough for a third of a wide screen
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eval.eval import score
 from eval.metrics import SegmentationMetrics
 from eval.results import summarize
+from eval.scoring import score
 from eval.subject import Subject, load_subject
 
 

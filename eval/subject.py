@@ -10,13 +10,12 @@ from torch import nn
 
 from datasets import SegmentationDataset, build_dataset, find_dataset
 from datasets.transforms import EvalTransform, PaperTransform
+from eval.command_line.inference_flags import choose_inference
 from eval.inference import WHOLE, Inference
-from eval.inference_flags import choose_inference
 from models import load_checkpoint
 
 DEFAULT_DATASET = "VOC"  # of the published code, whose files do not name theirs
 PAPER_SIZE = (512, 512)
-KINDS = ("teacher", "student", "distilled", "sekd", "transkd")
 
 
 @dataclass
@@ -67,7 +66,7 @@ def check_kind(state: str, info: dict[str, Any], wanted: str | None) -> None:
 
 
 def _kinds(info: dict[str, Any]) -> list[str] | None:
-    """Return the names of `KINDS`, or the method, that describe a file; None if it does not say."""
+    """Return the kinds and the method that describe a file; None if it does not say."""
     if info["format"].startswith("published-"):
         return ["distilled", info["format"].removeprefix("published-")]
     if info["format"] != "sekd":

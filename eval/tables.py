@@ -24,11 +24,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from eval.cli import OneLineParser, run
+from eval.command_line.cli import OneLineParser, run
 from eval.complexity import count_parameters, multiply_adds, paper_params_flops
-from eval.markdown import markdown_table
-from eval.published import ROWS, Row
-from eval.published_adapters import ADAPTERS
+from eval.published.adapters import ADAPTERS
+from eval.published.rows import ROWS, Row
+from eval.reporting.markdown import markdown_table
 from models import Segmenter, build_model
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"

@@ -14,7 +14,7 @@ ROOMS = ("datasets", "eval", "losses", "models", "train")
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_no_file_shadows_a_standard_module(room):
-    names = {path.stem for path in (ROOT / room).glob("*.py")} - {"__init__"}
+    names = {path.stem for path in (ROOT / room).rglob("*.py")} - {"__init__"}
     assert names, f"{room}/ has no files"
     assert not names & sys.stdlib_module_names
 

@@ -221,7 +221,7 @@ def test_messages_of_troubleshooting_are_those_of_the_code():
     text = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
     messages = re.findall(r"^\| `(.+?)` \|", text, flags=re.MULTILINE)
     assert len(messages) > 30
-    code = "".join(path.read_text() for room in ROOMS for path in (ROOT / room).glob("*.py"))
+    code = "".join(path.read_text() for room in ROOMS for path in (ROOT / room).rglob("*.py"))
     code = re.sub(r'"\s*\n\s*f?"', "", code)  # a message that goes over several lines
     for message in messages:
         for part in message.split("…"):
@@ -230,7 +230,7 @@ def test_messages_of_troubleshooting_are_those_of_the_code():
 
 def test_every_script_is_documented():
     commands = " ".join(c for path in DOCUMENTS for c in commands_of(path.read_text()))
-    for path in (path for room in ROOMS for path in (ROOT / room).glob("*.py")):
+    for path in (path for room in ROOMS for path in (ROOT / room).rglob("*.py")):
         if '\nif __name__ == "__main__":' in path.read_text(encoding="utf-8"):
             assert path.relative_to(ROOT).as_posix() in commands
 

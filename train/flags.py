@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 
 from datasets import DATASETS
-from eval.arguments import (
+from eval.command_line.arguments import (
     default_workers,
     image_size,
     non_negative_integer,
@@ -16,7 +16,7 @@ from eval.arguments import (
     positive_number,
     switch,
 )
-from eval.cli import OneLineParser
+from eval.command_line.cli import OneLineParser
 from losses import METHODS
 from losses.declaration import DIVERGENCES, NORM_TYPES
 from models import MODELS

@@ -10,7 +10,7 @@ import yaml
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
-from eval.device import choose_device
+from eval.command_line.device import choose_device
 from train.options import arguments_to_save
 from train.precision import resolve_precision
 from train.run_folder import ARGUMENTS, new_run

@@ -16,8 +16,8 @@ from pathlib import Path
 if not __package__:  # run by path: the project root, not this folder, is where imports start
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from eval.cli import OneLineParser, run
-from eval.markdown import markdown_table
+from eval.command_line.cli import OneLineParser, run
+from eval.reporting.markdown import markdown_table
 from losses import METHODS
 from models import load_checkpoint
 from models.files import replacing

@@ -10,7 +10,7 @@ from datasets.transforms import collate
 from datasets.workers import leave_signals_to_parent
 from eval.evaluator import evaluate
 from eval.inference import predict_labels
-from eval.pictures import colorize, overlay, titled_row
+from eval.reporting.pictures import colorize, overlay, titled_row
 from train.data import Data
 from train.run import Run
 from train.teacher import FrozenTeacher

@@ -6,8 +6,9 @@ import sys
 import pytest
 from rich.console import Console
 
-from eval import benchmark, benchmark_plan, benchmark_tables
-from eval.bars import BARS, OURS, Bar
+from eval import benchmark
+from eval.speed import benchmark_plan, benchmark_tables
+from eval.speed.bars import BARS, OURS, Bar
 from losses import METHODS
 
 
@@ -86,7 +87,7 @@ def test_tables_tell_what_was_measured(tmp_path):
     assert "| faster | at least 2 times | 3.00 times | yes |" in text
     assert "| smaller | at most 0.25 times | not measured | no |" in text
     assert "Machine: CPU slow." in text
-    assert "| A | x | 1500 | 10 | 3.00 |  | 1 |" in text
+    assert "| A | x | 1500 | 10.0 | 3.00 |  | 1 |" in text
     console = Console(record=True, width=120)
     benchmark_tables.print_bars(bars, RECORDS, console)
     assert "3.00 times" in console.export_text()

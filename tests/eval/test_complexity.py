@@ -11,7 +11,7 @@ from eval.complexity import (
     thop_rule,
     training_cost,
 )
-from eval.published_adapters import ADAPTERS
+from eval.published.adapters import ADAPTERS
 from losses import build_method
 from models import Intermediates, build_model
 

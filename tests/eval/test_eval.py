@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from datasets import build_dataset
 from datasets.transforms import EvalTransform, PaperTransform, normalize
 from eval import eval as command
-from eval.cli import run
+from eval.command_line.cli import run
 from eval.complexity import count_parameters
 from eval.metrics import SegmentationMetrics
 from models import build_model

@@ -11,10 +11,10 @@ import torch
 from torch.nn import functional as F
 
 from datasets.transforms import normalize
-from eval import agreement
 from eval import export as command
-from eval.cli import run
-from eval.deploy import OPSET, TRACED, Deployed, OnnxNetwork, open_session, to_onnx
+from eval.command_line.cli import run
+from eval.deployment import agreement
+from eval.deployment.deploy import OPSET, TRACED, Deployed, OnnxNetwork, open_session, to_onnx
 from models import build_model, load_checkpoint, save_checkpoint
 
 TINY = {"embed_dims": (8, 16, 24, 32), "depths": (1, 1, 1, 1), "head_dim": 16}

@@ -10,7 +10,7 @@ from PIL import Image
 
 from datasets.transforms import normalize
 from eval import gradcam as command
-from eval.cli import run
+from eval.command_line.cli import run
 from eval.inference import WHOLE, upsample_argmax
 from models import build_model
 

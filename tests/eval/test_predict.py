@@ -14,10 +14,10 @@ from PIL import Image
 from datasets.cityscapes import TRAIN_TO_LABEL_ID, Cityscapes
 from datasets.transforms import EvalTransform
 from eval import predict as command
-from eval.cli import run
+from eval.command_line.cli import run
 from eval.inference import predict_logits
-from eval.pictures import overlay
-from eval.sources import find_sources
+from eval.photographs.sources import find_sources
+from eval.reporting.pictures import overlay
 from models import save_checkpoint
 
 PALETTE = [[90, 60, 30], [0, 200, 0], [220, 0, 0]]
@@ -250,7 +250,7 @@ def test_what_was_written_before_an_error_is_whole(start, folder, tmp_path, monk
 
     def write(files, name, *maps):
         if files.pixels:
-            monkeypatch.setattr("eval.prediction_files.write_label", fail)
+            monkeypatch.setattr("eval.photographs.prediction_files.write_label", fail)
         written(files, name, *maps)
 
     def fail(path, *_):

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from eval import tables
-from eval.published import ROWS
+from eval.published.rows import ROWS
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import torch
 from rich.console import Console
 
 from eval import eval as command
-from eval import latency
-from eval.cli import run
+from eval.command_line.cli import run
+from eval.speed import latency
 
 RUNTIMES = ["PyTorch", "TorchScript", "ONNX Runtime float", "ONNX Runtime int8"]
 

@@ -20,7 +20,7 @@ class Row:
         flops: printed, in billions.
         miou: printed, in percent.
         rule: counting rule that the figures follow, a key of `eval.complexity.RULES`.
-        adapters: trained beside the network, a key of `eval.published_adapters.ADAPTERS`.
+        adapters: trained beside the network, a key of `eval.published.adapters.ADAPTERS`.
         teacher: registered name of the teacher, None for a network trained alone.
         method: ``--method`` of the row, None for a network trained alone.
         counted_params: what we count instead, where the print cannot be reproduced.

@@ -10,7 +10,7 @@ from PIL import Image
 
 from datasets.cityscapes import TRAIN_TO_LABEL_ID
 from datasets.layout import write_label
-from eval.pictures import overlay
+from eval.reporting.pictures import overlay
 from models.files import replacing
 
 TABLE = "cover.csv"

@@ -18,12 +18,12 @@ from rich.text import Text
 from torch import Tensor
 from tqdm import tqdm
 
-from eval.arguments import image_size
-from eval.deploy import Deployed, OnnxNetwork, open_session, to_onnx, trace
-from eval.machine import describe_machine
-from eval.quantization import calibration_images, quantize
+from eval.command_line.arguments import image_size
+from eval.deployment.deploy import Deployed, OnnxNetwork, open_session, to_onnx, trace
+from eval.deployment.quantization import calibration_images, quantize
+from eval.speed.machine import describe_machine
+from eval.speed.timing import interleaved_seconds, median_and_spread
 from eval.subject import Subject
-from eval.timing import interleaved_seconds, median_and_spread
 
 SIZES = ((256, 256), (512, 512), (480, 640), (1024, 1024))
 CALIBRATION_IMAGES = 4  # the scales that they set cost no time: few will do

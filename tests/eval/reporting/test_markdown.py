@@ -1,4 +1,4 @@
-from eval.markdown import markdown_table
+from eval.reporting.markdown import markdown_table
 
 
 def test_text_to_the_left_and_numbers_to_the_right():

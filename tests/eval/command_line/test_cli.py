@@ -3,7 +3,7 @@
 import pytest
 from torch.utils.data import DataLoader
 
-from eval.cli import run
+from eval.command_line.cli import run
 
 
 def ended(main):

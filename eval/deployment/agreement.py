@@ -7,7 +7,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from eval.deploy import TRACED, Deployed
+from eval.deployment.deploy import TRACED, Deployed
 
 TOLERANCE = 1e-3
 CHECKED = ((1, 3, 64, 64), (1, 3, 129, 95), (3, 3, 33, 160))  # none is the size of the trace

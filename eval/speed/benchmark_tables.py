@@ -10,8 +10,8 @@ from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter, StrMetho
 from rich.console import Console
 from rich.table import Table
 
-from eval.bars import Bar, Record, ratio_of
-from eval.markdown import markdown_table
+from eval.reporting.markdown import markdown_table
+from eval.speed.bars import Bar, Record, ratio_of
 from models.files import replacing
 
 TITLES = {

@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 
-from eval.run_records import NO_TERMS, RunRecord, read_log, read_record, training_command
+from eval.reporting.run_records import NO_TERMS, RunRecord, read_log, read_record, training_command
 
 LOG = """epoch,step,lr,loss,cross_entropy,images_per_second,miou,iou_soil
 1,9,0.001,2.5,1.5,3.1,,

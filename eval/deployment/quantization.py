@@ -63,7 +63,7 @@ def quantize(graph: onnx.ModelProto, images: Iterable[Tensor]) -> onnx.ModelProt
     bits saturate.
 
     Args:
-        graph: of `eval.deploy.to_onnx`.
+        graph: of `eval.deployment.deploy.to_onnx`.
         images: inputs of the graph, (1, 3, H, W) each.
     """
     with tempfile.TemporaryDirectory() as folder:

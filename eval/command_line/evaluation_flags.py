@@ -1,0 +1,59 @@
+"""The flags that say what is scored, and how."""
+
+import argparse
+from pathlib import Path
+
+from datasets import DATASETS
+from eval.command_line.arguments import (
+    default_workers,
+    image_size,
+    non_negative_integer,
+    positive_integer,
+)
+from eval.command_line.inference_flags import add_inference_flags
+from models import MODELS
+
+KINDS = ("teacher", "student", "distilled", "sekd", "transkd")
+
+
+def add_evaluation_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that `eval.subject.load_subject` and `score` read, apart from ``--state``."""
+    data = parser.add_argument_group("data (default: what the checkpoint was trained on)")
+    data.add_argument("--dataset", help=f"one of {', '.join(DATASETS)}")
+    data.add_argument("--datadir", type=Path, help="where the data set lies")
+    data.add_argument("--subset", help="split to evaluate (default: the data set's, often val)")
+    data.add_argument("--classes", help="class names of data in VOC layout: a,b,c or a text file")
+
+    network = parser.add_argument_group("network (for files that do not describe themselves)")
+    network.add_argument("--model", help=f"network that the file holds: {', '.join(MODELS)}")
+    network.add_argument("--num-classes", type=positive_integer, help="classes that it knows")
+    network.add_argument(
+        "--distillation-type",
+        choices=KINDS,
+        help="stop if the file is known to hold another kind of network; a method's adapters in a "
+        "published file are left out in any case",
+    )
+
+    how = parser.add_argument_group("how")
+    how.add_argument(
+        "--protocol",
+        choices=("standard", "paper"),
+        help="standard: at the labels' own size, void left out; paper: as the published numbers, "
+        "at a quarter of the image's size (default: the checkpoint's)",
+    )
+    how.add_argument(
+        "--image-size",
+        type=image_size,
+        help="size that images are brought to: native, a short side in px, or HEIGHTxWIDTH "
+        "(default: the checkpoint's)",
+    )
+    add_inference_flags(how)
+    how.add_argument("--batch-size", type=positive_integer, default=1, help="images at a time")
+    how.add_argument(
+        "--num-workers",
+        type=non_negative_integer,
+        default=default_workers(),
+        help="processes that read data (default: one a CPU core, at most 4)",
+    )
+    how.add_argument("--device", help="cpu, cuda, cuda:1 or mps (default: a GPU if there is one)")
+    how.add_argument("--cpu", action="store_true", help="the same as --device cpu")

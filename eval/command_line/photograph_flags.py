@@ -1,0 +1,71 @@
+"""The flags that name photographs, the network that looks at them, and its classes."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from datasets import DATASETS, find_dataset
+from datasets.base import make_palette, parse_classes
+from eval.command_line.arguments import add_state, image_size, positive_integer
+from models import MODELS
+
+
+def add_source_flags(group: argparse._ArgumentGroup) -> None:
+    """Add ``--input``, ``--output`` and ``--every``."""
+    group.add_argument(
+        "--input",
+        required=True,
+        nargs="+",
+        metavar="PATH",
+        help="images, videos, folders with their sub-folders, or globs in quotation marks",
+    )
+    group.add_argument(
+        "--output", required=True, type=Path, metavar="DIR", help="folder for the results"
+    )
+    group.add_argument(
+        "--every", type=positive_integer, default=1, metavar="N", help="of a video, each Nth frame"
+    )
+
+
+def add_network_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of the network, its classes and its device."""
+    group = parser.add_argument_group("network")
+    add = group.add_argument
+    add_state(add)
+    add("--model", help=f"network that the file holds: {', '.join(MODELS)}")
+    add("--classes", help="class names, a,b,c or a text file (default: the checkpoint's)")
+    add("--dataset", help=f"take names and colours from one of {', '.join(DATASETS)}")
+    add(
+        "--image-size",
+        type=image_size,
+        help="size that images are brought to for the network: native, a short side in px, or "
+        "HEIGHTxWIDTH (default: the checkpoint's); results have the source's size in any case",
+    )
+    add("--device", help="cpu, cuda, cuda:1 or mps (default: a GPU if there is one)")
+    add("--cpu", action="store_true", help="the same as --device cpu")
+    parser.set_defaults(protocol=None)  # the checkpoint's: it says how images were prepared
+
+
+def describe_classes(
+    args: argparse.Namespace, info: dict[str, Any], count: int
+) -> tuple[Sequence[str], Sequence[tuple[int, int, int]]]:
+    """Return names and colours: the flags', or the checkpoint's, or numbers and VOC's colours.
+
+    Raises:
+        ValueError: the flags name another number of classes than the network knows.
+    """
+    classes, palette = info["classes"], info["palette"]
+    if args.dataset is not None:
+        declared = find_dataset(args.dataset)
+        classes, palette = getattr(declared, "classes", classes), declared.palette
+        palette = palette if len(palette) == count else None
+    if args.classes is not None:
+        classes = parse_classes(args.classes)
+    classes = classes or [f"class {index}" for index in range(count)]
+    if len(classes) != count:
+        flag = "--classes" if args.classes is not None else f"--dataset {args.dataset}"
+        raise ValueError(
+            f"{flag}: {len(classes)} classes ({', '.join(classes)}), but {args.state} knows {count}"
+        )
+    return classes, [tuple(colour) for colour in palette or make_palette(count)]

@@ -1,0 +1,1 @@
+"""The network outside PyTorch: ONNX, TorchScript, int8."""

@@ -1,0 +1,77 @@
+"""A network for photographs of any size: prepare, predict, back to the source's size."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from datasets.transforms import EvalTransform, scaled_size
+from eval.inference import Inference, predict_logits, upsample_argmax
+
+MAX_PIXELS = 100_000_000  # of an image that was enlarged for the network
+
+
+class Predictor:
+    """A network, and how an image gets to it and back."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        preprocessing: dict[str, Any],
+        inference: Inference,
+        device: torch.device,
+    ) -> None:
+        self.model = model
+        self.preprocessing = preprocessing
+        self.inference = inference
+        self.device = device
+        size = preprocessing["image_size"]
+        self.image_size = tuple(size) if isinstance(size, list) else size
+
+    def prepare(self, image: Tensor) -> Tensor:
+        """Bring an image (3, H, W) uint8 to the size and place that the network wants it at.
+
+        Raises:
+            ValueError: a narrow strip, whose short side cannot be enlarged for its length.
+        """
+        height, width = image.shape[-2:]
+        rows, columns = scaled_size((height, width), self.image_size)
+        if rows * columns > max(MAX_PIXELS, height * width):
+            raise ValueError(
+                f"{width} x {height} px would become {columns} x {rows} for the network: "
+                "pass --image-size native"
+            )
+        prepared, _ = EvalTransform(self.image_size)(image, None)
+        return prepared[None].to(self.device)
+
+    @torch.inference_mode()
+    def __call__(self, image: Tensor, confidence: bool) -> tuple[np.ndarray, np.ndarray | None]:
+        """Segment one image, (3, H, W) uint8.
+
+        Returns:
+            The class map (H, W) uint8, and if wanted the probability of that class, 255 standing
+            for 1; it is computed at the network's resolution and upsampled.
+
+        Raises:
+            ValueError: the image does not fit into memory, see also `prepare`.
+        """
+        size = tuple(image.shape[-2:])
+        try:
+            logits = predict_logits(
+                self.model, self.prepare(image), self.preprocessing, inference=self.inference
+            )
+            label = upsample_argmax(logits, size)[0].cpu().numpy()
+        except RuntimeError as error:
+            if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+                raise ValueError(
+                    f"{size[1]} x {size[0]} px need more memory than there is: pass --inference "
+                    "slide, or a smaller --window or --image-size"
+                ) from error
+            raise
+        if not confidence:
+            return label, None
+        highest = logits.softmax(1).amax(1, keepdim=True).mul_(255)
+        highest = F.interpolate(highest, size, mode="bilinear", align_corners=False)
+        return label, highest[0, 0].round_().to(torch.uint8).cpu().numpy()

@@ -1,0 +1,1 @@
+"""Tables, pictures and charts of what was measured."""

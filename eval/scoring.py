@@ -1,0 +1,104 @@
+"""Scores of a network on a split: in all, by condition and by folder."""
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch.utils.data import DataLoader, Subset
+
+from datasets import SegmentationDataset
+from datasets.transforms import collate
+from eval.evaluator import Meter, Observer, evaluate
+from eval.metrics import SegmentationMetrics
+from eval.results import named_scores
+from eval.subject import Subject
+
+
+class Group(NamedTuple):
+    """What images are scored apart by; None where there is no such thing."""
+
+    condition: str | None
+    folder: str | None
+
+
+def score(
+    subject: Subject, device: torch.device, args: argparse.Namespace, observer: Observer | None
+) -> tuple[SegmentationMetrics, dict[str, Any]]:
+    """Evaluate the split; also by condition, where the data set tells conditions apart."""
+    groups = score_groups(subject, device, args, observer)
+    return merge(subject, groups), scores_by(subject, groups, "condition")
+
+
+def score_groups(
+    subject: Subject,
+    device: torch.device,
+    args: argparse.Namespace,
+    observer: Observer | None = None,
+    by_folder: bool = False,
+    also: Sequence[Meter] = (),
+) -> dict[Group, SegmentationMetrics]:
+    """Evaluate the split, each condition, and if wanted each folder, for itself."""
+    dataset = subject.dataset
+    folders = image_folders(dataset) if by_folder else [None] * len(dataset)
+    keys = [Group(dataset.condition(index), folder) for index, folder in enumerate(folders)]
+    indices = sorted(range(len(dataset)), key=lambda index: [part or "" for part in keys[index]])
+    groups = {}
+    for key, members in groupby(indices, key=keys.__getitem__):
+        loader = DataLoader(
+            Subset(dataset, list(members)),
+            batch_size=args.batch_size,
+            num_workers=args.num_workers,
+            collate_fn=collate,
+            pin_memory=device.type == "cuda",
+        )
+        groups[key] = evaluate(
+            subject.model,
+            loader,
+            num_classes=dataset.num_classes,
+            ignore_index=dataset.ignore_index,
+            preprocessing=subject.preprocessing,
+            device=device,
+            progress=None,
+            observer=observer,
+            inference=subject.inference,
+            also=also,
+        )
+    return groups
+
+
+def image_folders(dataset: SegmentationDataset) -> list[str]:
+    """Name the folder of each image, from where all of them have in common."""
+    folders = [image.parent for image, _ in dataset.pairs]
+    shared = Path(os.path.commonpath(folders))
+    return [folder.relative_to(shared).as_posix() for folder in folders]
+
+
+def merge(
+    subject: Subject, groups: Mapping[Group, SegmentationMetrics], **wanted: str
+) -> SegmentationMetrics:
+    """Add up the groups, or those of one condition or folder."""
+    total = SegmentationMetrics(subject.dataset.num_classes, subject.dataset.ignore_index)
+    for key, metrics in groups.items():
+        if all(getattr(key, name) == value for name, value in wanted.items()):
+            total.matrix += metrics.matrix
+    return total
+
+
+def scores_by(
+    subject: Subject, groups: Mapping[Group, SegmentationMetrics], what: str
+) -> dict[str, Any]:
+    """Return the scores of each condition, or of each folder, by its name.
+
+    What has no labelled pixel has no scores.
+    """
+    names = dict.fromkeys(getattr(key, what) for key in groups)
+    parts = {name: merge(subject, groups, **{what: name}) for name in names if name is not None}
+    return {
+        name: named_scores(metrics.compute(), subject.dataset.classes)
+        for name, metrics in parts.items()
+        if metrics.matrix.any()
+    }

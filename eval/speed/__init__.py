@@ -1,0 +1,1 @@
+"""Times and memory: how they are measured, what is promised, how they are shown."""
