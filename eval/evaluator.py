@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from eval.inference import WHOLE, Inference, predict_labels, predict_logits, upsample_argmax
+from eval.memory import memory_advice
 from eval.metrics import SegmentationMetrics
 
 Observer = Callable[[str, Tensor], None]
@@ -55,6 +56,9 @@ def evaluate(
 
     Returns:
         The metrics; ``.compute()`` gives the scores.
+
+    Raises:
+        ValueError: a batch needs more memory than there is.
     """
     metrics = SegmentationMetrics(num_classes, ignore_index)
     was_training = model.training
@@ -63,7 +67,11 @@ def evaluate(
         with torch.inference_mode():
             hidden = None if progress is None else not progress
             for batch in tqdm(loader, desc="evaluate", leave=False, disable=hidden):
-                parts = _predict(model, batch, preprocessing, device, inference)
+                with memory_advice(
+                    f"evaluating {batch['name'][0]} needs more memory than there is: pass a "
+                    "smaller --batch-size or --image-size"
+                ):
+                    parts = list(_predict(model, batch, preprocessing, device, inference))
                 for names, prediction, label in parts:
                     label = label.to(device, non_blocking=True)
                     for meter in (metrics, *also):

@@ -1,13 +1,24 @@
 """What a distillation method is made of: adapters and weighted terms, as plain declarations."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from torch import nn
 
 INTERMEDIATES = ("features", "embeddings", "logits")
 NORM_TYPES = ("channel", "spatial", "channel_mean")
 DIVERGENCES = ("kl", "mse")
+FLAGS = {  # by the field of `MethodOptions` that they set
+    "alpha": "--kd-alpha",
+    "temperature": "--temperature",
+    "norm_type": "--norm-type",
+    "divergence": "--divergence",
+    "hcl_weight": "--review-kd-loss-weight",
+    "lambda_cwd": "--lambda-cwd",
+    "embed": "--embed",
+    "gl_residual": "--gl-residual",
+}
 
 
 @dataclass(frozen=True)
@@ -64,6 +75,27 @@ class MethodOptions:
         if target == "embeddings" and self.embed != 5:
             return (self.embed - 1,) if self.embed else ()
         return (0, 1, 2, 3)
+
+
+class WatchedOptions:
+    """`MethodOptions` that remember which of them a method has read."""
+
+    def __init__(self, options: MethodOptions) -> None:
+        self.options = options
+        self.read: set[str] = set()
+
+    def __getattr__(self, name: str) -> Any:
+        self.read.add(name)
+        return getattr(self.options, name)
+
+    def stages(self, target: str) -> tuple[int, ...]:
+        """As `MethodOptions.stages`; what that reads counts as read."""
+        return MethodOptions.stages(self, target)
+
+    def ignored(self) -> list[str]:
+        """Flags that were given another value than their default, and that nothing has read."""
+        given = [f.name for f in fields(self.options) if getattr(self.options, f.name) != f.default]
+        return [FLAGS[name] for name in given if name not in self.read]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from losses.declaration import Adapter, Method, MethodOptions, Term
+from losses.declaration import Adapter, Method, MethodOptions, Term, WatchedOptions
 from losses.methods import find_method
 
 
@@ -18,10 +18,12 @@ class Distiller(nn.Module):
     Attributes:
         adapters: the trainable bridges by name; all parameters of the distiller are theirs.
         reads: which of the teacher's "features", "embeddings" and "logits" the terms need.
+        ignored: flags that were set and that nothing of this method reads.
     """
 
     def __init__(self, method: Method, student: Any, teacher: Any, options: MethodOptions) -> None:
         super().__init__()
+        options = WatchedOptions(options)
         targets = {term.reads: _target(method, term) for term in method.terms}
         self.stages = {name: _stages(target, options) for name, target in targets.items()}
         self.targets = {name: target.target for name, target in targets.items()}
@@ -38,6 +40,7 @@ class Distiller(nn.Module):
         self.weights = {term.name: options.alpha * _weight(term, options) for term in terms}
         self.sources = {term.name: term.reads for term in terms}
         self.reads = frozenset(self.targets[name] for name in used)
+        self.ignored = options.ignored()
 
     def forward(self, student_out: Any, teacher_out: Any) -> dict[str, Tensor]:
         """The weighted value of every term, in the order of the declaration."""

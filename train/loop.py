@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from datasets.sampling import EpochSampler, derive_seed
+from eval.memory import memory_advice
 from train.checkpoint import Keeper, Progress
 from train.trackers import Tracker
 
@@ -166,6 +167,7 @@ class Loop:
 
         Raises:
             NonFiniteLossError: see `Meter.read`.
+            ValueError: a step needs more memory than there is.
         """
         meter = Meter()
         self.task.train()
@@ -193,7 +195,11 @@ class Loop:
         progress, process = self.progress, self.accelerator.process_index
         draw = (self.seed, STEP_STREAM, progress.epoch, progress.batch, process)
         torch.manual_seed(derive_seed(*draw))
-        with self.accelerator.accumulate(self.task):
+        advice = (
+            f"step {progress.step + 1} needs more memory than there is: halve --batch-size and "
+            "double --accumulate, or pass a smaller --height and --width"
+        )
+        with memory_advice(advice), self.accelerator.accumulate(self.task):
             terms = self.task(batch["image"], batch["label"])
             self.accelerator.backward(terms["loss"])
             if self.clip_grad is not None and self.accelerator.sync_gradients:

@@ -79,6 +79,9 @@ def build_distiller(run: Run, data: Data, student: nn.Module, teacher: FrozenTea
         embed=options.embed,
         gl_residual=options.gl_residual,
     )
+    if distiller.ignored:
+        flags = ", ".join(distiller.ignored)
+        run.accelerator.print(f"without effect: --method {options.method} does not read {flags}")
     same_classes = not teacher.classes or tuple(teacher.classes) == tuple(data.classes)
     if "logits" in distiller.reads and not same_classes:
         raise ValueError(

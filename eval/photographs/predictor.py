@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from datasets.transforms import EvalTransform, scaled_size
 from eval.inference import Inference, predict_logits, upsample_argmax
+from eval.memory import memory_advice
 
 MAX_PIXELS = 100_000_000  # of an image that was enlarged for the network
 
@@ -58,18 +59,14 @@ class Predictor:
             ValueError: the image does not fit into memory, see also `prepare`.
         """
         size = tuple(image.shape[-2:])
-        try:
+        with memory_advice(
+            f"{size[1]} x {size[0]} px need more memory than there is: pass --inference slide, "
+            "or a smaller --window or --image-size"
+        ):
             logits = predict_logits(
                 self.model, self.prepare(image), self.preprocessing, inference=self.inference
             )
             label = upsample_argmax(logits, size)[0].cpu().numpy()
-        except RuntimeError as error:
-            if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
-                raise ValueError(
-                    f"{size[1]} x {size[0]} px need more memory than there is: pass --inference "
-                    "slide, or a smaller --window or --image-size"
-                ) from error
-            raise
         if not confidence:
             return label, None
         highest = logits.softmax(1).amax(1, keepdim=True).mul_(255)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from losses import METHODS, build_method
-from losses.declaration import Adapter, Method, MethodOptions, Term, merge
+from losses.declaration import FLAGS, Adapter, Method, MethodOptions, Term, merge
 from losses.distiller import Distiller
 
 WIDTHS = (4, 6, 8, 10)
@@ -193,3 +193,35 @@ def test_an_unknown_option_is_refused():
 def test_a_method_without_terms_is_refused():
     with pytest.raises(ValueError, match="--embed 0"):
         build_method("sekd", NETWORK, NETWORK, embed=0)
+
+
+GIVEN = {
+    "alpha": 0.5,
+    "temperature": 2.0,
+    "norm_type": "spatial",
+    "divergence": "mse",
+    "hcl_weight": 2.0,
+    "lambda_cwd": 1.0,
+    "embed": 3,
+    "gl_residual": False,
+}
+
+
+@pytest.mark.parametrize(
+    "method, read",
+    [
+        ("sekd-ct", {"--embed"}),
+        ("transkd-gl", {"--embed", "--review-kd-loss-weight"}),
+        ("cwd", {"--temperature", "--norm-type", "--divergence", "--lambda-cwd"}),
+        ("at", set()),
+        ("at+kd", {"--temperature"}),
+    ],
+)
+def test_flags_that_a_method_does_not_read_are_known(method, read):
+    unread = {FLAGS[name] for name in GIVEN} - {"--kd-alpha"} - read
+    assert set(build_method(method, NETWORK, NETWORK, **GIVEN).ignored) == unread
+    assert build_method(method, NETWORK, NETWORK).ignored == []
+
+
+def test_the_residual_is_read_by_the_stage_that_has_a_mixer():
+    assert build_method("transkd-gl", NETWORK, NETWORK, gl_residual=False).ignored == []

@@ -10,6 +10,7 @@ import yaml
 
 from models import load_checkpoint
 from train.loop import Loop
+from train.tasks import SupervisedTask
 from train.teacher import FrozenTeacher
 
 
@@ -252,6 +253,18 @@ def test_a_loss_that_is_not_finite_names_step_and_term(run_stage, runs, monkeypa
     last = load(runs / "sekd-SegformerB0-VOC-sekd-ct" / "last.pth")
     assert last["training"]["progress"]["step"] == 3  # the end of the first epoch
     assert all(value.isfinite().all() for value in last["model"].values())
+
+
+def test_a_step_that_needs_too_much_memory_says_what_to_do(run_stage, runs, monkeypatch, capsys):
+    def fails(self, images, labels):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(SupervisedTask, "forward", fails)
+    assert run_stage("student") == 2
+    error = capsys.readouterr().err
+    assert "step 1 needs more memory" in error and "--batch-size" in error
+    assert error.strip().count("\n") == 0
+    assert not list(runs.iterdir())
 
 
 @pytest.mark.parametrize("workers", [0, 1])
