@@ -21,8 +21,9 @@ from eval.command_line.device import choose_device
 from eval.command_line.evaluation_flags import add_evaluation_flags
 from eval.reporting.markdown import markdown_table
 from eval.reporting.pictures import colorize, stack_rows, titled_row
+from eval.reporting.score_rows import seed_rows, table_rows
 from eval.results import write_json
-from eval.runs import ScoredRun, score_runs, table_rows
+from eval.runs import ScoredRun, score_runs
 from models.files import replacing
 
 NAMES = ("comparison.md", "comparison.json", "comparison.png")
@@ -35,12 +36,12 @@ def main() -> None:
     args.output.mkdir(parents=True, exist_ok=True)
     runs = score_runs(args, device)
     results = [scored.result for scored in runs]
-    rows = table_rows(results)
-    print_table(rows, Console())
+    tables = [rows for rows in (table_rows(results), seed_rows(results)) if rows]
     table, record, picture = (args.output / name for name in NAMES)
+    for rows in tables:
+        print_table(rows, Console())
     with replacing(table) as temporary:
-        cells = [list(row.values()) for row in rows]
-        temporary.write_text(markdown_table(list(rows[0]), cells), encoding="utf-8")
+        temporary.write_text("\n".join(map(as_markdown, tables)), encoding="utf-8")
     write_json(record, {"results": results})
     Image.fromarray(draw(runs)).save(picture)
     print(f"table: {table}\npicture: {picture}")
@@ -54,6 +55,11 @@ def print_table(rows: list[dict[str, str]], console: Console) -> None:
     for row in rows:
         table.add_row(*row.values())
     console.print(table)
+
+
+def as_markdown(rows: list[dict[str, str]]) -> str:
+    """Return the rows as a table in Markdown."""
+    return markdown_table(list(rows[0]), [list(row.values()) for row in rows])
 
 
 def draw(runs: list[ScoredRun]) -> np.ndarray:

@@ -36,7 +36,8 @@ from eval.reporting.charts import (
 )
 from eval.reporting.pictures import ERROR_COLOUR, VOID_COLOUR, colorize, error_map
 from eval.reporting.run_records import RunRecord, read_record, training_command
-from eval.runs import ScoredRun, reference_student, score_runs, table_rows
+from eval.reporting.score_rows import reference_student, seed_rows, table_rows
+from eval.runs import ScoredRun, score_runs
 from models.files import replacing
 
 TEMPLATES = Path(__file__).parent / "reporting" / "templates"
@@ -83,6 +84,7 @@ def render(runs: Sequence[ScoredRun], records: Sequence[RunRecord], command: str
         dataset=dataset,
         results=results,
         rows=table_rows(results),
+        seeds=seed_rows(results),
         colours=[colour(index) for index in range(len(runs))],
         student=reference_student(results),
         best=max(range(len(runs)), key=lambda index: results[index]["miou"]),

@@ -23,7 +23,7 @@ class ScoredRun:
         state: run folder or checkpoint, as the user named it.
         subject: network, checkpoint's info and split.
         metrics: confusion matrix over the split.
-        result: as eval.py writes it, and the name.
+        result: as eval.py writes it, the name, and the kind: the name without a folder.
         predictions: by index in the split, (H, W) uint8.
     """
 
@@ -46,7 +46,7 @@ def score_runs(args: argparse.Namespace, device: torch.device) -> list[ScoredRun
         args.state = state
         subject = load_subject(args, device)
         check_same_images(state, subject, runs[0].subject if runs else subject)
-        name = label_of(subject)
+        name = kind = kind_of(subject)
         if name in {run.name for run in runs}:  # such as another seed
             name = f"{name} ({state})"
         shown = Shown(subject, args.images)
@@ -58,9 +58,8 @@ def score_runs(args: argparse.Namespace, device: torch.device) -> list[ScoredRun
             inference=str(subject.inference),
             checkpoint=state,
         )
-        runs.append(
-            ScoredRun(name, state, subject, metrics, {"name": name, **result}, shown.predictions)
-        )
+        result = {"name": name, "kind": kind, **result}
+        runs.append(ScoredRun(name, state, subject, metrics, result, shown.predictions))
     return runs
 
 
@@ -93,7 +92,7 @@ def check_same_images(state: str, subject: Subject, first: Subject) -> None:
         )
 
 
-def label_of(subject: Subject) -> str:
+def kind_of(subject: Subject) -> str:
     """Name a run by what it is: 'teacher SegformerB1', 'SEKD-CT SegformerB0'."""
     info = subject.info
     if info["method"] not in (None, "none"):
@@ -102,31 +101,3 @@ def label_of(subject: Subject) -> str:
         kind = info["args"].get("stage", "network")
         kind = "student" if kind == "sekd" else kind  # of --method none: trained alone
     return f"{kind} {info['architecture']}"
-
-
-def reference_student(results: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return the first run that neither is a teacher nor was distilled, None without one."""
-    return next((result for result in results if result["name"].startswith("student")), None)
-
-
-def table_rows(results: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """Make one row a run: cost (multiply-accumulates of one image), mIoU and each class's IoU in %.
-
-    "vs student" is the difference, in points, to `reference_student`; without one, the column is
-    left out.
-    """
-    student = reference_student(results)
-    rows = []
-    for result in results:
-        row = {
-            "run": result["name"],
-            "M params": f"{result['params']['deployed'] / 1e6:.2f}",
-            "G MACs": f"{result['flops']['deployed'] / 1e9:.2f}",
-            "mIoU": f"{100 * result['miou']:.2f}",
-        }
-        if student is not None:
-            row["vs student"] = f"{100 * (result['miou'] - student['miou']):+.2f}"
-        for name, iou in result["per_class"].items():
-            row[name] = "absent" if iou is None else f"{100 * iou:.2f}"
-        rows.append(row)
-    return rows

@@ -18,7 +18,9 @@ def test_two_runs_of_one_kind_are_both_shown(voc_root, write_checkpoint, tmp_pat
     results = json.loads((output / "comparison.json").read_text())["results"]
     names = [result["name"] for result in results]
     assert names == ["student SegformerB0", f"student SegformerB0 ({states[1]})"]
-    assert (output / "comparison.md").read_text().count("| student SegformerB0") == 2
+    table, seeds = (output / "comparison.md").read_text().split("\n\n")
+    assert table.count("| student SegformerB0") == 2
+    assert seeds.count("| student SegformerB0") == 1 and "± 0.00" in seeds
     # image, label and two predictions of 320 px in height, two rows of them
     picture = Image.open(output / "comparison.png")
     assert picture.width > 4 * 320 and picture.height > 2 * 320
