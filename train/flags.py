@@ -94,7 +94,7 @@ def _add_model_flags(group: argparse._ArgumentGroup) -> None:
 
 def _add_data_flags(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--dataset", default="Synthetic", help=f"one of {', '.join(DATASETS)}")
+    add("--dataset", help=f"one of {', '.join(DATASETS)} (default, without --datadir: Synthetic)")
     add("--datadir", type=Path, help="where the data set lies (not needed for Synthetic)")
     add("--classes", help="class names of your own data in VOC layout: a,b,c or a text file")
     add("--train-split", help="split to train on (default: the data set's)")

@@ -49,8 +49,8 @@ def build_teacher(run: Run, data: Data) -> FrozenTeacher:
     if options.teacher:
         path = resolve(options.teacher)
     else:
-        path = find_teacher(options.savedir, options.dataset)
-    options.teacher = str(path)
+        path = find_teacher(options.savedir, options.dataset, options.datadir, data.classes)
+    options.teacher = str(path.absolute())
     network, info = load_checkpoint(path)
     run.accelerator.print(f"teacher: {path} ({network.name}, {network.num_classes} classes)")
     preprocessing = info["preprocessing"] or data.preprocessing

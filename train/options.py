@@ -42,6 +42,8 @@ def parse_options(stage: str, arguments: Sequence[str], **defaults: object) -> a
         arguments = to_arguments(parser, read_recipe(options.config), options.config) + arguments
         options = parser.parse_args(arguments)
     if options.resume is not None:
+        if options.overwrite:
+            raise ValueError("--resume goes on with a run, --overwrite replaces it: leave one out")
         options = _canonical(stage, options)
         source = Path(options.resume) if options.resume else find_run(options)
         if source.is_dir():
@@ -65,6 +67,8 @@ def read_recipe(path: Path) -> dict:
         recipe = yaml.safe_load(Path(path).read_text())
     except FileNotFoundError:
         raise FileNotFoundError(f"--config {path}: no such file") from None
+    except (OSError, UnicodeDecodeError):
+        raise ValueError(f"--config {path} is not a text file: name a YAML recipe") from None
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"--config {path} is not YAML: {reason}") from None
@@ -114,7 +118,7 @@ def arguments_to_save(options: argparse.Namespace) -> dict:
         if isinstance(value, (list, tuple)):
             value = list(value)
         elif isinstance(value, Path):
-            value = str(value)
+            value = str(value.absolute())  # the run may be looked at from another folder
         plain[key] = value
     return plain
 
@@ -123,12 +127,20 @@ def _canonical(stage: str, options: argparse.Namespace) -> argparse.Namespace:
     """Spell names as the registries do, and settle what one flag says about another."""
     options.stage = stage
     options.model = _known("--model", options.model, MODELS)
-    options.dataset = _known("--dataset", options.dataset, DATASETS)
+    if options.dataset is None and options.datadir is not None:
+        raise ValueError(
+            f"--datadir {options.datadir} needs --dataset: VOC for your own images, or one of "
+            f"{', '.join(DATASETS)}"
+        )
+    options.dataset = _known("--dataset", options.dataset or "Synthetic", DATASETS)
     if options.width is None:
         options.width = options.height
     for flag, side in (("--height", options.height), ("--width", options.width)):
         if side < MIN_SIDE:
             raise ValueError(f"{flag} {side}: networks need images of at least {MIN_SIDE} px")
+    if options.scale[0] > options.scale[1]:
+        least, most = options.scale
+        raise ValueError(f"--scale {least} {most}: the smaller number comes first")
     if options.cuda and options.device == "cpu":
         raise ValueError("--cuda and --device cpu contradict each other: leave one of them out")
     if options.cuda and options.device is None:

@@ -2,6 +2,9 @@
 
 import argparse
 import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from accelerate.utils import broadcast_object_list
 from eval.command_line.device import choose_device
 from train.options import arguments_to_save
 from train.precision import resolve_precision
-from train.run_folder import ARGUMENTS, new_run
+from train.run_folder import ARGUMENTS, check_writable, discard_unsaved, new_run
 
 
 @dataclass
@@ -40,7 +43,11 @@ def start_run(options: argparse.Namespace) -> Run:
         gradient_accumulation_steps=options.accumulate,
     )
     # `--savedate` reads the clock: the first process's folder counts.
-    folder = options.resume.parent if options.resume else new_run(options)
+    if options.resume:
+        folder = options.resume.parent
+        check_writable(folder)
+    else:
+        folder = new_run(options)
     (folder,) = broadcast_object_list([folder])
     torch.manual_seed(options.seed)
     torch.set_float32_matmul_precision("high" if options.tf32 else "highest")
@@ -54,16 +61,37 @@ def saved_flags(run: Run) -> dict:
     return {"stage": run.options.stage, **arguments_to_save(run.options)}
 
 
-def make_folder(run: Run) -> None:
-    """Create the run folder, emptied of an overwritten run, and write its `args.yaml`."""
+@contextmanager
+def opened_folder(run: Run, write_flags: bool = True) -> Iterator[None]:
+    """Make the run folder for the block, with its `args.yaml`.
+
+    A run that is overwritten lies aside until the new one has saved something. If that never
+    happens, such as for a damaged image, everything is as it was: the corrected run finds its
+    place free.
+    """
     if not run.accelerator.is_main_process:
+        yield
         return
+    aside = None
     # A folder without args.yaml is no run: what lies in it was not asked to be removed.
-    there = (run.folder / ARGUMENTS).exists()
-    if there and run.options.overwrite and not run.options.resume:
-        shutil.rmtree(run.folder)
+    if run.options.overwrite and (run.folder / ARGUMENTS).exists():
+        aside = Path(tempfile.mkdtemp(prefix=f".{run.folder.name}-", dir=run.folder.parent))
+        run.folder.rename(aside / run.folder.name)
     run.folder.mkdir(parents=True, exist_ok=True)
-    (run.folder / ARGUMENTS).write_text(yaml.safe_dump(saved_flags(run), sort_keys=False))
+    if write_flags:
+        flags = yaml.safe_dump(saved_flags(run), sort_keys=False)
+        (run.folder / ARGUMENTS).write_text(flags)
+    try:
+        yield
+    finally:
+        saved = any(run.folder.glob("*.pth"))
+        if not saved:
+            discard_unsaved(run.folder)
+        if aside is not None:
+            if not saved:
+                shutil.rmtree(run.folder, ignore_errors=True)
+                (aside / run.folder.name).rename(run.folder)
+            shutil.rmtree(aside)
 
 
 def _describe_speed(options: argparse.Namespace, accelerator: Accelerator) -> str:

@@ -2,9 +2,11 @@
 
 import argparse
 import os
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+import torch
 import yaml
 
 BEST, LAST, ARGUMENTS, LOG = "best.pth", "last.pth", "args.yaml", "log.csv"
@@ -31,7 +33,7 @@ def new_run(options: argparse.Namespace) -> Path:
     if options.savedate:
         name += datetime.now().strftime("-%Y%m%d-%H%M%S")
     folder = options.savedir / name
-    _check_writable(folder)
+    check_writable(folder)
     if (folder / ARGUMENTS).exists() and not options.overwrite:
         resumable = "continue it with --resume, " if (folder / LAST).exists() else ""
         raise ValueError(
@@ -51,7 +53,12 @@ def discard_unsaved(folder: Path) -> None:
         folder.rmdir()
 
 
-def _check_writable(folder: Path) -> None:
+def check_writable(folder: Path) -> None:
+    """Refuse a folder that cannot be made or written to.
+
+    Raises:
+        OSError: telling which, and the flag.
+    """
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there.is_dir():
         raise NotADirectoryError(f"{there} is a file; a run needs a folder: pass another --savedir")
@@ -76,29 +83,46 @@ def find_run(options: argparse.Namespace) -> Path:
     return max(runs, key=lambda run: (run / LAST).stat().st_mtime)
 
 
-def find_teacher(savedir: Path, dataset: str) -> Path:
-    """The newest best.pth of a teacher run on `dataset` in `savedir` or `ckpt/`.
+def find_teacher(savedir: Path, dataset: str, datadir: Path | None, classes: Sequence[str]) -> Path:
+    """The newest best.pth in `savedir` or `ckpt/` of a teacher of the same data and classes.
 
     Raises:
         FileNotFoundError: there is none.
     """
-    candidates = []
-    for parent in dict.fromkeys((savedir, Path("ckpt"))):
-        for checkpoint in parent.glob(f"*/{BEST}"):
-            if _is_teacher_of(checkpoint.parent, dataset):
-                candidates.append(checkpoint)
+    candidates = [
+        checkpoint
+        for parent in dict.fromkeys((savedir, Path("ckpt")))
+        for checkpoint in parent.glob(f"*/{BEST}")
+        if _is_teacher_of(checkpoint.parent, dataset, datadir)
+        and _classes_of(checkpoint) == list(classes)
+    ]
     if not candidates:
         raise FileNotFoundError(
-            f"no teacher for {dataset} in {savedir}/ or ckpt/: train one with "
-            f"train/train_teacher.py --dataset {dataset}, or pass --teacher CHECKPOINT"
+            f"no teacher for {dataset}{f' in {datadir}' if datadir else ''} with the classes "
+            f"{', '.join(classes)} in {savedir}/ or ckpt/: train one with train/train_teacher.py "
+            f"--dataset {dataset}, or pass --teacher CHECKPOINT"
         )
     return max(candidates, key=lambda path: path.stat().st_mtime)
 
 
-def _is_teacher_of(folder: Path, dataset: str) -> bool:
+def _is_teacher_of(folder: Path, dataset: str, datadir: Path | None) -> bool:
     try:
         saved = yaml.safe_load((folder / ARGUMENTS).read_text())
     except (OSError, yaml.YAMLError):
         return False
-    described = isinstance(saved, dict)  # an empty file holds None
-    return described and (saved.get("stage"), saved.get("dataset")) == ("teacher", dataset)
+    if not isinstance(saved, dict):  # an empty file holds None
+        return False
+    same = (saved.get("stage"), saved.get("dataset")) == ("teacher", dataset)
+    return same and _place(saved.get("datadir")) == _place(datadir)
+
+
+def _place(datadir: str | Path | None) -> Path | None:
+    return None if datadir is None else Path(datadir).resolve()
+
+
+def _classes_of(checkpoint: Path) -> list[str] | None:
+    """The classes that a checkpoint of ours names, None where it names none or is damaged."""
+    try:
+        return torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["classes"]
+    except Exception:  # torch raises half a dozen kinds for a file that is not its own
+        return None

@@ -2,7 +2,7 @@
 
 import time
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
@@ -21,8 +21,7 @@ from eval.complexity import training_cost
 from train.checkpoint import Keeper, Progress, TrainingState, resume_training
 from train.data import Data, describe
 from train.loop import Interrupt, Loop, Meter, Schedule
-from train.run import Run, make_folder, saved_flags
-from train.run_folder import discard_unsaved
+from train.run import Run, opened_folder, saved_flags
 from train.trackers import CsvLog, TensorBoardLog, Tracker, Trackers, VisdomLog
 from train.validation import Validator
 
@@ -50,6 +49,7 @@ def train(run: Run, task: nn.Module, data: Data) -> None:
     loop, state = build_loop(run, task, data)
     if run.options.resume:
         saved = resume_training(run.options.resume, student, state)
+        check_same_classes(saved["classes"], data.classes)
         check_same_batches(run.options, saved["args"], state.progress)
         run.accelerator.print(f"resumed at step {state.progress.step} from {run.options.resume}")
     info = describe(run, data)
@@ -60,15 +60,14 @@ def train(run: Run, task: nn.Module, data: Data) -> None:
     validator = Validator(run, student, data)
     if run.accelerator.is_main_process:
         loop.keeper = keeper
-    make_folder(run)
-    try:
-        with open_trackers(run, state.progress) as loop.tracker:
-            run_epochs(run, loop, keeper, validator)
-            finish(run, data, keeper, validator, loop.tracker)
-    except (ValueError, OSError):  # such as a damaged image: the corrected run finds its place free
-        if run.accelerator.is_main_process:
-            discard_unsaved(run.folder)
-        raise
+    if loop.done:
+        run.accelerator.print("the run has ended: a larger --max-steps or --num-epochs goes on")
+    with (
+        opened_folder(run, write_flags=not loop.done),
+        open_trackers(run, state.progress) as loop.tracker,
+    ):
+        run_epochs(run, loop, keeper, validator)
+        finish(run, data, keeper, validator, loop.tracker)
 
 
 def run_epochs(run: Run, loop: Loop, keeper: Keeper, validator: Validator) -> None:
@@ -203,6 +202,19 @@ def build_scheduler(
         return max(0.0, 1 - (step - warmup) / (total - warmup)) ** power
 
     return LambdaLR(optimizer, factor)
+
+
+def check_same_classes(saved: Sequence[str] | None, classes: Sequence[str]) -> None:
+    """Refuse to go on with classes that are others, or the same ones in another order.
+
+    Raises:
+        ValueError: telling both lists.
+    """
+    if saved is not None and list(saved) != list(classes):
+        raise ValueError(
+            f"--resume: the run was trained on the classes {', '.join(saved)}, not "
+            f"{', '.join(classes)}: resume with the same --classes"
+        )
 
 
 def check_same_batches(options: Namespace, saved: dict, progress: Progress) -> None:

@@ -32,9 +32,12 @@ def main() -> None:
     """Run the command line."""
     args = build_parser().parse_args()
     flags = [word for word in args.flags if word != "--"]
-    savedir = parse_options("sekd", flags, model="SegformerB0").savedir
+    methods = args.methods.split(",")
+    for method in methods:  # all of them, before hours are spent on the first
+        options = parse_options("sekd", [*flags, "--method", method], model="SegformerB0")
+    savedir = options.savedir
     rows = []
-    for method in args.methods.split(","):
+    for method in methods:
         train_method(method, flags, savedir / method)
         rows.append({"method": method, **losses_of(savedir / method / LOG)})
         scores = load_checkpoint(savedir / method / BEST)[1]["metrics"]

@@ -25,6 +25,9 @@ def main() -> None:
     student = build_student(run, data)
     criterion = build_criterion(run, data)
     if options.method == "none":
+        run.accelerator.print(
+            "--method none: no teacher, and no flag of distillation has an effect"
+        )
         train(run, SupervisedTask(student, criterion, data.preprocessing), data)
         return
     teacher = build_teacher(run, data)

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -46,6 +48,9 @@ def test_names_are_found_in_any_case():
         (["--method", "kd+none"], "none stands alone"),
         (["--height", "16"], "--height 16: networks need"),
         (["--cuda", "--device", "cpu"], "contradict"),
+        (["--datadir", "FIELD"], "--datadir FIELD needs --dataset: VOC for your own images"),
+        (["--scale", "2", "0.5"], "--scale 2.0 0.5: the smaller number comes first"),
+        (["--resume", "run", "--overwrite"], "leave one out"),
         (["--method", "kd", "--knowledge-distillation-loss", "hcl"], "means --method transkd-base"),
         (["--knowledge-distillation-feature-fusion", "CSF"], "belongs to"),
         (
@@ -111,6 +116,13 @@ def test_a_bad_recipe_is_named(tmp_path, content, complaint):
     recipe.write_text(content)
     with pytest.raises(ValueError, match=complaint):
         parse("--config", str(recipe))
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.write_bytes(b"\xff\xd8")])
+def test_a_recipe_that_is_no_text_is_named(tmp_path, make):
+    make(tmp_path / "recipe")
+    with pytest.raises(ValueError, match="recipe is not a text file"):
+        parse("--config", str(tmp_path / "recipe"))
 
 
 def test_a_recipe_value_is_checked_like_a_flag(tmp_path, capsys):

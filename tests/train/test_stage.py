@@ -236,6 +236,54 @@ def test_a_second_run_does_not_overwrite_the_first(run_stage, runs, capsys):
     assert len(list(runs.iterdir())) == 2
 
 
+def test_an_overwritten_run_stays_until_the_new_one_has_saved(run_stage, runs, voc, tmp_path):
+    assert run_stage("student", "--num-epochs", "1") == 0
+    last = runs / "student-SegformerB0-VOC" / "last.pth"
+    before = last.read_bytes()
+    damaged = shutil.copytree(voc, tmp_path / "damaged")
+    for image in (damaged / "JPEGImages").iterdir():
+        image.write_bytes(image.read_bytes()[:200])
+    assert run_stage("student", "--datadir", damaged, "--overwrite") == 2
+    assert last.read_bytes() == before
+    assert run_stage("student", "--num-epochs", "1", "--overwrite", "--seed", "1") == 0
+    assert last.read_bytes() != before
+    assert list(runs.iterdir()) == [last.parent]
+
+
+def test_resuming_with_other_classes_is_refused(run_stage, capsys):
+    assert run_stage("student", "--num-epochs", "1") == 0
+    other = ("--num-epochs", "2", "--resume", "--classes", "soil,weed,crop")
+    assert run_stage("student", *other) == 2
+    assert "was trained on the classes soil, crop, weed, not soil" in capsys.readouterr().err
+
+
+def test_resuming_what_has_ended_changes_no_record(run_stage, runs, capsys):
+    assert run_stage("student", "--num-epochs", "1") == 0
+    recorded = runs / "student-SegformerB0-VOC" / "args.yaml"
+    before = recorded.read_text()
+    assert run_stage("student", "--num-epochs", "1", "--resume", "--lr", "0.5") == 0
+    assert "the run has ended" in capsys.readouterr().out
+    assert recorded.read_text() == before
+
+
+def test_the_place_of_the_data_is_recorded_for_any_folder(run_stage, runs, voc, monkeypatch):
+    monkeypatch.chdir(voc.parent)
+    assert run_stage("student", "--num-epochs", "1", "--datadir", voc.name) == 0
+    flags = yaml.safe_load((runs / "student-SegformerB0-VOC" / "args.yaml").read_text())
+    assert flags["datadir"] == str(voc)
+
+
+@pytest.mark.parametrize("other", ["data", "classes"])
+def test_a_teacher_of_other_data_is_not_taken_unasked(other, run_stage, voc, tmp_path, capsys):
+    assert run_stage("teacher", "--num-epochs", "1") == 0
+    flags = {
+        "data": ("--datadir", shutil.copytree(voc, tmp_path / "copied")),
+        "classes": ("--classes", "soil,beet,weed"),
+    }
+    assert run_stage("sekd", *flags[other]) == 2
+    assert "no teacher for VOC" in capsys.readouterr().err
+
+
 def test_a_loss_that_is_not_finite_names_step_and_term(run_stage, runs, monkeypatch, capsys, load):
     from losses.embedding_patch import TexturePatchLoss
 

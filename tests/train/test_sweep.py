@@ -1,5 +1,6 @@
 import pytest
 
+from train import sweep
 from train.sweep import document, losses_of
 
 
@@ -15,3 +16,11 @@ def test_document_holds_the_command_and_the_table(flags):
     text = document("Methods", flags, [{"method": "kd", "mIoU": "50.00"}])
     assert text.startswith("## Methods\n") and text.endswith("| kd | 50.00 |\n")
     assert f"train_sekd.py {flags[0]} " in text and ("'two words'" in text) == ("words" in flags[1])
+
+
+def test_a_misspelt_method_is_found_before_the_first_is_trained(tmp_path, monkeypatch):
+    words = ["--methods", "none,kdd", "--output", str(tmp_path / "m.md"), "--", "--max-steps", "1"]
+    monkeypatch.setattr("sys.argv", ["sweep.py", *words])
+    monkeypatch.setattr(sweep, "train_method", lambda *_: pytest.fail("trained"))
+    with pytest.raises(ValueError, match="--method kdd is unknown"):
+        sweep.main()
