@@ -15,6 +15,8 @@ from datasets.reading import Colour, map_colours, map_ids, read_image, read_indi
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 LABEL_SUFFIXES = (".png",)
 MAX_CLASSES = 255  # ids are stored in 8 bits, and 255 is void
+PLANT_CLASSES = ("soil", "crop", "weed")
+PLANT_PALETTE = ((0, 0, 0), (0, 255, 0), (255, 0, 0))
 DATADIR_HINT = "pass the data set's folder with --datadir"
 
 Pairs = list[tuple[Path, Path]]
@@ -264,6 +266,14 @@ def make_palette(count: int) -> tuple[Colour, ...]:
             channels[bit % 3] |= (index >> bit & 1) << (7 - bit // 3)
         colours.append(tuple(channels))
     return tuple(colours)
+
+
+def class_palette(classes: Sequence[str]) -> tuple[Colour, ...]:
+    """Choose colours: the plant data sets' where all names are theirs, else PASCAL VOC's."""
+    plants = dict(zip(PLANT_CLASSES, PLANT_PALETTE, strict=True)) | {"background": PLANT_PALETTE[0]}
+    colours = tuple(plants[name.casefold()] for name in classes if name.casefold() in plants)
+    told_apart = len(set(colours)) == len(classes)
+    return colours if told_apart else make_palette(len(classes))
 
 
 def _size(tensor: Tensor) -> str:

@@ -5,7 +5,14 @@ from typing import ClassVar
 
 import yaml
 
-from datasets.base import Pairs, SegmentationDataset, index_by_stem, pair
+from datasets.base import (
+    PLANT_CLASSES,
+    PLANT_PALETTE,
+    Pairs,
+    SegmentationDataset,
+    index_by_stem,
+    pair,
+)
 
 # Image 28 stands in both of the published lists. It is kept in the test list only, so that no test
 # image is trained on and figures stay comparable with those of the published test list.
@@ -22,8 +29,8 @@ class CWFID(SegmentationDataset):
     """
 
     name = "CWFID"
-    classes = ("soil", "crop", "weed")
-    palette = ((0, 0, 0), (0, 255, 0), (255, 0, 0))
+    classes = PLANT_CLASSES
+    palette = PLANT_PALETTE
     splits = ("train", "test", "fit", "val")
     default_val_split: ClassVar[str] = "test"
     label_colours: ClassVar[dict] = {(0, 0, 0): 0, (0, 255, 0): 1, (255, 0, 0): 2}

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from datasets.base import SegmentationDataset
+from datasets.base import SegmentationDataset, parse_classes
 from datasets.class_statistics import count_pixels
 from datasets.registry import build_dataset, find_dataset
-from datasets.voc import SPLIT_FOLDER, VocLayout, find_voc_root
+from datasets.voc import SPLIT_FOLDER, MissingFilesError, VocLayout, find_voc_root
 
 
 @dataclass
@@ -41,20 +41,29 @@ def inspect(
     """Read all samples of the splits; without `splits`, of those that the data set has.
 
     Raises:
-        ValueError: no such data set or class list.
-        FileNotFoundError: no such folder, or it is not in the data set's layout.
+        ValueError: no such data set, class list or split.
+        FileNotFoundError: no such folder or file of classes, or the folder is not in the data
+            set's layout.
     """
     kind = find_dataset(name)
+    names = None if classes is None else parse_classes(classes)
+    known = known_splits(kind, root)
+    for split in splits or ():
+        if split not in known:
+            raise ValueError(
+                f"--splits {split}: no such split; known: {', '.join(known) or 'none'}"
+            )
     required = splits or (kind.default_train_split, kind.default_val_split)
     reports = []
-    for split in splits or present_splits(kind, root):
+    for split in splits or dict.fromkeys((*required, *known)):
         report = SplitReport(split)
         reports.append(report)
         try:
-            report.dataset = build_dataset(name, root, split, classes=classes)
+            report.dataset = build_dataset(name, root, split, classes=names)
         except FileNotFoundError as error:
             if split in required:
-                report.problems.append(str(error))
+                every = error.told if isinstance(error, MissingFilesError) else [str(error)]
+                report.problems += every
             else:
                 report.absent = str(error)
         else:
@@ -63,13 +72,20 @@ def inspect(
     return reports
 
 
-def present_splits(kind: type[SegmentationDataset], root: Path | None) -> list[str]:
-    """List a data set's splits, the default training and validation split first."""
-    names = list(kind.splits)
+def known_splits(kind: type[SegmentationDataset], root: Path | None) -> list[str]:
+    """List a data set's splits: those it declares, or in VOC layout those that have a list."""
     if issubclass(kind, VocLayout) and root is not None:
         lists = find_voc_root(Path(root)) / SPLIT_FOLDER
-        names = sorted(path.stem for path in lists.glob("*.txt"))
-    return list(dict.fromkeys((kind.default_train_split, kind.default_val_split, *names)))
+        return sorted(path.stem for path in lists.glob("*.txt"))
+    return list(kind.splits)
+
+
+def unseen_classes(report: SplitReport) -> list[str]:
+    """Name the classes without a pixel in a split of which at least one image could be read."""
+    if not report.images_read:
+        return []
+    classes = report.dataset.classes
+    return [name for name, count in zip(classes, report.pixels, strict=True) if not count]
 
 
 def inspect_samples(report: SplitReport, progress: bool = False) -> None:

@@ -2,7 +2,15 @@
 
 from typing import ClassVar
 
-from datasets.base import IMAGE_SUFFIXES, Pairs, SegmentationDataset, index_by_stem, pair
+from datasets.base import (
+    IMAGE_SUFFIXES,
+    PLANT_CLASSES,
+    PLANT_PALETTE,
+    Pairs,
+    SegmentationDataset,
+    index_by_stem,
+    pair,
+)
 
 
 class PhenoBench(SegmentationDataset):
@@ -12,8 +20,8 @@ class PhenoBench(SegmentationDataset):
     """
 
     name = "PhenoBench"
-    classes = ("soil", "crop", "weed")
-    palette = ((0, 0, 0), (0, 255, 0), (255, 0, 0))
+    classes = PLANT_CLASSES
+    palette = PLANT_PALETTE
     splits = ("train", "val")
     label_ids: ClassVar[dict] = {0: 0, 1: 1, 2: 2, 3: 1, 4: 2, 255: 255}
 

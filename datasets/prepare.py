@@ -20,7 +20,7 @@ from tqdm import tqdm
 from datasets.base import IMAGE_SUFFIXES, index_by_stem
 from datasets.class_statistics import class_weights
 from datasets.conversion import convert_sugar_beets, find_sugar_beets, masks_to_ids, parse_colours
-from datasets.inspection import SplitReport, inspect
+from datasets.inspection import SplitReport, inspect, unseen_classes
 from datasets.layout import new_folder, split_names, write_classes, write_label, write_lists
 from datasets.registry import DATASETS
 from datasets.synthetic import SPLITS, Synthetic, check_drawing, draw_sample, field_stem
@@ -40,6 +40,11 @@ def check(args: argparse.Namespace) -> int:
     for report in reports:
         if report.absent:
             print(f"left out: {report.absent}")
+    for report in opened:
+        unseen = unseen_classes(report)
+        if unseen and report.split == report.dataset.default_train_split:
+            print(f"note: no pixel of {', '.join(unseen)} in {report.split}: ", end="")
+            print('do --classes fit? (255 means "do not count")')
     problems = [f"{report.split}: {told}" for report in reports for told in report.problems]
     for told in problems[:SHOWN_PROBLEMS]:
         print(f"problem: {told}")
@@ -87,7 +92,10 @@ def _class_table(reports: Sequence[SplitReport]) -> Table:
 
 def split(args: argparse.Namespace) -> None:
     """Write the lists of a seeded random split of the labelled images."""
-    images = index_by_stem(args.datadir / "JPEGImages", suffixes=IMAGE_SUFFIXES)
+    photographs = args.datadir / "JPEGImages"
+    images = index_by_stem(photographs, suffixes=IMAGE_SUFFIXES)
+    if not images:
+        raise FileNotFoundError(f"{photographs}: no .jpg, .jpeg or .png in it")
     folder = args.datadir / "SegmentationClass"
     labels = index_by_stem(folder)
     missing = next((path for key, path in images.items() if key not in labels), None)

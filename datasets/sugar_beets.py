@@ -1,5 +1,6 @@
 """Sugar Beets 2016 (Bonn), in VOC layout."""
 
+from datasets.base import PLANT_CLASSES, PLANT_PALETTE
 from datasets.voc import VocLayout
 
 
@@ -11,8 +12,8 @@ class SugarBeets(VocLayout):
     """
 
     name = "SugarBeets"
-    classes = ("soil", "crop", "weed")
-    palette = ((0, 0, 0), (0, 255, 0), (255, 0, 0))
+    classes = PLANT_CLASSES
+    palette = PLANT_PALETTE
 
     def check_split(self) -> None:
         """Recognise the published folders, which have to be converted first."""

@@ -9,6 +9,7 @@ from datasets.base import (
     Pairs,
     SegmentationDataset,
     check_classes,
+    class_palette,
     index_by_stem,
     make_palette,
 )
@@ -18,6 +19,15 @@ TRAINAUG_HINT = (
     "trainaug is train plus the SBD images (10582 in all) and is not part of VOC: put its list at "
     "{list} and the SBD labels, converted to VOC palette PNGs, into {labels}; or use train"
 )
+
+
+class MissingFilesError(FileNotFoundError):
+    """Images or labels that a split's list names and that are not there; `told`: a line on each."""
+
+    def __init__(self, told: Sequence[str]) -> None:
+        more = f" (and {len(told) - 1} more files are missing)" if len(told) > 1 else ""
+        super().__init__(told[0] + more)
+        self.told = list(told)
 
 
 class VocLayout(SegmentationDataset):
@@ -43,25 +53,28 @@ class VocLayout(SegmentationDataset):
         return self.root / SPLIT_FOLDER / f"{self.split}.txt"
 
     def list_pairs(self) -> Pairs:
-        """Pair the names of the split's list, in the list's order."""
+        """Pair the names of the split's list, in the list's order, or raise `MissingFilesError`."""
         image_folder, label_folder = self.root / "JPEGImages", self.root / "SegmentationClass"
         augmented = self.root / "SegmentationClassAug"
         if self.split == "trainaug" and augmented.is_dir():
             label_folder = augmented
         images = index_by_stem(image_folder, suffixes=IMAGE_SUFFIXES)
         labels = index_by_stem(label_folder)
-        pairs = []
+        pairs, missing = [], []
         for name in read_split(self.split_list):
             if name not in images:
-                raise FileNotFoundError(
+                missing.append(
                     f"{image_folder / name}.jpg: no such image (nor .jpeg, .png); "
                     f"{self.split_list} names it"
                 )
-            if name not in labels:
-                raise FileNotFoundError(
+            elif name not in labels:
+                missing.append(
                     f"{images[name]}: image without a label, {label_folder / name}.png is missing"
                 )
-            pairs.append((images[name], labels[name]))
+            else:
+                pairs.append((images[name], labels[name]))
+        if missing:
+            raise MissingFilesError(missing)
         return pairs
 
 
@@ -79,7 +92,7 @@ class VOC(VocLayout):
     def set_classes(self, classes: Sequence[str]) -> None:
         """Take any class names: the folder layout is all that VOC fixes."""
         self.classes = check_classes(tuple(classes))
-        self.palette = make_palette(len(self.classes))
+        self.palette = class_palette(self.classes)
 
 
 def find_voc_root(root: Path) -> Path:

@@ -37,7 +37,7 @@ def main() -> None:
     args = build_parser().parse_args()
     device = choose_device(args.device, args.cpu)
     if args.json:
-        check_target(args.json)
+        check_target(args.json, "--json")
     subject = load_subject(args, device)
     if subject.preprocessing["protocol"] == "paper":
         Console(stderr=True).print(PAPER_WARNING)

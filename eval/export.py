@@ -47,6 +47,7 @@ from eval.deployment.deploy import (
 )
 from eval.deployment.quantization import CALIBRATION_IMAGES, calibration_images, quantize
 from eval.evaluator import evaluate
+from eval.results import check_writable
 from eval.subject import Subject, load_subject
 from models import MODELS, load_checkpoint
 from models.files import replacing, resolve
@@ -94,7 +95,7 @@ def choose_target(args: argparse.Namespace) -> Path:
 
     Raises:
         ValueError: nothing says where, or it is the checkpoint itself.
-        OSError: a folder where a file is meant, or a file where a folder is.
+        OSError: a folder where a file is meant, or the reverse, or it cannot be written.
     """
     source, target = resolve(args.state), args.output
     if target is None and not Path(args.state).exists():
@@ -108,6 +109,7 @@ def choose_target(args: argparse.Namespace) -> Path:
         raise FileExistsError(f"--output {target}: is a file; a folder is written")
     if args.format != "huggingface" and target.is_dir():
         raise IsADirectoryError(f"--output {target}: is a folder; a file is written")
+    check_writable(target, "--output")
     return target
 
 

@@ -37,6 +37,7 @@ from eval.reporting.charts import (
 from eval.reporting.pictures import ERROR_COLOUR, VOID_COLOUR, colorize, error_map
 from eval.reporting.run_records import RunRecord, read_record, training_command
 from eval.reporting.score_rows import reference_student, seed_rows, table_rows
+from eval.results import check_target
 from eval.runs import ScoredRun, score_runs
 from models.files import replacing
 
@@ -48,24 +49,13 @@ def main() -> None:
     """Run the command line."""
     args = build_parser().parse_args()
     device = choose_device(args.device, args.cpu)
-    check_output(args.output)
+    check_target(args.output, "--output")
     runs = score_runs(args, device)
     records = [read_record(scored.state, scored.subject.info["args"]) for scored in runs]
     page = render(runs, records, command=shlex.join(["python", "eval/report.py", *sys.argv[1:]]))
     with replacing(args.output) as temporary:
         temporary.write_text(page, encoding="utf-8")
     print(f"report: {args.output}")
-
-
-def check_output(path: Path) -> None:
-    """Refuse a page that cannot be written, before the work is done.
-
-    Raises:
-        OSError: it is a folder, or what should be its folder is a file.
-    """
-    if path.is_dir():
-        raise IsADirectoryError(f"--output {path} is a folder: name a file, such as {path}/a.html")
-    path.parent.mkdir(parents=True, exist_ok=True)
 
 
 def render(runs: Sequence[ScoredRun], records: Sequence[RunRecord], command: str) -> str:

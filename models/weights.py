@@ -12,7 +12,7 @@ import platform
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 if not __package__:  # run by path: the project root, not this folder, is where imports start
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -254,8 +254,10 @@ def convert(args: argparse.Namespace, console: Console) -> None:
         _tell_of_preprocessing(target, info["preprocessing"], console)
     elif target.suffix in (".pth", ".pt"):
         save_checkpoint(target, model, info)
-    elif target.suffix in files.SUFFIXES:
-        raise ValueError(f"{target}: OUT is a .pth file, or a folder for Hugging Face")
+    elif target.suffix.lower() == ".onnx":
+        raise ValueError(f"{target}: eval/export.py --format onnx writes ONNX; OUT is a .pth file")
+    elif target.suffix[1:2].isalpha() and not target.is_dir():  # b0-v1.5 may be a folder
+        raise ValueError(f"{target}: OUT is a .pth file, or a folder for Hugging Face, no suffix")
     else:
         save_huggingface(model, target, info["classes"], info)
     console.print(f"{model.name} of {model.num_classes} classes: {args.source} -> {target}")
@@ -271,9 +273,17 @@ def _tell_of_preprocessing(target: Path, preprocessing: dict[str, Any], console:
         )
 
 
+class OneLineParser(argparse.ArgumentParser):
+    """An argument parser whose error is one line, without the page of usage above it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message and exit with status 2."""
+        self.exit(2, f"weights.py: error: {message}\n")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line."""
-    parser = argparse.ArgumentParser("weights.py", description="Look into and convert weights.")
+    parser = OneLineParser("weights.py", description="Look into and convert weights.")
     commands = parser.add_subparsers(dest="command", required=True)
     shown = commands.add_parser("show", help="say what a file holds")
     shown.add_argument("source", metavar="FILE", help="file, folder or Hugging Face id")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets import DATASETS, find_dataset
-from datasets.base import make_palette, parse_classes
+from datasets.base import class_palette, parse_classes
 from eval.command_line.arguments import add_state, image_size, positive_integer
 from models import MODELS
 
@@ -50,7 +50,7 @@ def add_network_flags(parser: argparse.ArgumentParser) -> None:
 def describe_classes(
     args: argparse.Namespace, info: dict[str, Any], count: int
 ) -> tuple[Sequence[str], Sequence[tuple[int, int, int]]]:
-    """Return names and colours: the flags', or the checkpoint's, or numbers and VOC's colours.
+    """Return names and colours: the flags', or the checkpoint's, or numbers and `class_palette`.
 
     Raises:
         ValueError: the flags name another number of classes than the network knows.
@@ -68,4 +68,4 @@ def describe_classes(
         raise ValueError(
             f"{flag}: {len(classes)} classes ({', '.join(classes)}), but {args.state} knows {count}"
         )
-    return classes, [tuple(colour) for colour in palette or make_palette(count)]
+    return classes, [tuple(colour) for colour in palette or class_palette(classes)]

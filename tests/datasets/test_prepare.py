@@ -45,6 +45,7 @@ def test_check_of_a_sound_data_set(make_voc, capsys):
     assert "0 problem(s)" in told
     assert "100.00% (2)" in told and "100.00% (1)" in told  # crop, in train and in val
     assert "32 x 24" in told
+    assert told.count("note: ") == 1 and "note: no pixel of soil, weed in train: do --cl" in told
 
 
 def test_check_finds_every_problem(make_voc, write_png, capsys):
@@ -75,6 +76,16 @@ def test_check_reports_a_split_that_cannot_be_opened(make_voc, capsys):
     assert run("check", "--datadir", root, *CLASSES, "--splits", "train") == 0
 
 
+def test_check_lists_every_missing_file_of_a_split(make_voc, capsys):
+    root = make_voc(train=["a", "b", "c"], val=["d"])
+    (root / "SegmentationClass" / "a.png").unlink()
+    (root / "JPEGImages" / "c.jpg").unlink()
+    assert run("check", "--datadir", root, *CLASSES) == 1
+    told = capsys.readouterr().out
+    assert "2 problem(s)" in told
+    assert "a.png is missing" in told and "c.jpg: no such image" in told
+
+
 def test_check_of_drawn_fields(capsys, monkeypatch):
     monkeypatch.setattr(Synthetic, "default_size", (40, 40))
     monkeypatch.setattr(Synthetic, "default_counts", {"train": 3, "val": 1, "test": 1})
@@ -86,6 +97,14 @@ def test_check_of_what_is_not_there(fails, tmp_path):
     assert "nowhere" in fails("check", "--datadir", tmp_path / "nowhere")
     assert "known: VOC" in fails("check", "--dataset", "Moon", "--datadir", tmp_path)
     assert "--datadir" in fails("check", "--dataset", "VOC")
+
+
+def test_check_refuses_flags_that_name_nothing(make_voc, fails):
+    root = make_voc()
+    told = fails("check", "--datadir", root, "--classes", "/no/such/file")
+    assert "--classes: no such file: /no/such/file" in told
+    told = fails("check", "--datadir", root, *CLASSES, "--splits", "trian")
+    assert "--splits trian: no such split; known: train, val" in told
 
 
 def test_flags_that_argparse_refuses_make_one_line_too(fails):
@@ -134,6 +153,14 @@ def test_split_refuses_and_writes_nothing(make_voc, fails, tmp_path):
     assert "a.jpg: image without a label" in fails("split", "--datadir", root)
     assert "nowhere" in fails("split", "--datadir", tmp_path / "nowhere")
     assert files(root) == before
+
+
+def test_split_of_a_folder_without_images(tmp_path, fails):
+    (tmp_path / "JPEGImages").mkdir()
+    (tmp_path / "SegmentationClass").mkdir()
+    (tmp_path / "JPEGImages" / "a.tif").touch()
+    told = fails("split", "--datadir", tmp_path)
+    assert "JPEGImages: no .jpg, .jpeg or .png in it" in told
 
 
 @pytest.fixture

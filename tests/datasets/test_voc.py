@@ -29,8 +29,20 @@ def test_own_classes_and_own_splits(make_voc):
     root = make_voc(train=["field 1"], field=["x.1", "y"])
     dataset = build_dataset("VOC", root, "field", classes=["soil", "crop"])
     assert dataset.classes == ("soil", "crop")
-    assert dataset.palette == ((0, 0, 0), (128, 0, 0))
     assert dataset[0]["name"] == "x.1"
+
+
+@pytest.mark.parametrize(
+    ("classes", "palette"),
+    [
+        ("Soil,Crop,Weed", ((0, 0, 0), (0, 255, 0), (255, 0, 0))),
+        ("background,weed,crop", ((0, 0, 0), (255, 0, 0), (0, 255, 0))),
+        ("soil,crop,thistle", ((0, 0, 0), (128, 0, 0), (0, 128, 0))),
+        ("soil,background,crop", ((0, 0, 0), (128, 0, 0), (0, 128, 0))),  # else two were black
+    ],
+)
+def test_plants_have_the_colours_of_the_plant_data_sets(make_voc, classes, palette):
+    assert build_dataset("VOC", make_voc(), "train", classes=classes).palette == palette
 
 
 def test_png_images_and_suffixes_in_the_list(make_voc):

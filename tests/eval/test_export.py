@@ -169,6 +169,9 @@ def test_what_cannot_be_exported_is_refused(refuse, write_checkpoint, tmp_path):
     (tmp_path / "file").touch()
     assert "is a file" in refuse(*base, "huggingface", "--output", tmp_path / "file")
     assert "is the checkpoint" in refuse(*base, "torchscript", "--output", state)
+    for kind in ("onnx", "huggingface"):  # before the network is loaded
+        line = refuse(*base, kind, "--model", "Moon", "--output", tmp_path / "file" / "x")
+        assert "--output" in line and "cannot be written (" in line
     assert "--datadir is needed" in refuse(*base, "int8")
     assert "SegformerB0" in refuse(*base, "onnx", "--model", "SegformerB2")
 

@@ -84,11 +84,17 @@ def test_a_checkpoint_alone_makes_a_page(write_checkpoint, write_page):
     assert "No log.csv of these runs" in page and "vs student" not in page
 
 
-def test_an_output_that_is_a_folder_is_refused(write_page, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [("", "is a folder; name a file"), ("file/a.html", "cannot be written (")],
+)
+def test_an_output_that_cannot_be_written_is_refused(write_page, tmp_path, capsys, output, message):
+    (tmp_path / "file").touch()
     with pytest.raises(SystemExit) as ended:
-        run(lambda: write_page("no-run", output=tmp_path))
+        run(lambda: write_page("no-run", output=tmp_path / output))
     assert ended.value.code == 2
-    assert "is a folder: name a file" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert f"--output {tmp_path / output}: {message}" in told and told.count("\n") == 1
 
 
 class Browser:

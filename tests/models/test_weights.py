@@ -302,10 +302,21 @@ def test_a_bare_file_cannot_tell_its_normalisation(tiny_model, tmp_path, monkeyp
     assert "expects them normalised" in " ".join(out.split())
 
 
+def test_an_unknown_command_makes_one_line(monkeypatch, capsys):
+    with pytest.raises(SystemExit) as error:
+        call(monkeypatch, capsys, "look", "x.pth")
+    assert error.value.code == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith("weights.py: error: ") and "'look'" in printed
+    assert printed.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("out", "flags", "message"),
     [
         ("x.safetensors", (), "OUT is a .pth file, or a folder"),
+        ("z.onnx", (), "eval/export.py --format onnx"),
+        ("z.png", (), "OUT is a .pth file, or a folder"),
         ("folder", ("--published",), "--published writes a SegFormer as one .pth file"),
         ("x.pth", ("--model", "SegformerB2"), "holds SegformerB0, not SegformerB2"),
     ],
