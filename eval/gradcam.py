@@ -27,6 +27,7 @@ from eval.command_line.cli import OneLineParser, run
 from eval.command_line.device import choose_device
 from eval.command_line.photograph_flags import add_network_flags, add_source_flags, describe_classes
 from eval.inference import WHOLE, upsample_argmax
+from eval.memory import memory_advice
 from eval.photographs.prediction_files import check_folder
 from eval.photographs.predictor import Predictor
 from eval.photographs.sources import find_sources, read_frames
@@ -64,17 +65,18 @@ def main() -> int:
             try:
                 if isinstance(image, Exception):
                     raise image
-                pictures = {
-                    f"{names[index]}, stage {stage}": picture
-                    for index in shown
-                    for stage, picture in cams(image, index).items()
-                }
+                with memory_advice("needs more memory than there is: a smaller --image-size"):
+                    pictures = {
+                        f"{names[index]}, stage {stage}": picture
+                        for index in shown
+                        for stage, picture in cams(image, index).items()
+                    }
+                rows = titled_row({"image": image.permute(1, 2, 0).numpy(), **pictures})
             except (ValueError, OSError) as error:
                 message = str(error) if isinstance(image, Exception) else f"{name}: {error}"
                 bar.write(f"left out: {' '.join(message.split())}", file=sys.stderr)
                 failed += 1
                 continue
-            rows = titled_row({"image": image.permute(1, 2, 0).numpy(), **pictures})
             with replacing(args.output / f"{name}.png") as temporary:
                 Image.fromarray(rows).save(temporary, format="PNG")
             written += 1

@@ -181,7 +181,7 @@ def describe(scored: ScoredRun, record: RunRecord) -> dict[str, Any]:
     info, flags, log = scored.subject.info, record.flags, record.log
     metrics = info["metrics"]
     facts = {"checkpoint": scored.state}
-    if metrics.get("epoch") is not None:
+    if {"epoch", "step"} <= metrics.keys():  # published files know their epoch alone
         facts["checkpoint from"] = f"epoch {metrics['epoch']}, step {metrics['step']}"
     if log:
         facts["log ends at"] = f"step {log['step'][-1]:.0f}"

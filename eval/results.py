@@ -13,6 +13,7 @@ from eval.complexity import count_parameters, multiply_adds
 from eval.subject import Subject
 from models.files import replacing
 from models.formats import parameters_in
+from models.mit import MIN_SIZE
 from models.weights import software_versions
 
 GOOD, FAIR = 0.75, 0.5  # IoU from which a class is printed green, or yellow
@@ -62,7 +63,8 @@ def cost(subject: Subject) -> dict[str, Any]:
     counted = deployed + parameters_in(adapters) if adapters else None
     training = recorded.get("params") or counted
     flops: dict[str, Any] = {
-        "deployed": multiply_adds(subject.model, height, width),
+        # A smaller image is padded to what the network can take.
+        "deployed": multiply_adds(subject.model, max(height, MIN_SIZE), max(width, MIN_SIZE)),
         "size": [height, width],
         "training": recorded.get("flops"),
     }

@@ -90,6 +90,8 @@ def _preprocessing(config: dict) -> dict[str, Any]:
     preprocessing: dict[str, Any] = {}
     if config.get("do_normalize", True) and "image_mean" in config:
         preprocessing |= {"mean": config["image_mean"], "std": config["image_std"]}
+    elif not config.get("do_normalize", True):
+        preprocessing |= {"mean": [0.0] * 3, "std": [1.0] * 3}
     size = config.get("size")
     if config.get("do_resize") and size:
         size = {"height": size, "width": size} if isinstance(size, int) else size

@@ -242,9 +242,13 @@ def _count(state: dict[str, Tensor]) -> str:
 
 def convert(args: argparse.Namespace, console: Console) -> None:
     """Read ``args.source`` in any format and write ``args.target``."""
+    if args.num_classes is not None and args.num_classes < 1:
+        raise ValueError(f"--num-classes {args.num_classes}: at least 1")
     model, info = load_checkpoint(
         args.source, args.model, args.num_classes, replace_classifier=args.num_classes is not None
     )
+    if args.num_classes is not None:  # the new classifier knows nothing of the old classes
+        info |= dict.fromkeys(("classes", "palette", "metrics", "adapters", "training"))
     target = Path(args.target)
     if args.published:
         if target.suffix not in files.SUFFIXES or not hasattr(model.encoder, "patch_embed1"):

@@ -86,13 +86,27 @@ class Keeper:
 
     def save_student(self, name: str) -> None:
         """Write the bare student: no adapters, no optimizer."""
+        self._check_weights()
         save_checkpoint(self.folder / name, self.student, {**self.info, "metrics": self.metrics})
 
     def save_last(self) -> None:
-        """Write last.pth, from which the run can be resumed, with the last known scores."""
+        """Write last.pth, from which the run can be resumed, with the last known scores.
+
+        Raises:
+            ValueError: the weights are no longer finite; what was saved before stays.
+        """
+        self._check_weights()
         info = {**self.info, "metrics": self.metrics}
         save_training(self.folder / LAST, self.student, info, self.state)
         self.saved_at = time.monotonic()
+
+    def _check_weights(self) -> None:
+        """A finite loss may have had a gradient that was not: the next step would show it."""
+        if not all(weight.isfinite().all() for weight in self.student.parameters()):
+            raise ValueError(
+                f"step {self.state.progress.step}: the network's weights are no longer finite; "
+                "nothing was saved after it. Try a lower --lr, --clip-grad 1, or --amp none"
+            )
 
     def load_best(self) -> None:
         """Put the weights of best.pth into the student."""

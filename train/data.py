@@ -18,8 +18,11 @@ from datasets.transforms import (
     TrainTransform,
 )
 from models.weights import software_versions
+from train.flags import build_parser
 from train.options import training_image_size
 from train.run import Run, saved_flags
+
+TRANSFORM_FLAGS = ("image_size", "scale", "flip", "rotate", "shift", "photometric")
 
 
 @dataclass
@@ -114,6 +117,11 @@ def _announce(run: Run, data: Data, train_split: str, val_split: str) -> None:
             "best.pth on held-out training images (--train-split fit --val-split val)"
         )
     if run.options.protocol == "paper":
+        defaults = build_parser(run.options.stage).get_default
+        given = [n for n in TRANSFORM_FLAGS if getattr(run.options, n) != defaults(n)]
+        if given:
+            flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+            run.accelerator.print(f"without effect: --protocol paper does not read {flags}")
         warnings.warn(
             "--protocol paper: void pixels count as the last class and labels are shrunk to a "
             "quarter; compare its mIoU with published numbers only",

@@ -39,7 +39,10 @@ def parse_options(stage: str, arguments: Sequence[str], **defaults: object) -> a
     arguments = list(arguments)
     options = parser.parse_args(arguments)
     if options.config is not None:
-        arguments = to_arguments(parser, read_recipe(options.config), options.config) + arguments
+        recipe = read_recipe(options.config)
+        if recipe.pop("stage", stage) != stage:  # args.yaml of a run is a recipe as well
+            raise ValueError(f"--config {options.config} is of another stage than train_{stage}.py")
+        arguments = to_arguments(parser, recipe, options.config) + arguments
         options = parser.parse_args(arguments)
     if options.resume is not None:
         if options.overwrite:

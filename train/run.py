@@ -77,11 +77,11 @@ def opened_folder(run: Run, write_flags: bool = True) -> Iterator[None]:
     if run.options.overwrite and (run.folder / ARGUMENTS).exists():
         aside = Path(tempfile.mkdtemp(prefix=f".{run.folder.name}-", dir=run.folder.parent))
         run.folder.rename(aside / run.folder.name)
-    run.folder.mkdir(parents=True, exist_ok=True)
-    if write_flags:
-        flags = yaml.safe_dump(saved_flags(run), sort_keys=False)
-        (run.folder / ARGUMENTS).write_text(flags)
     try:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        if write_flags:
+            flags = yaml.safe_dump(saved_flags(run), sort_keys=False)
+            (run.folder / ARGUMENTS).write_text(flags)
         yield
     finally:
         saved = any(run.folder.glob("*.pth"))

@@ -54,11 +54,20 @@ def train_method(method: str, flags: list[str], folder: Path) -> None:
         ValueError: the training script failed; it has said why.
     """
     words = [*flags, "--method", method, "--run-name", folder.name]
-    if (folder / LAST).exists():
-        words.append("--resume")
-    done = subprocess.run([sys.executable, str(SCRIPT), *words])
-    if done.returncode:
-        raise ValueError(f"--method {method} ended with status {done.returncode}; see above")
+    # What was killed before its first checkpoint begins anew.
+    words.append("--resume" if (folder / LAST).exists() else "--overwrite")
+    if status := run_script(words):
+        raise ValueError(f"--method {method} ended with status {status}; see above")
+
+
+def run_script(words: list[str]) -> int:
+    """Run train_sekd.py with these flags; return its status."""
+    process = subprocess.Popen([sys.executable, str(SCRIPT), *words])
+    try:
+        return process.wait()
+    except KeyboardInterrupt:  # it has heard the same Ctrl-C, and saves before it ends
+        process.wait()
+        raise
 
 
 def losses_of(log: Path) -> dict[str, str]:

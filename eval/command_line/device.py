@@ -16,7 +16,9 @@ def choose_device(name: str | None, cpu: bool = False) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ValueError(f"--device {name} is unknown; try cpu, cuda, cuda:1 or mps") from None
+        device = None
+    if device is None or device.type not in ("cpu", "cuda", "mps"):
+        raise ValueError(f"--device {name} is unknown; try cpu, cuda, cuda:1 or mps")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"--device {name}: PyTorch finds no CUDA here; use --device cpu")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():

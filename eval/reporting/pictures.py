@@ -52,7 +52,7 @@ def titled_row(pictures: dict[str, np.ndarray], height: int = 320) -> np.ndarray
     font = ImageFont.load_default(size=14)
     tiles = []
     for title, picture in pictures.items():
-        width = round(picture.shape[1] * height / picture.shape[0])
+        width = max(1, round(picture.shape[1] * height / picture.shape[0]))
         tile = Image.new("RGB", (width, height + TITLE_HEIGHT), "white")
         tile.paste(Image.fromarray(picture).resize((width, height)), (0, TITLE_HEIGHT))
         ImageDraw.Draw(tile).text((2, 3), title, fill="black", font=font)

@@ -295,6 +295,17 @@ def test_convert(published, tmp_path, monkeypatch, capsys):
     assert load_checkpoint(tmp_path / "five.pth")[0].num_classes == 5
 
 
+def test_another_class_count_leaves_the_old_classes_behind(
+    tiny_model, tmp_path, monkeypatch, capsys
+):
+    classes = [f"class {index}" for index in range(tiny_model.num_classes)]
+    save_checkpoint(tmp_path / "ours.pth", tiny_model, {"classes": classes})
+    paths = tmp_path / "ours.pth", tmp_path / "five.pth"
+    call(monkeypatch, capsys, "convert", *paths, "--num-classes", 5)
+    model, info = load_checkpoint(tmp_path / "five.pth")
+    assert model.num_classes == 5 and not info["classes"]
+
+
 def test_a_bare_file_cannot_tell_its_normalisation(tiny_model, tmp_path, monkeypatch, capsys):
     save_checkpoint(tmp_path / "ours.pth", tiny_model, {})
     bare = tmp_path / "bare.pth"
@@ -316,6 +327,7 @@ def test_an_unknown_command_makes_one_line(monkeypatch, capsys):
     [
         ("x.safetensors", (), "OUT is a .pth file, or a folder"),
         ("z.onnx", (), "eval/export.py --format onnx"),
+        ("z.pth", ("--num-classes", 0), "--num-classes 0: at least 1"),
         ("z.png", (), "OUT is a .pth file, or a folder"),
         ("folder", ("--published",), "--published writes a SegFormer as one .pth file"),
         ("x.pth", ("--model", "SegformerB2"), "holds SegformerB0, not SegformerB2"),

@@ -143,6 +143,11 @@ def test_preprocessing_without_our_own_file(tiny_model, tmp_path):
     assert preprocessing["image_size"] == [512, 512]
     assert preprocessing["std"] == [1, 1, 1]
 
+    unchanged = {"do_normalize": False, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(unchanged))
+    preprocessing = load_checkpoint(tmp_path)[1]["preprocessing"]
+    assert (preprocessing["mean"], preprocessing["std"]) == ([0, 0, 0], [1, 1, 1])
+
 
 @pytest.mark.parametrize("part", ["classifier", "encoder"])
 def test_imagenet_backbone(part, tmp_path):

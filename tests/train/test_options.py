@@ -148,3 +148,12 @@ def test_feature_fusion_chooses_between_the_two_users_of_hcl():
     hcl = ("--knowledge-distillation-loss", "hcl", "--knowledge-distillation-feature-fusion")
     assert parse(*hcl, "CSF").method == "transkd-base"
     assert parse(*hcl, "ABF").method == "reviewkd"
+
+
+def test_the_flags_of_a_run_are_a_recipe(tmp_path):
+    saved = tmp_path / "args.yaml"
+    saved.write_text(yaml.safe_dump({"stage": "sekd", **arguments_to_save(parse("--lr", "0.5"))}))
+    assert parse("--config", str(saved)).lr == 0.5
+    saved.write_text("stage: teacher")
+    with pytest.raises(ValueError, match="another stage than train_sekd.py"):
+        parse("--config", str(saved))

@@ -382,3 +382,26 @@ def test_bad_input_is_one_line_and_leaves_nothing(flags, named, run_stage, runs,
     error = capsys.readouterr().err
     assert named in error and error.count("\n") == 1
     assert not runs.exists()
+
+
+def test_weights_that_are_not_finite_are_never_saved(run_stage, runs, monkeypatch, capsys, load):
+    finish_step = Loop._finish_step
+
+    def breaks(loop, meter, bar):
+        finish_step(loop, meter, bar)
+        if loop.progress.step == 6:  # the last of the second epoch: its own loss was finite
+            next(loop.task.parameters()).data[0] = float("nan")
+
+    monkeypatch.setattr(Loop, "_finish_step", breaks)
+    assert run_stage("student", "--num-epochs", "3") == 2
+    assert "step 6: the network's weights are no longer finite" in capsys.readouterr().err
+    last = load(runs / "student-SegformerB0-VOC" / "last.pth")
+    assert last["training"]["progress"]["step"] == 3
+
+
+def test_what_the_paper_protocol_does_not_read_is_told(run_stage, capsys):
+    flags = ("--protocol", "paper", "--no-flip", "--rotate", "30", "--max-steps", "1")
+    with pytest.warns(UserWarning, match="published numbers only"):
+        assert run_stage("student", *flags) == 0
+    told = "without effect: --protocol paper does not read --flip, --rotate\n"
+    assert told in capsys.readouterr().out
