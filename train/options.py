@@ -45,8 +45,6 @@ def parse_options(stage: str, arguments: Sequence[str], **defaults: object) -> a
         arguments = to_arguments(parser, recipe, options.config) + arguments
         options = parser.parse_args(arguments)
     if options.resume is not None:
-        if options.overwrite:
-            raise ValueError("--resume goes on with a run, --overwrite replaces it: leave one out")
         options = _canonical(stage, options)
         source = Path(options.resume) if options.resume else find_run(options)
         if source.is_dir():

@@ -74,7 +74,8 @@ def opened_folder(run: Run, write_flags: bool = True) -> Iterator[None]:
         return
     aside = None
     # A folder without args.yaml is no run: what lies in it was not asked to be removed.
-    if run.options.overwrite and (run.folder / ARGUMENTS).exists():
+    overwritten = run.options.overwrite and not run.options.resume
+    if overwritten and (run.folder / ARGUMENTS).exists():
         aside = Path(tempfile.mkdtemp(prefix=f".{run.folder.name}-", dir=run.folder.parent))
         run.folder.rename(aside / run.folder.name)
     try:

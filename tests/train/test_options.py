@@ -50,7 +50,6 @@ def test_names_are_found_in_any_case():
         (["--cuda", "--device", "cpu"], "contradict"),
         (["--datadir", "FIELD"], "--datadir FIELD needs --dataset: VOC for your own images"),
         (["--scale", "2", "0.5"], "--scale 2.0 0.5: the smaller number comes first"),
-        (["--resume", "run", "--overwrite"], "leave one out"),
         (["--method", "kd", "--knowledge-distillation-loss", "hcl"], "means --method transkd-base"),
         (["--knowledge-distillation-feature-fusion", "CSF"], "belongs to"),
         (

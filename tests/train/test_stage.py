@@ -261,7 +261,8 @@ def test_resuming_what_has_ended_changes_no_record(run_stage, runs, capsys):
     assert run_stage("student", "--num-epochs", "1") == 0
     recorded = runs / "student-SegformerB0-VOC" / "args.yaml"
     before = recorded.read_text()
-    assert run_stage("student", "--num-epochs", "1", "--resume", "--lr", "0.5") == 0
+    flags = ("--resume", "--lr", "0.5", "--overwrite")  # such as a recipe's: resuming wins
+    assert run_stage("student", "--num-epochs", "1", *flags) == 0
     assert "the run has ended" in capsys.readouterr().out
     assert recorded.read_text() == before
 
