@@ -1,5 +1,6 @@
 """What every data set shares: pairing images with labels, reading them, checking them."""
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -25,7 +26,8 @@ Pairs = list[tuple[Path, Path]]
 class SegmentationDataset(Dataset):
     """Pairs of image and label map; a subclass declares its classes and lists its pairs.
 
-    `dataset[i]` is `{"image": uint8 (3, H, W) RGB, "label": uint8 (H, W), "name": stem}`.
+    `dataset[i]` is `{"image": uint8 (3, H, W) RGB, "label": uint8 (H, W), "name": str}`; the name,
+    one of `names`, is that of the image file without suffix.
 
     Args:
         root: the data set's folder.
@@ -67,6 +69,7 @@ class SegmentationDataset(Dataset):
         self.pairs = self.list_pairs()
         if not self.pairs:
             raise FileNotFoundError(f"{self.root}: split {split!r} of {self.name} is empty")
+        self.names = name_images([image for image, _ in self.pairs])
 
     def list_pairs(self) -> Pairs:
         """List the (image, label) files of `self.split` under `self.root`."""
@@ -96,10 +99,6 @@ class SegmentationDataset(Dataset):
     def condition(self, index: int) -> str | None:
         """Name the weather or light of a sample, where the data set tells it."""
         return None
-
-    def stem(self, index: int) -> str:
-        """Name a sample: its image file without suffix."""
-        return self.pairs[index][0].stem
 
     def ids_of(self, path: Path) -> Mapping[int, int]:
         """Tell how the raw values of a label file map to class ids."""
@@ -158,7 +157,7 @@ class SegmentationDataset(Dataset):
         return {
             "image": image.as_subclass(Tensor),
             "label": label.as_subclass(Tensor),
-            "name": self.stem(index),
+            "name": self.names[index],
         }
 
     def _refuse_values(self, path: Path, values: np.ndarray, wrong: np.ndarray) -> None:
@@ -217,6 +216,15 @@ def pair(images: Mapping[str, Path], labels: Mapping[str, Path], folder: Path) -
         if key not in images:
             raise FileNotFoundError(f"{path}: label without an image")
     return [(path, labels[key]) for key, path in images.items()]
+
+
+def name_images(paths: Sequence[Path]) -> list[str]:
+    """Name files by their stems; where two share one, all by the path below their common folder."""
+    stems = [path.stem for path in paths]
+    if len(set(stems)) == len(stems):
+        return stems
+    shared = os.path.commonpath([path.parent for path in paths])
+    return [path.with_suffix("").relative_to(shared).as_posix() for path in paths]
 
 
 def parse_classes(text: str) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from eval.command_line.evaluation_flags import add_evaluation_flags
 from eval.reporting.markdown import markdown_table
 from eval.reporting.pictures import colorize, stack_rows, titled_row
 from eval.reporting.score_rows import seed_rows, table_rows
-from eval.results import write_json
+from eval.results import check_target, write_json
 from eval.runs import ScoredRun, score_runs
 from models.files import replacing
 
@@ -33,17 +33,19 @@ def main() -> None:
     """Run the command line."""
     args = build_parser().parse_args()
     device = choose_device(args.device, args.cpu)
-    args.output.mkdir(parents=True, exist_ok=True)
+    table, record, picture = (args.output / name for name in NAMES)
+    for path in (table, record, picture):
+        check_target(path, "--output")
     runs = score_runs(args, device)
     results = [scored.result for scored in runs]
     tables = [rows for rows in (table_rows(results), seed_rows(results)) if rows]
-    table, record, picture = (args.output / name for name in NAMES)
     for rows in tables:
         print_table(rows, Console())
     with replacing(table) as temporary:
         temporary.write_text("\n".join(map(as_markdown, tables)), encoding="utf-8")
     write_json(record, {"results": results})
-    Image.fromarray(draw(runs)).save(picture)
+    with replacing(picture) as temporary:
+        Image.fromarray(draw(runs)).save(temporary, format="PNG")
     print(f"table: {table}\npicture: {picture}")
 
 

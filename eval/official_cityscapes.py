@@ -47,9 +47,8 @@ class OfficialCityscapes:
 
     def scores(self) -> dict[str, Any]:
         """Score what was written: ``miou``, ``category_miou`` and ``per_class`` by name."""
-        count = range(len(self.dataset))
-        predictions = [str(self._prediction_path(self.dataset.stem(index))) for index in count]
-        labels = [str(self._label_path(index)) for index in count]
+        predictions = [str(self._prediction_path(name)) for name in self.dataset.names]
+        labels = [str(self._label_path(index)) for index in range(len(self.dataset))]
         settings = copy(self.scripts.args)
         settings.quiet, settings.JSONOutput = True, False
         settings.evalInstLevelScore = False  # needs instance ids, which neither PNG holds
@@ -69,11 +68,12 @@ class OfficialCityscapes:
         path = self.dataset.pairs[index][1]
         if path.stem.endswith(LABEL_IDS):
             return path
-        written = self.folder / f"{self.dataset.stem(index)}_{LABEL_IDS}.png"
+        written = self.folder / f"{self.dataset.names[index]}_{LABEL_IDS}.png"
         self._write(written, self.dataset.read_label(path).numpy())
         return written
 
     def _write(self, path: Path, train_ids: np.ndarray) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)  # of a name with folders
         Image.fromarray(self.to_label_id[train_ids]).save(path, compress_level=1)
 
 

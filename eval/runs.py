@@ -1,6 +1,7 @@
 """Several runs scored on the same images, under names that tell them apart."""
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,9 +10,18 @@ import torch
 from torch import Tensor
 
 from eval.metrics import SegmentationMetrics
+from eval.reporting.run_records import spell_flag
 from eval.results import summarize
 from eval.scoring import score
 from eval.subject import Subject, load_subject
+
+# Saved flags that may differ between repetitions of one run: the draw of random numbers, a teacher
+# of the same draw, where things lie, and what changes comfort or speed alone.
+REPETITION_FLAGS = {
+    "seed", "teacher", "datadir", "savedir", "savedate", "run_name", "epochs_save", "num_workers",
+    "cuda", "device", "steps_loss", "steps_plot", "port", "visualize", "visualize_outimages",
+    "teacher_val", "iouTrain",
+}  # fmt: skip
 
 
 @dataclass
@@ -23,7 +33,7 @@ class ScoredRun:
         state: run folder or checkpoint, as the user named it.
         subject: network, checkpoint's info and split.
         metrics: confusion matrix over the split.
-        result: as eval.py writes it, the name, and the kind: the name without a folder.
+        result: as eval.py writes it, the name, and the kind, which repetitions of a run share.
         predictions: by index in the split, (H, W) uint8.
     """
 
@@ -39,13 +49,13 @@ def score_runs(args: argparse.Namespace, device: torch.device) -> list[ScoredRun
     """Score the runs `args.runs` on one split and keep the predictions of `args.images` images.
 
     Raises:
-        ValueError, OSError: of `load_subject` and `check_same_images`.
+        ValueError, OSError: of `load_subject` and `check_comparable`.
     """
     runs: list[ScoredRun] = []
     for state in args.runs:
         args.state = state
         subject = load_subject(args, device)
-        check_same_images(state, subject, runs[0].subject if runs else subject)
+        check_comparable(state, subject, runs[0].subject if runs else subject)
         name = kind = kind_of(subject)
         if name in {run.name for run in runs}:  # such as another seed
             name = f"{name} ({state})"
@@ -60,6 +70,7 @@ def score_runs(args: argparse.Namespace, device: torch.device) -> list[ScoredRun
         )
         result = {"name": name, "kind": kind, **result}
         runs.append(ScoredRun(name, state, subject, metrics, result, shown.predictions))
+    tell_kinds_apart(runs)
     return runs
 
 
@@ -78,17 +89,24 @@ class Shown:
             self.predictions[self.indices[name]] = prediction.cpu().numpy()
 
 
-def check_same_images(state: str, subject: Subject, first: Subject) -> None:
-    """Refuse a run whose data are not those of the first: their scores would not compare.
+def check_comparable(state: str, subject: Subject, first: Subject) -> None:
+    """Refuse a run whose data or protocol is not that of the first: scores would not compare.
 
     Raises:
-        ValueError: the runs were trained on different data and no flag names a common set.
+        ValueError: the runs were trained on different data or under different protocols, and no
+            flag names a common one.
     """
     one, other = first.dataset, subject.dataset
     if (one.name, one.pairs) != (other.name, other.pairs):
         raise ValueError(
             f"{state} would be scored on other images ({other.name}, {other.split}) than the first "
             f"run ({one.name}, {one.split}): give --dataset, --datadir and --subset for all"
+        )
+    one, other = first.preprocessing["protocol"], subject.preprocessing["protocol"]
+    if one != other:
+        raise ValueError(
+            f"{state} would be scored by the protocol {other}, the first run by {one}: give "
+            "--protocol for all"
         )
 
 
@@ -101,3 +119,20 @@ def kind_of(subject: Subject) -> str:
         kind = info["args"].get("stage", "network")
         kind = "student" if kind == "sekd" else kind  # of --method none: trained alone
     return f"{kind} {info['architecture']}"
+
+
+def tell_kinds_apart(runs: Sequence[ScoredRun]) -> None:
+    """Add to the kinds of runs the flags in which runs of one kind differ.
+
+    What then has the same kind is a repetition, such as another seed, and has a mean.
+    """
+    for kind in {run.result["kind"] for run in runs}:
+        members = [run for run in runs if run.result["kind"] == kind]
+        flags = [run.subject.info["args"] for run in members]
+        names = dict.fromkeys(name for each in flags for name in each)
+        for name in names:
+            values = [each.get(name) for each in flags]
+            if name not in REPETITION_FLAGS and any(value != values[0] for value in values):
+                for run, value in zip(members, values, strict=True):
+                    words = spell_flag(name, value) or [f"no --{name.replace('_', '-')}"]
+                    run.result["kind"] += f", {' '.join(words)}"

@@ -47,8 +47,10 @@ def train(run: Run, task: nn.Module, data: Data) -> None:
     """
     student = task.student
     loop, state = build_loop(run, task, data)
+    known_scores = {}
     if run.options.resume:
         saved = resume_training(run.options.resume, student, state)
+        known_scores = saved["metrics"]
         check_same_classes(saved["classes"], data.classes)
         check_same_batches(run.options, saved["args"], state.progress)
         run.accelerator.print(f"resumed at step {state.progress.step} from {run.options.resume}")
@@ -56,7 +58,7 @@ def train(run: Run, task: nn.Module, data: Data) -> None:
     if state.distiller is not None:
         size = (run.options.height, run.options.width)
         info["training_cost"] = training_cost(student, state.distiller.adapters.values(), *size)
-    keeper = Keeper(run.folder, student, info, state, run.options.epochs_save)
+    keeper = Keeper(run.folder, student, info, state, run.options.epochs_save, known_scores)
     validator = Validator(run, student, data)
     if run.accelerator.is_main_process:
         loop.keeper = keeper
@@ -287,8 +289,8 @@ def report_epoch(
 
 def draw_pictures(run: Run, loop: Loop, validator: Validator) -> None:
     """Show the first validation images in the run folder and in the trackers."""
-    folder = run.folder / "pictures"
-    folder.mkdir(exist_ok=True)
     for name, picture in validator.pictures().items():
-        Image.fromarray(picture).save(folder / f"{name}.png")
+        path = run.folder / "pictures" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(path)
         loop.tracker.picture(name, picture, loop.progress.step)

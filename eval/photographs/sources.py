@@ -40,7 +40,8 @@ def find_sources(inputs: Sequence[str], output: Path) -> list[Source]:
 
     Folders are searched with their sub-folders, apart from hidden ones and ``output``. Results are
     named by the path below what all inputs share: the folder itself where there is one. Of files
-    that differ in the suffix alone, the suffix is part of the name.
+    that differ in the suffix alone, and of a video beside a folder of its name, the suffix is part
+    of the name.
 
     Raises:
         FileNotFoundError: no such file.
@@ -63,10 +64,17 @@ def find_sources(inputs: Sequence[str], output: Path) -> list[Source]:
     shared = Path(os.path.commonpath(bases))
     names = {path: path.relative_to(shared).with_suffix("").as_posix() for path in sorted(paths)}
     counts = Counter(name.casefold() for name in names.values())
-    return [
-        Source(path, name if counts[name.casefold()] == 1 else path.relative_to(shared).as_posix())
-        for path, name in names.items()
-    ]
+    folders = {
+        parent.as_posix().casefold() for name in names.values() for parent in Path(name).parents
+    }
+    sources = []
+    for path, name in names.items():
+        source, key = Source(path, name), name.casefold()
+        # The frames of a video go into a folder of its name.
+        if counts[key] > 1 or (source.is_video and key in folders):
+            source = Source(path, path.relative_to(shared).as_posix())
+        sources.append(source)
+    return sources
 
 
 def _search(text: str, output: Path) -> tuple[Path, list[Path]]:

@@ -8,7 +8,6 @@ from PIL import Image, ImageDraw, ImageFont
 
 VOID_COLOUR = (128, 128, 128)
 ERROR_COLOUR = (255, 0, 140)  # of no crop, weed or soil
-ERROR_COLOUR = (255, 0, 140)  # of no crop, weed or soil
 TITLE_HEIGHT = 22
 GAP = 6
 

@@ -121,12 +121,15 @@ def training_command(flags: Mapping[str, Any]) -> str | None:
         return None
     words = ["python", f"train/train_{flags['stage']}.py"]
     for key, value in flags.items():
-        if key != "stage" and value is not None:
-            words += _spell(key, value)
+        if key != "stage":
+            words += spell_flag(key, value)
     return shlex.join(words)
 
 
-def _spell(key: str, value: Any) -> list[str]:
+def spell_flag(key: str, value: Any) -> list[str]:
+    """Spell a saved flag as words of a command line; none for what is off or not given."""
+    if value is None:
+        return []
     flag = f"--{key if key in UNDERSCORED else key.replace('_', '-')}"
     if value is False:
         return SWITCHED_OFF.get(key, "").split()

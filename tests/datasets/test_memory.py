@@ -37,7 +37,7 @@ def test_a_sample_may_be_changed_and_loader_workers_share_them(fields):
     expected = fields[0]["image"].clone()
     fields[0]["image"].zero_()
     for sample in DataLoader(fields, batch_size=None, num_workers=1):
-        if sample["name"] == fields.stem(0):
+        if sample["name"] == fields.names[0]:
             assert torch.equal(sample["image"], expected)
 
 

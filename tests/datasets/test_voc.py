@@ -32,6 +32,12 @@ def test_own_classes_and_own_splits(make_voc):
     assert dataset[0]["name"] == "x.1"
 
 
+def test_images_of_one_stem_keep_their_folder_in_the_name(make_voc):
+    dataset = build_dataset("VOC", make_voc(val=["d1/a", "d1/e 2/a", "d2/b.1"]), "val")
+    assert dataset.names == ["d1/a", "d1/e 2/a", "d2/b.1"]
+    assert dataset[1]["name"] == "d1/e 2/a"
+
+
 @pytest.mark.parametrize(
     ("classes", "palette"),
     [

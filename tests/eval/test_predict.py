@@ -202,6 +202,13 @@ def test_names(folder, tmp_path):
     assert names == ["row 2/b.JPG", "row 2/b.png"]
 
 
+def test_a_video_beside_its_frames_has_results_of_its_own(folder, tmp_path):
+    for name in ("row 2.mp4", "a.mp4"):
+        (folder / name).touch()
+    names = [source.name for source in find_sources([str(folder)], tmp_path / "out")]
+    assert names == ["a.mp4", "a.png", "row 2/b", "row 2.mp4"]
+
+
 def test_refused_in_one_line(start, folder, tmp_path, write_checkpoint):
     def refuse(*arguments, **where):
         status, told = start(*arguments, **where)

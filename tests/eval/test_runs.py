@@ -4,13 +4,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from eval.runs import check_same_images, kind_of
+from eval.runs import check_comparable, kind_of, tell_kinds_apart
 
 
-def subject(method=None, pairs=("a",), **args):
+def subject(method=None, pairs=("a",), protocol="standard", **args):
     info = {"method": method, "args": args, "architecture": "SegformerB0"}
     dataset = SimpleNamespace(name="CWFID", split="test", pairs=list(pairs))
-    return SimpleNamespace(info=info, dataset=dataset)
+    preprocessing = {"protocol": protocol}
+    return SimpleNamespace(info=info, dataset=dataset, preprocessing=preprocessing)
 
 
 @pytest.mark.parametrize(
@@ -27,7 +28,29 @@ def test_a_run_is_called_what_it_is(run, kind):
     assert kind_of(run) == kind
 
 
-def test_runs_on_other_images_are_refused():
-    check_same_images("b", subject(), subject())
+def test_runs_on_other_images_or_under_another_protocol_are_refused():
+    check_comparable("b", subject(), subject())
     with pytest.raises(ValueError, match="b would be scored on other images"):
-        check_same_images("b", subject(pairs="ab"), subject())
+        check_comparable("b", subject(pairs="ab"), subject())
+    with pytest.raises(ValueError, match="b would be scored by the protocol paper.*--protocol"):
+        check_comparable("b", subject(protocol="paper"), subject())
+
+
+def test_only_repetitions_share_a_kind():
+    flags = {"stage": "student", "lr": 1e-3, "max_steps": None, "flip": True}
+    differing = [
+        {"seed": 0}, {"seed": 1, "savedir": "b"}, {"lr": 6e-4}, {"max_steps": 9, "flip": False},
+    ]  # fmt: skip
+    runs = [
+        SimpleNamespace(subject=subject(**flags | own), result={"kind": "student B0"})
+        for own in differing
+    ]
+    runs.append(SimpleNamespace(subject=subject(stage="teacher"), result={"kind": "teacher B0"}))
+    tell_kinds_apart(runs)
+    assert [run.result["kind"] for run in runs] == [
+        "student B0, --lr 0.001, no --max-steps, --flip",
+        "student B0, --lr 0.001, no --max-steps, --flip",
+        "student B0, --lr 0.0006, no --max-steps, --flip",
+        "student B0, --lr 0.001, --max-steps 9, --no-flip",
+        "teacher B0",
+    ]

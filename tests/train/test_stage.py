@@ -221,6 +221,18 @@ def test_an_epoch_is_not_continued_with_other_batches(run_stage, monkeypatch, ca
     assert "--batch-size cannot change in the middle of an epoch" in capsys.readouterr().err
 
 
+def test_a_run_stopped_before_its_next_validation_keeps_its_scores(
+    run_stage, runs, monkeypatch, load
+):
+    last = runs / "student-SegformerB0-VOC" / "last.pth"
+    interrupt_after(monkeypatch, 4)
+    assert run_stage("student") == 130
+    known = load(last)["metrics"]
+    interrupt_after(monkeypatch, 5)
+    assert run_stage("student", "--resume") == 130
+    assert "miou" in known and load(last)["metrics"] == known
+
+
 def test_augmented_training_images_are_drawn_on_demand(run_stage, runs):
     assert run_stage("student", "--visualize_outimages", "--num-epochs", "1") == 0
     pictures = runs / "student-SegformerB0-VOC" / "pictures"
