@@ -38,36 +38,42 @@ class Species:
     saturation: Range = (0.42, 0.65)
     value: Range = (0.45, 0.68)
     fold: float = 0.16  # how much brighter one half of a leaf can be
+    rib: float = 1.14  # brightness of midrib and veins / that of the blade
+    stalk: tuple[float, float, float] = (1.08, 1.08, 1.08)  # colour / that of the blade
 
 
 BEET = Species(
     "beet", "spiral", leaves=(4, 12), aspect=(0.44, 0.62), petiole=(0.28, 0.46),
-    outline=(0.62, 0.42), wave=0.10, hue=(0.265, 0.315), saturation=(0.45, 0.66),
+    outline=(0.62, 0.42), wave=0.10, hue=(0.295, 0.335), saturation=(0.48, 0.68),
+    value=(0.42, 0.60), rib=1.40, stalk=(1.55, 1.05, 1.10),
 )  # fmt: skip
 GOOSEFOOT = Species(
     "goosefoot", "opposite", leaves=(4, 10), aspect=(0.50, 0.72), petiole=(0.22, 0.40),
     outline=(0.75, 0.85), teeth=(2, 4), depth=(0.10, 0.30),
-    hue=(0.265, 0.335), saturation=(0.28, 0.52),
+    hue=(0.275, 0.335), saturation=(0.16, 0.34), value=(0.50, 0.68),
 )  # fmt: skip
 SHEPHERDS_PURSE = Species(
     "shepherd's purse", "spiral", leaves=(6, 14), aspect=(0.24, 0.40), petiole=(0.10, 0.25),
-    outline=(0.95, 0.45), teeth=(3, 5), depth=(0.35, 0.65), hue=(0.235, 0.295),
+    outline=(0.95, 0.45), teeth=(3, 5), depth=(0.35, 0.65), hue=(0.225, 0.265),
+    saturation=(0.48, 0.66),
 )  # fmt: skip
 SPEEDWELL = Species(
     "speedwell", "opposite", leaves=(4, 8), aspect=(0.66, 0.95), petiole=(0.15, 0.35),
-    outline=(0.45, 0.45), teeth=(2, 3), depth=(0.03, 0.12), hue=(0.245, 0.30),
+    outline=(0.45, 0.45), teeth=(2, 3), depth=(0.03, 0.12), hue=(0.245, 0.285),
+    value=(0.52, 0.72), rib=0.80,
 )  # fmt: skip
 NIGHTSHADE = Species(  # the one most like a young beet
     "nightshade", "opposite", leaves=(2, 8), aspect=(0.40, 0.58), petiole=(0.25, 0.42),
-    outline=(0.60, 0.65), wave=0.08, hue=(0.26, 0.32), saturation=(0.45, 0.68),
+    outline=(0.60, 0.65), wave=0.08, hue=(0.285, 0.325), saturation=(0.45, 0.66),
+    value=(0.34, 0.52), rib=0.86, stalk=(1.15, 0.80, 1.05),
 )  # fmt: skip
 MEADOW_GRASS = Species(
     "meadow grass", "tuft", leaves=(5, 16), aspect=(0.035, 0.075), petiole=(0.0, 0.05),
-    outline=(0.25, 0.60), wave=0.0, bend=(-0.5, 0.5), hue=(0.215, 0.29), fold=0.08,
+    outline=(0.25, 0.60), wave=0.0, bend=(-0.5, 0.5), hue=(0.215, 0.265), fold=0.08,
 )  # fmt: skip
 MILLET = Species(
     "millet", "tuft", leaves=(2, 6), aspect=(0.09, 0.16), petiole=(0.0, 0.08),
-    outline=(0.35, 0.75), wave=0.02, bend=(-0.35, 0.35), hue=(0.235, 0.30), fold=0.14,
+    outline=(0.35, 0.75), wave=0.02, bend=(-0.35, 0.35), hue=(0.235, 0.285), fold=0.14,
 )  # fmt: skip
 
 DICOTS = (GOOSEFOOT, SHEPHERDS_PURSE, SPEEDWELL, NIGHTSHADE)
@@ -197,7 +203,7 @@ def draw_plant(canvas: np.ndarray, rng: np.random.Generator, plant: Plant, light
     angles = np.arctan2(tips[:, 1], tips[:, 0])
     sun = np.arctan2(light.direction[1], light.direction[0])
     fold = plant.species.fold * np.sin(angles - sun)
-    paints = _paints(_leaf_colours(rng, plant, angles, light), fold, plant.class_id)
+    paints = _paints(_leaf_colours(rng, plant, angles, light), fold, plant)
     base = to_fixed(np.array(plant.centre))
     stalks = np.insert(middle[:, :2], 0, base, axis=1)
     halves = [np.concatenate([side, middle[:, ::-1]], axis=1) for side in (left, right)]
@@ -225,10 +231,13 @@ def _veins(left: np.ndarray, right: np.ndarray, middle: np.ndarray) -> np.ndarra
     return np.ascontiguousarray(np.stack([starts, ends], axis=2).swapaxes(0, 1))
 
 
-def _paints(colours: np.ndarray, fold: np.ndarray, class_id: int) -> list:
+def _paints(colours: np.ndarray, fold: np.ndarray, plant: Plant) -> list:
     """For each leaf the canvas values of its stalk, blade, two halves and veins."""
     ones = np.ones_like(fold)
-    factors = np.stack([1.08 * ones, ones, 1 + fold, 1 - fold, 1.14 * ones], axis=1)
-    paints = np.full((len(fold), 5, 4), float(class_id))
-    paints[..., :3] = np.clip(colours[:, None] * factors[..., None], 0, 255)
+    species = plant.species
+    factors = np.stack([ones, ones, 1 + fold, 1 - fold, species.rib * ones], axis=1)
+    paints = np.full((len(fold), 5, 4), float(plant.class_id))
+    paints[..., :3] = colours[:, None] * factors[..., None]
+    paints[:, 0, :3] *= species.stalk
+    paints[..., :3] = paints[..., :3].clip(0, 255)
     return paints.tolist()
