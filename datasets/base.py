@@ -1,7 +1,7 @@
 """What every data set shares: pairing images with labels, reading them, checking them."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -27,7 +27,7 @@ class SegmentationDataset(Dataset):
     """Pairs of image and label map; a subclass declares its classes and lists its pairs.
 
     `dataset[i]` is `{"image": uint8 (3, H, W) RGB, "label": uint8 (H, W), "name": str}`; the name,
-    one of `names`, is that of the image file without suffix.
+    one of `names`, is the stem of the image file, with its sub-folders where two stems are equal.
 
     Args:
         root: the data set's folder.
@@ -179,7 +179,9 @@ class SegmentationDataset(Dataset):
 def index_by_stem(
     folder: Path, ending: str = "", suffixes: Iterable[str] = LABEL_SUFFIXES
 ) -> dict[str, Path]:
-    """Find the files `<key><ending><suffix>` under a folder, subfolders included.
+    """Find the files `<key><ending><suffix>` under a folder, subfolders and linked ones included.
+
+    Hidden files and folders are left out.
 
     Returns:
         The files by key, the path within the folder; sorted, so that their order is the same on
@@ -192,7 +194,7 @@ def index_by_stem(
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such directory; {DATADIR_HINT}")
     found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(_files_below(folder)):
         stem = path.stem
         if path.suffix.lower() not in suffixes or stem.startswith(".") or not stem.endswith(ending):
             continue
@@ -201,6 +203,18 @@ def index_by_stem(
             raise ValueError(f"{path}: has the same stem as {found[key]}; remove one")
         found[key] = path
     return found
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    for place, folders, files in os.walk(folder, followlinks=True):
+        # A link to a folder above would never end.
+        above = {os.path.realpath(path) for path in (place, *Path(place).parents)}
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith(".") and os.path.realpath(Path(place, name)) not in above
+        ]
+        yield from (Path(place, name) for name in files)
 
 
 def pair(images: Mapping[str, Path], labels: Mapping[str, Path], folder: Path) -> Pairs:
@@ -239,7 +253,7 @@ def parse_classes(text: str) -> tuple[str, ...]:
         names = [name.strip() for name in text.split(",")]
     elif path.is_file():
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
         except UnicodeDecodeError as error:
             raise ValueError(f"--classes: {path} is not a text file") from error
         names = [line.strip() for line in lines if line.strip()]

@@ -39,7 +39,7 @@ def parse_colours(texts: Sequence[str]) -> dict[str, Colour]:
         path = Path(texts[0])
         if not path.is_file():
             raise FileNotFoundError(f"--colors: no such file: {path}, nor name=red,green,blue")
-        texts = path.read_text(encoding="utf-8").split("\n")
+        texts = path.read_text(encoding="utf-8-sig").split("\n")
     colours: dict[str, Colour] = {}
     for text in filter(None, (text.strip() for text in texts)):
         name, _, numbers = (part.strip() for part in text.partition("="))

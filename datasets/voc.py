@@ -119,7 +119,7 @@ def read_split(path: Path) -> list[str]:
         ValueError: a name stands twice.
     """
     names = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8-sig").splitlines():
         name = line.strip()
         if Path(name).suffix.lower() in IMAGE_SUFFIXES:
             name = name[: -len(Path(name).suffix)]

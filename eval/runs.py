@@ -20,7 +20,7 @@ from eval.subject import Subject, load_subject
 REPETITION_FLAGS = {
     "seed", "teacher", "datadir", "savedir", "savedate", "run_name", "epochs_save", "num_workers",
     "cuda", "device", "steps_loss", "steps_plot", "port", "visualize", "visualize_outimages",
-    "teacher_val", "iouTrain",
+    "teacher_val", "iouTrain", "test_split", "cache",
 }  # fmt: skip
 
 
@@ -129,10 +129,15 @@ def tell_kinds_apart(runs: Sequence[ScoredRun]) -> None:
     for kind in {run.result["kind"] for run in runs}:
         members = [run for run in runs if run.result["kind"] == kind]
         flags = [run.subject.info["args"] for run in members]
-        names = dict.fromkeys(name for each in flags for name in each)
-        for name in names:
-            values = [each.get(name) for each in flags]
-            if name not in REPETITION_FLAGS and any(value != values[0] for value in values):
-                for run, value in zip(members, values, strict=True):
-                    words = spell_flag(name, value) or [f"no --{name.replace('_', '-')}"]
+        seeds = [each.get("seed") for each in flags]
+        # Two runs of one seed differ in more than chance if their teachers differ.
+        alike = REPETITION_FLAGS - ({"teacher"} if len(set(seeds)) < len(seeds) else set())
+        for name in dict.fromkeys(name for each in flags for name in each):
+            # Runs of an earlier release lack some flags.
+            values = {str(each[name]) for each in flags if name in each}
+            if name in alike or len(values) == 1:
+                continue
+            for run, each in zip(members, flags, strict=True):
+                if name in each:
+                    words = spell_flag(name, each[name]) or [f"no --{name.replace('_', '-')}"]
                     run.result["kind"] += f", {' '.join(words)}"

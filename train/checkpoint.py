@@ -22,8 +22,12 @@ SAVE_AFTER_SECONDS = 300  # at most about this much work is lost to a crash
 
 @dataclass
 class Progress:
-    """How far a run is: epochs finished, batches of the current one, optimizer steps."""
+    """How far a run is: epochs finished, batches of the current one, optimizer steps.
 
+    A batch is that of each of `processes`.
+    """
+
+    processes: int = 1
     epoch: int = 0
     batch: int = 0
     step: int = 0
@@ -52,6 +56,7 @@ class Keeper:
         info: what a checkpoint says about itself, apart from scores.
         state: what last.pth holds besides.
         every: keep every Nth epoch under its own name; 0 for none.
+        metrics: the last known scores.
     """
 
     folder: Path
@@ -80,14 +85,15 @@ class Keeper:
             self.save_student(BEST)  # never validated: the last weights are the best known
         # A last epoch that --max-steps cut short is none.
         if self.every and progress.batch == 0 and progress.epoch % self.every == 0:
-            self.save_student(f"epoch-{progress.epoch:04d}.pth")
+            self.save_student(f"epoch-{progress.epoch:04d}.pth", scored=validated)
         if validated or self.due:
             self.save_last()
 
-    def save_student(self, name: str) -> None:
-        """Write the bare student: no adapters, no optimizer."""
+    def save_student(self, name: str, scored: bool = True) -> None:
+        """Write the bare student, no adapters, no optimizer; with the last scores if its own."""
         self._check_weights()
-        save_checkpoint(self.folder / name, self.student, {**self.info, "metrics": self.metrics})
+        info = {**self.info, "metrics": self.metrics if scored else {}}
+        save_checkpoint(self.folder / name, self.student, info)
 
     def save_last(self) -> None:
         """Write last.pth, from which the run can be resumed, with the last known scores.

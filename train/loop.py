@@ -223,8 +223,12 @@ class Loop:
         bar.update()
 
     def _keep(self, meter: Meter) -> None:
-        """Save a long epoch's middle, after a look at the losses that led there."""
-        if self.keeper is not None and self.keeper.due:
+        """Save a long epoch's middle, after a look at the losses that led there.
+
+        Not at its last step: `Keeper.after_epoch` saves that, when the next epoch has been begun.
+        """
+        in_the_middle = self.progress.batch < self.schedule.batches
+        if in_the_middle and self.keeper is not None and self.keeper.due:
             meter.read()
             self.keeper.save_last()
 

@@ -19,6 +19,7 @@ from train.run_folder import LAST, find_run
 
 DEFAULT_METHOD = "sekd-ct"
 MIN_SIDE = 32
+MAY_BE_FILES = ("classes", "class_weights", "teacher", "pretrained")
 NOT_SAVED = ("stage", "resume", "config", "overwrite", "cuda")  # --cuda is saved as device
 
 
@@ -45,8 +46,7 @@ def parse_options(stage: str, arguments: Sequence[str], **defaults: object) -> a
         arguments = to_arguments(parser, recipe, options.config) + arguments
         options = parser.parse_args(arguments)
     if options.resume is not None:
-        options = _canonical(stage, options)
-        source = Path(options.resume) if options.resume else find_run(options)
+        source = Path(options.resume) if options.resume else find_run(_canonical(stage, options))
         if source.is_dir():
             source = source / LAST
         saved = read_arguments(source)
@@ -104,7 +104,8 @@ def _spell(action: argparse.Action, value: object) -> list[str]:
     if action.nargs == 0:
         return [flag] if value else []
     if isinstance(value, (list, tuple)) and action.nargs is None:
-        return [f"{flag}={'x'.join(map(str, value))}"]  # the one such flag is a size, HxW
+        joint = "x" if action.dest == "image_size" else ","
+        return [f"{flag}={joint.join(map(str, value))}"]
     if isinstance(value, (list, tuple)):
         return [flag, *(str(item) for item in value)]
     return [f"{flag}={value}"]
@@ -118,8 +119,8 @@ def arguments_to_save(options: argparse.Namespace) -> dict:
             continue
         if isinstance(value, (list, tuple)):
             value = list(value)
-        elif isinstance(value, Path):
-            value = str(value.absolute())  # the run may be looked at from another folder
+        elif isinstance(value, Path) or (key in MAY_BE_FILES and value and Path(value).exists()):
+            value = str(Path(value).absolute())  # the run may be looked at from another folder
         plain[key] = value
     return plain
 

@@ -65,9 +65,9 @@ def saved_flags(run: Run) -> dict:
 def opened_folder(run: Run, write_flags: bool = True) -> Iterator[None]:
     """Make the run folder for the block, with its `args.yaml`.
 
-    A run that is overwritten lies aside until the new one has saved something. If that never
-    happens, such as for a damaged image, everything is as it was: the corrected run finds its
-    place free.
+    A run that is overwritten lies aside, in a hidden folder beside it, until the block ends. If
+    nothing was saved then, such as for a damaged image, everything is as it was: the corrected run
+    finds its place free.
     """
     if not run.accelerator.is_main_process:
         yield

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -72,13 +73,17 @@ def find_run(options: argparse.Namespace) -> Path:
     Raises:
         FileNotFoundError: there is none.
     """
-    name = base_name(options)
-    pattern = f"{name}-[0-9]*" if options.savedate else name
-    runs = [path.parent for path in options.savedir.glob(f"{pattern}/{LAST}")]
+    wanted = options.savedir / base_name(options)
+    runs = [wanted]
+    if options.savedate:
+        dated = re.compile(re.escape(wanted.name) + r"-\d{8}-\d{6}")
+        beside = wanted.parent.iterdir() if wanted.parent.is_dir() else ()
+        runs = [path for path in beside if dated.fullmatch(path.name)]
+    runs = [run for run in runs if (run / LAST).is_file()]
     if not runs:
         raise FileNotFoundError(
-            f"--resume: no {LAST} in {options.savedir / pattern}; start the run without --resume, "
-            "or name the file with --resume FILE"
+            f"--resume: no {LAST} in {wanted}{'-DATE' if options.savedate else ''}; start the run "
+            "without --resume, or name the file with --resume FILE"
         )
     return max(runs, key=lambda run: (run / LAST).stat().st_mtime)
 

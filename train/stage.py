@@ -1,7 +1,6 @@
 """What every stage does with its task: step, validate and save until the schedule ends."""
 
 import time
-from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
@@ -47,14 +46,15 @@ def train(run: Run, task: nn.Module, data: Data) -> None:
     """
     student = task.student
     loop, state = build_loop(run, task, data)
+    info = describe(run, data)
     known_scores = {}
     if run.options.resume:
         saved = resume_training(run.options.resume, student, state)
         known_scores = saved["metrics"]
+        check_same_method(saved["method"], info["method"])
         check_same_classes(saved["classes"], data.classes)
-        check_same_batches(run.options, saved["args"], state.progress)
+        check_same_batches(run, saved["args"], state.progress)
         run.accelerator.print(f"resumed at step {state.progress.step} from {run.options.resume}")
-    info = describe(run, data)
     if state.distiller is not None:
         size = (run.options.height, run.options.width)
         info["training_cost"] = training_cost(student, state.distiller.adapters.values(), *size)
@@ -63,7 +63,8 @@ def train(run: Run, task: nn.Module, data: Data) -> None:
     if run.accelerator.is_main_process:
         loop.keeper = keeper
     if loop.done:
-        run.accelerator.print("the run has ended: a larger --max-steps or --num-epochs goes on")
+        flag = "--num-epochs" if run.options.max_steps is None else "--max-steps"
+        run.accelerator.print(f"the run has ended: a larger {flag} goes on")
     with (
         opened_folder(run, write_flags=not loop.done),
         open_trackers(run, state.progress) as loop.tracker,
@@ -133,7 +134,7 @@ def build_loop(run: Run, task: nn.Module, data: Data) -> tuple[Loop, TrainingSta
     scheduler = build_scheduler(
         optimizer, schedule.total_steps, options.warmup_steps, options.power
     )
-    progress = Progress()
+    progress = Progress(accelerator.num_processes)
     loop = Loop(
         accelerator=accelerator,
         task=task,
@@ -206,6 +207,16 @@ def build_scheduler(
     return LambdaLR(optimizer, factor)
 
 
+def check_same_method(saved: str | None, method: str | None) -> None:
+    """Refuse to go on with another method.
+
+    Raises:
+        ValueError: telling both.
+    """
+    if saved != method:
+        raise ValueError(f"--resume: the run was trained with --method {saved}, not {method}")
+
+
 def check_same_classes(saved: Sequence[str] | None, classes: Sequence[str]) -> None:
     """Refuse to go on with classes that are others, or the same ones in another order.
 
@@ -219,12 +230,19 @@ def check_same_classes(saved: Sequence[str] | None, classes: Sequence[str]) -> N
         )
 
 
-def check_same_batches(options: Namespace, saved: dict, progress: Progress) -> None:
+def check_same_batches(run: Run, saved: dict, progress: Progress) -> None:
     """Refuse to go on in the middle of an epoch that was cut into other batches.
 
     Raises:
-        ValueError: naming the flag that differs.
+        ValueError: naming the flag that differs, or the number of processes.
     """
+    options, processes = run.options, run.accelerator.num_processes
+    if progress.batch and progress.processes != processes:
+        raise ValueError(
+            f"--resume: the run was stopped in an epoch that {progress.processes} process(es) "
+            f"share: go on with as many, not with {processes}"
+        )
+    progress.processes = processes
     for name in ("batch_size", "accumulate", "limit_train", "train_split", "seed"):
         if progress.batch and getattr(options, name) != saved.get(name):
             flag = "--" + name.replace("_", "-")

@@ -53,7 +53,7 @@ def train_method(method: str, flags: list[str], folder: Path) -> None:
     Raises:
         ValueError: the training script failed; it has said why.
     """
-    words = [*flags, "--method", method, "--run-name", folder.name]
+    words = [*flags, "--method", method, "--run-name", folder.name, "--savedate", "false"]
     # What was killed before its first checkpoint begins anew.
     words.append("--resume" if (folder / LAST).exists() else "--overwrite")
     if status := run_script(words):

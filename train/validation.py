@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from accelerate.utils import broadcast
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
@@ -36,6 +37,10 @@ class Validator:
     def evaluate(self, dataset: Dataset, preprocessing: dict | None = None) -> dict:
         """Scores on a split, as `SegmentationMetrics.compute` returns them."""
         accelerator = self.run.accelerator
+        # Each process keeps running means of BatchNorm over its own images; those of the first
+        # are saved, so they are what is scored.
+        for buffer in self.network.buffers():
+            broadcast(buffer)
         # Every process takes its own images, none of them twice: the sum of the processes'
         # confusion matrices is that of one process.
         share = range(accelerator.process_index, len(dataset), accelerator.num_processes)

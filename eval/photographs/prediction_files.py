@@ -81,7 +81,8 @@ class PredictionFiles:
         """Write the share of each class, in percent of the image's pixels, an image a line."""
         with (
             replacing(self.folder / TABLE) as temporary,
-            open(temporary, "w", newline="", encoding="utf-8") as file,
+            # File names need not be text.
+            open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
         ):
             table = csv.writer(file)
             table.writerow(["image", "width", "height", *(f"{name} %" for name in self.classes)])

@@ -97,6 +97,8 @@ def test_index_by_stem_skips_what_does_not_belong(tmp_path, write_png):
         write_png(tmp_path / name, grey, format="png")
     assert list(index_by_stem(tmp_path, "_x")) == ["s/a"]
     assert sorted(index_by_stem(tmp_path, "_x", (".jpg", ".png"))) == ["A", "s/a"]
+    write_png(tmp_path / ".ipynb_checkpoints" / "c_x.png", grey)
+    assert list(index_by_stem(tmp_path, "_x")) == ["s/a"]
     write_png(tmp_path / "s" / "a_x.jpg", grey)
     with pytest.raises(ValueError, match="same stem"):
         index_by_stem(tmp_path, "_x", (".jpg", ".png"))
@@ -133,3 +135,11 @@ def test_palette_is_that_of_voc():
     assert make_palette(4) == ((0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0))
     assert make_palette(21)[20] == (0, 64, 128)
     assert len(set(make_palette(256))) == 256
+
+
+def test_linked_folders_are_followed_and_never_round_in_circles(tmp_path, write_png):
+    write_png(tmp_path / "card" / "day" / "a.png", np.zeros((2, 2), np.uint8))
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "field").symlink_to(tmp_path / "card" / "day")
+    (tmp_path / "card" / "day" / "again").symlink_to(tmp_path / "images")
+    assert list(index_by_stem(tmp_path / "images")) == ["field/a"]

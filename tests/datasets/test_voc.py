@@ -60,6 +60,16 @@ def test_png_images_and_suffixes_in_the_list(make_voc):
     assert len(build_dataset("VOC", root, "train")) == 2
 
 
+def test_a_list_from_an_editor_that_writes_a_byte_order_mark(make_voc):
+    root = make_voc()
+    listing = root / "ImageSets" / "Segmentation" / "train.txt"
+    listing.write_text("a\nb\n", encoding="utf-8-sig")
+    names = root / "names.txt"
+    names.write_text("soil\ncrop\n", encoding="utf-8-sig")
+    dataset = build_dataset("VOC", root, "train", classes=str(names))
+    assert (dataset.names, dataset.classes) == (["a", "b"], ("soil", "crop"))
+
+
 def test_missing_split_lists_the_present(make_voc):
     with pytest.raises(
         FileNotFoundError, match=r"test\.txt: no such split; splits there: train, val"

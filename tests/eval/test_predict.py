@@ -209,6 +209,13 @@ def test_a_video_beside_its_frames_has_results_of_its_own(folder, tmp_path):
     assert names == ["a.mp4", "a.png", "row 2/b", "row 2.mp4"]
 
 
+def test_a_file_name_that_is_no_text(start, folder, tmp_path):
+    (folder / "a.png").rename(folder / os.fsdecode(b"Geb\xfcsch.png"))
+    assert start("--input", folder)[0] == 0
+    table = (tmp_path / "out" / "cover.csv").read_bytes()
+    assert b"Geb\xfcsch" in table and b"row 2/b" in table
+
+
 def test_refused_in_one_line(start, folder, tmp_path, write_checkpoint):
     def refuse(*arguments, **where):
         status, told = start(*arguments, **where)

@@ -54,3 +54,16 @@ def test_only_repetitions_share_a_kind():
         "student B0, --lr 0.001, --max-steps 9, --no-flip",
         "teacher B0",
     ]
+
+
+def test_teachers_tell_runs_of_one_seed_apart():
+    def kinds(*runs):
+        runs = [SimpleNamespace(subject=subject(**run), result={"kind": "KD B0"}) for run in runs]
+        tell_kinds_apart(runs)
+        return [run.result["kind"] for run in runs]
+
+    assert kinds({"seed": 0, "teacher": "b3"}, {"seed": 1, "teacher": "b5"}) == ["KD B0"] * 2
+    same_seed = kinds({"seed": 0, "teacher": "b3"}, {"seed": 0, "teacher": "b5"})
+    assert same_seed == ["KD B0, --teacher b3", "KD B0, --teacher b5"]
+    older_release = kinds({"seed": 0}, {"seed": 1, "amp": "auto"})
+    assert older_release == ["KD B0"] * 2

@@ -1,6 +1,7 @@
 """The scripts as processes of their own: by path, published command lines, several processes."""
 
 import csv
+import json
 import os
 import shlex
 import shutil
@@ -91,7 +92,16 @@ def test_two_processes_train_one_network(voc, tmp_path):
     printed = launch(TORCHRUN, voc, tmp_path)
     assert printed.count("epoch 2/2  step 2/2") == 1  # 6 images: one batch of 2 for each process
     with (tmp_path / "runs" / "two" / "log.csv").open() as file:
-        assert [row["step"] for row in csv.DictReader(file)] == ["1", "2"]
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["1", "2"]
+    # What was logged is the score of the saved network, though each process has BatchNorm's
+    # running means of its own images.
+    result = tmp_path / "result.json"
+    words = ["--state", "runs/two", "--json", str(result), "--device", "cpu", "--num-workers", "0"]
+    execute([sys.executable, str(ROOT / "eval" / "eval.py"), *words], tmp_path)
+    assert json.loads(result.read_text())["miou"] == pytest.approx(
+        max(float(row["miou"]) for row in rows), abs=1e-5
+    )
     # Its checkpoint has no trace of the wrapper: one process goes on, to its own longer schedule.
     assert "step 6/6" in launch("", voc, tmp_path, "--num-epochs", "2", "--resume")
 

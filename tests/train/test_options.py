@@ -1,9 +1,11 @@
+import os
 from pathlib import Path
 
 import pytest
 import yaml
 
 from train.options import arguments_to_save, parse_options, training_image_size
+from train.run_folder import find_run
 
 PUBLISHED = {
     "sekd": "--cuda --model SegformerB0 --dataset VOC --datadir ./VOC2012 --num-epochs 500 "
@@ -100,6 +102,36 @@ def test_a_recipe_sets_defaults_and_the_command_line_wins(tmp_path):
     options = parse("--config", str(recipe), "--batch-size", "8")
     assert (options.lr, options.batch_size) == (1e-3, 8)
     assert (options.flip, options.scale, options.savedate) == (False, [0.8, 1.2], True)
+
+
+def test_lists_in_a_recipe(tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "image-size: [480, 640]\nclasses: [soil, crop]\nclass-weights: [1, 2]\nscale: [1, 2]\n"
+    )
+    options = parse("--config", str(recipe))
+    assert (options.image_size, options.scale) == ((480, 640), [1, 2])
+    assert (options.classes, options.class_weights) == ("soil,crop", "1,2")
+
+
+def test_files_are_recorded_for_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("names.txt").write_text("soil\ncrop\n")
+    saved = arguments_to_save(parse("--classes", "names.txt", "--teacher", "nvidia/mit-b0"))
+    assert (saved["classes"], saved["teacher"]) == (str(tmp_path / "names.txt"), "nvidia/mit-b0")
+
+
+def test_the_newest_dated_run_of_that_name_is_resumed(tmp_path):
+    names = ["exp-20260101-000000", "exp-20260102-000000", "exp-2-20260103-000000"]
+    for age, name in enumerate(names):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "last.pth").touch()
+        os.utime(tmp_path / name / "last.pth", (age, age))
+    options = parse("--savedir", str(tmp_path), "--run-name", "exp", "--savedate")
+    assert find_run(options).name == names[1]
+    options.run_name = "exp-3"
+    with pytest.raises(FileNotFoundError, match="exp-3-DATE"):
+        find_run(options)
 
 
 @pytest.mark.parametrize(

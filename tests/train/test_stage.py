@@ -3,13 +3,16 @@
 import csv
 import shutil
 import signal
+from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
 
 from models import load_checkpoint
+from train.checkpoint import Keeper, Progress
 from train.loop import Loop
+from train.stage import check_same_batches
 from train.tasks import SupervisedTask
 from train.teacher import FrozenTeacher
 
@@ -231,6 +234,49 @@ def test_a_run_stopped_before_its_next_validation_keeps_its_scores(
     interrupt_after(monkeypatch, 5)
     assert run_stage("student", "--resume") == 130
     assert "miou" in known and load(last)["metrics"] == known
+
+
+def test_an_epoch_is_not_continued_by_other_processes():
+    run = SimpleNamespace(options=SimpleNamespace(), accelerator=SimpleNamespace(num_processes=2))
+    with pytest.raises(ValueError, match=r"1 process\(es\).*go on with as many, not with 2"):
+        check_same_batches(run, {}, Progress(processes=1, epoch=1, batch=2))
+    begun = Progress(processes=1, epoch=1, batch=0)
+    run.options = SimpleNamespace(
+        batch_size=2, accumulate=1, limit_train=None, train_split=None, seed=0
+    )
+    check_same_batches(run, {}, begun)
+    assert begun.processes == 2
+
+
+def test_what_is_saved_within_an_epoch_is_within_it(run_stage, monkeypatch):
+    """After its last step an epoch has nothing left that could be resumed."""
+    saved = []
+    monkeypatch.setattr(Keeper, "due", True)
+    monkeypatch.setattr(
+        Keeper, "save_last", lambda keeper: saved.append(vars(keeper.state.progress).copy())
+    )
+    assert run_stage("student", "--num-epochs", "2", "--val-every", "10") == 0
+    assert [(each["epoch"], each["batch"]) for each in saved] == [
+        (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 0),
+    ]  # fmt: skip
+
+
+def test_a_run_goes_on_with_its_own_method_alone(run_stage, runs, teacher, monkeypatch, capsys):
+    flags = ("--teacher", teacher, "--run-name", "b0[lr=1]", "--num-epochs", "2")
+    interrupt_after(monkeypatch, 4)
+    assert run_stage("sekd", *flags, "--method", "kd") == 130
+    arguments = (runs / "b0[lr=1]" / "args.yaml").read_text()
+    assert run_stage("sekd", *flags, "--method", "cwd", "--resume") == 2
+    assert "trained with --method kd, not cwd" in capsys.readouterr().err
+    assert (runs / "b0[lr=1]" / "args.yaml").read_text() == arguments
+    assert run_stage("sekd", *flags, "--method", "kd", "--resume") == 0
+
+
+def test_an_epoch_that_was_not_validated_has_no_scores(run_stage, runs, load):
+    flags = ("--num-epochs", "3", "--val-every", "2", "--epochs-save", "1")
+    assert run_stage("student", *flags) == 0
+    known = [load(path)["metrics"].get("epoch") for path in sorted(runs.glob("*/epoch-*.pth"))]
+    assert known == [None, 2, 3]
 
 
 def test_augmented_training_images_are_drawn_on_demand(run_stage, runs):

@@ -1,6 +1,7 @@
 import pytest
 
 from train import sweep
+from train.options import parse_options
 from train.sweep import document, losses_of
 
 
@@ -24,3 +25,11 @@ def test_a_misspelt_method_is_found_before_the_first_is_trained(tmp_path, monkey
     monkeypatch.setattr(sweep, "train_method", lambda *_: pytest.fail("trained"))
     with pytest.raises(ValueError, match="--method kdd is unknown"):
         sweep.main()
+
+
+def test_runs_of_a_sweep_are_where_it_looks_for_them(tmp_path, monkeypatch):
+    heard = []
+    monkeypatch.setattr(sweep, "run_script", lambda words: heard.extend(words) or 0)
+    sweep.train_method("kd", ["--savedate", "--savedir", str(tmp_path)], tmp_path / "kd")
+    options = parse_options("sekd", heard, model="SegformerB0")
+    assert (options.run_name, options.savedate, options.overwrite) == ("kd", False, True)
