@@ -1,9 +1,10 @@
 """Reading every sample of a data set to find what is wrong with it."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 
 import torch
@@ -61,14 +62,15 @@ def inspect(
         try:
             report.dataset = build_dataset(name, root, split, classes=names)
         except FileNotFoundError as error:
-            if split in required:
-                every = error.told if isinstance(error, MissingFilesError) else [str(error)]
-                report.problems += every
+            broken = isinstance(error, MissingFilesError)
+            # A test split may be published without its labels, but not without some of them.
+            if split in required or (broken and error.present):
+                report.problems += error.told if broken else [str(error)]
             else:
                 report.absent = str(error)
         else:
             inspect_samples(report, progress)
-    reports[0].problems += shared_images(reports, required)
+    reports[0].problems += shared_images(reports, {*required[:2], "test"})
     return reports
 
 
@@ -117,14 +119,13 @@ def inspect_samples(report: SplitReport, progress: bool = False) -> None:
             report.sizes.add(size)
 
 
-def shared_images(reports: Sequence[SplitReport], names: Sequence[str]) -> list[str]:
-    """Tell of images that stand both in the training and in the validation split."""
-    found = [report for report in reports if report.split in names[:2] and report.dataset]
-    if len(found) < 2 or found[0].split == found[1].split:
-        return []
-    first, second = ({image for image, _ in report.dataset.pairs} for report in found)
-    both = sorted(first & second)
-    if not both:
-        return []
-    splits = f"{found[0].split} and {found[1].split}"
-    return [f"{both[0]}: stands in {splits} at once, as do {len(both) - 1} more images"]
+def shared_images(reports: Sequence[SplitReport], names: Collection[str]) -> list[str]:
+    """Tell of images that stand in two of the named splits."""
+    found = [report for report in reports if report.split in names and report.dataset]
+    told = []
+    for one, other in combinations(found, 2):
+        first, second = ({image for image, _ in report.dataset.pairs} for report in (one, other))
+        if both := sorted(first & second):
+            splits = f"{one.split} and {other.split}"
+            told.append(f"{both[0]}: stands in {splits} at once, as do {len(both) - 1} more images")
+    return told

@@ -22,12 +22,18 @@ TRAINAUG_HINT = (
 
 
 class MissingFilesError(FileNotFoundError):
-    """Images or labels that a split's list names and that are not there; `told`: a line on each."""
+    """Images or labels that a split's list names and that are not there.
 
-    def __init__(self, told: Sequence[str]) -> None:
+    Attributes:
+        told: a line on each.
+        present: how many pairs of the split are there.
+    """
+
+    def __init__(self, told: Sequence[str], present: int) -> None:
         more = f" (and {len(told) - 1} more files are missing)" if len(told) > 1 else ""
         super().__init__(told[0] + more)
         self.told = list(told)
+        self.present = present
 
 
 class VocLayout(SegmentationDataset):
@@ -74,7 +80,7 @@ class VocLayout(SegmentationDataset):
             else:
                 pairs.append((images[name], labels[name]))
         if missing:
-            raise MissingFilesError(missing)
+            raise MissingFilesError(missing, present=len(pairs))
         return pairs
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 
 from datasets import DATASETS
+from eval.command_line.arguments import switch
 from losses import METHODS
 from models import MODELS
 from train.checkpoint import read_arguments
@@ -91,7 +92,10 @@ def to_arguments(parser: argparse.ArgumentParser, values: dict, source: object) 
         if action is None:
             known = ", ".join(sorted(name for name in actions if name != "help"))
             raise ValueError(f"{source}: unknown flag '{key}'; known: {known}")
-        words += _spell(action, value)
+        try:
+            words += _spell(action, value)
+        except argparse.ArgumentTypeError as error:
+            raise ValueError(f"{source}: {key}: {error}") from None
     return words
 
 
@@ -99,10 +103,11 @@ def _spell(action: argparse.Action, value: object) -> list[str]:
     flag = action.option_strings[0]
     if value is None:
         return []
-    if isinstance(action, argparse.BooleanOptionalAction):
-        return [flag if value else action.option_strings[1]]
-    if action.nargs == 0:
-        return [flag] if value else []
+    two_ways = isinstance(action, argparse.BooleanOptionalAction)
+    if two_ways or action.nargs == 0:
+        if switch(str(value)):  # in a recipe it may be text, such as "false"
+            return [flag]
+        return [action.option_strings[1]] if two_ways else []
     if isinstance(value, (list, tuple)) and action.nargs is None:
         joint = "x" if action.dest == "image_size" else ","
         return [f"{flag}={joint.join(map(str, value))}"]

@@ -18,6 +18,7 @@ if not __package__:  # run by path: the project root, not this folder, is where 
 
 from eval.command_line.cli import OneLineParser, run
 from eval.reporting.markdown import markdown_table
+from eval.results import check_target
 from losses import METHODS
 from models import load_checkpoint
 from models.files import replacing
@@ -32,6 +33,7 @@ def main() -> None:
     """Run the command line."""
     args = build_parser().parse_args()
     flags = [word for word in args.flags if word != "--"]
+    check_target(args.output, "--output")
     methods = args.methods.split(",")
     for method in methods:  # all of them, before hours are spent on the first
         options = parse_options("sekd", [*flags, "--method", method], model="SegformerB0")

@@ -76,6 +76,17 @@ def test_check_reports_a_split_that_cannot_be_opened(make_voc, capsys):
     assert run("check", "--datadir", root, *CLASSES, "--splits", "train") == 0
 
 
+def test_check_reports_a_broken_test_split_and_its_training_images(make_voc, capsys):
+    root = make_voc(train=["a"], val=["b"], test=["a", "c"])
+    assert run("check", "--datadir", root, *CLASSES) == 1
+    told = capsys.readouterr().out
+    assert "a.jpg: stands in train and test at once" in told and "1 problem(s)" in told
+    (root / "SegmentationClass" / "c.png").unlink()
+    assert run("check", "--datadir", root, *CLASSES) == 1
+    told = capsys.readouterr().out
+    assert "problem: test: " in told and "c.png is missing" in told and "left out" not in told
+
+
 def test_check_lists_every_missing_file_of_a_split(make_voc, capsys):
     root = make_voc(train=["a", "b", "c"], val=["d"])
     (root / "SegmentationClass" / "a.png").unlink()

@@ -137,6 +137,7 @@ def test_the_newest_dated_run_of_that_name_is_resumed(tmp_path):
 @pytest.mark.parametrize(
     "content, complaint",
     [
+        ('photometric: "off"', "recipe.yaml: photometric: expected true or false, not 'off'"),
         ("learning-rate: 1", "unknown flag 'learning-rate'; known: .*accumulate"),
         ("- lr", "must hold lines of 'flag: value'"),
         ("a: b: c", "is not YAML"),

@@ -27,6 +27,15 @@ def test_a_misspelt_method_is_found_before_the_first_is_trained(tmp_path, monkey
         sweep.main()
 
 
+def test_a_table_that_cannot_be_written_is_found_before_the_first_is_trained(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    words = ["--output", str(tmp_path / "file" / "m.md"), "--", "--max-steps", "1"]
+    monkeypatch.setattr("sys.argv", ["sweep.py", *words])
+    monkeypatch.setattr(sweep, "train_method", lambda *_: pytest.fail("trained"))
+    with pytest.raises(OSError, match="--output .* cannot be written"):
+        sweep.main()
+
+
 def test_runs_of_a_sweep_are_where_it_looks_for_them(tmp_path, monkeypatch):
     heard = []
     monkeypatch.setattr(sweep, "run_script", lambda words: heard.extend(words) or 0)
