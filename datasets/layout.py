@@ -2,9 +2,10 @@
 
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image
@@ -39,7 +40,9 @@ def new_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(holder, ignore_errors=True)
 
 
-def split_names(names: Sequence[str], ratio: Sequence[float], seed: int) -> dict[str, list[str]]:
+def split_names(
+    names: Sequence[str], ratio: Sequence[float], seed: int, what: str = "images"
+) -> dict[str, list[str]]:
     """Deal names at random into train, val and, if there is a third share, test.
 
     The result depends on the names and the seed, not on the order of the names.
@@ -58,8 +61,37 @@ def split_names(names: Sequence[str], ratio: Sequence[float], seed: int) -> dict
     for name, start, end in zip(SPLIT_NAMES, [0, *ends], ends, strict=False):
         splits[name] = sorted(shuffled[start:end])
         if not splits[name]:
-            raise ValueError(f"--ratio {told}: leaves {name} empty, there are {len(names)} images")
+            raise ValueError(f"--ratio {told}: leaves {name} empty, there are {len(names)} {what}")
     return splits
+
+
+def split_folders(names: Sequence[str], ratio: Sequence[float], seed: int) -> dict[str, list[str]]:
+    """Deal whole folders of names such as `field/day/image`; the shares are those of folders.
+
+    Photographs of one drive show the same plants again and again: dealt one by one, they would let
+    a network be tested on what it has seen.
+
+    Raises:
+        ValueError: as `split_names`.
+    """
+    folders: dict[str, list[str]] = {}
+    for name in names:
+        folders.setdefault(PurePosixPath(name).parent.as_posix(), []).append(name)
+    dealt = split_names(list(folders), ratio, seed, "folders")
+    return {
+        split: sorted(name for folder in part for name in folders[folder])
+        for split, part in dealt.items()
+    }
+
+
+def scattered_folders(splits: Mapping[str, Sequence[str]]) -> list[str]:
+    """Name the sub-folders of which images stand in more than one split."""
+    seen = Counter(
+        folder
+        for names in splits.values()
+        for folder in {PurePosixPath(name).parent.as_posix() for name in names}
+    )
+    return sorted(folder for folder, count in seen.items() if count > 1 and folder != ".")
 
 
 def write_lists(root: Path, splits: Mapping[str, Sequence[str]]) -> None:

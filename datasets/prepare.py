@@ -21,7 +21,15 @@ from datasets.base import IMAGE_SUFFIXES, index_by_stem
 from datasets.class_statistics import class_weights
 from datasets.conversion import convert_sugar_beets, find_sugar_beets, masks_to_ids, parse_colours
 from datasets.inspection import SplitReport, inspect, unseen_classes
-from datasets.layout import new_folder, split_names, write_classes, write_label, write_lists
+from datasets.layout import (
+    new_folder,
+    scattered_folders,
+    split_folders,
+    split_names,
+    write_classes,
+    write_label,
+    write_lists,
+)
 from datasets.registry import DATASETS
 from datasets.synthetic import SPLITS, Synthetic, check_drawing, draw_sample, field_stem
 
@@ -101,9 +109,15 @@ def split(args: argparse.Namespace) -> None:
     missing = next((path for key, path in images.items() if key not in labels), None)
     if missing is not None:
         raise FileNotFoundError(f"{missing}: image without a label in {folder}")
-    splits = split_names(list(images), args.ratio, args.seed)
+    deal = split_folders if args.by_folder else split_names
+    splits = deal(list(images), args.ratio, args.seed)
     write_lists(args.datadir, splits)
     _tell_splits(splits, args.datadir)
+    if folders := scattered_folders(splits):
+        print(
+            f"note: {len(folders)} folder(s), such as {folders[0]}, stand in more than one split:"
+        )
+        print("if their images overlap, scores are too good; --by-folder keeps folders together")
 
 
 def palette(args: argparse.Namespace) -> None:
@@ -207,6 +221,8 @@ def build_parser() -> argparse.ArgumentParser:
     splits = command("split", split, "ratio", "seed")
     splits.add_argument("--datadir", type=Path, required=True,
                         help="folder with JPEGImages and SegmentationClass")  # fmt: skip
+    splits.add_argument("--by-folder", action="store_true",
+                        help="deal whole sub-folders; the ratio is theirs")  # fmt: skip
     palettes = command("palette", palette, "input", "output")
     palettes.add_argument("--colors", nargs="+", required=True, metavar="NAME=R,G,B",
                           help="in the order of the ids; or a file with one a line; "

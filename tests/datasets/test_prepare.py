@@ -143,6 +143,29 @@ def test_split_is_seeded_complete_and_disjoint(make_voc):
     assert len(build_dataset("VOC", root, "val", classes="soil,crop")) == 4
 
 
+def test_split_by_folder_keeps_the_images_of_a_drive_together(make_voc, capsys, fails):
+    names = [f"field {field}/day{day}/{image}" for field in "ab" for day in "12" for image in "xyz"]
+    root = make_voc(train=names)
+    lists = root / "ImageSets" / "Segmentation"
+    (lists / "train.txt").unlink()
+    assert run("split", "--datadir", root, "--ratio", 2, 1, 1) == 0
+    assert "more than one split" in capsys.readouterr().out
+    for path in lists.glob("*.txt"):
+        path.unlink()
+    assert run("split", "--datadir", root, "--ratio", 2, 1, 1, "--by-folder") == 0
+    assert "train 6, val 3, test 3" in (told := capsys.readouterr().out) and "note" not in told
+    dealt = [name for path in lists.glob("*.txt") for name in path.read_text().splitlines()]
+    assert sorted(dealt) == sorted(names)
+    for path in lists.glob("*.txt"):
+        inside = path.read_text().splitlines()
+        folders = {name.rpartition("/")[0] for name in inside}
+        assert len(inside) == 3 * len(folders)
+        path.unlink()
+    assert "leaves val empty, there are 4 folders" in fails(
+        "split", "--datadir", root, "--by-folder", "--ratio", 9, 1
+    )
+
+
 def test_split_of_two_shares_makes_no_test_list(make_voc):
     root = make_voc(old=["a", "b", "c", "d"])
     assert run("split", "--datadir", root, "--ratio", 3, 1) == 0
