@@ -1,7 +1,7 @@
 """What every data set shares: pairing images with labels, reading them, checking them."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.tv_tensors import Image, Mask
 
+from datasets.files import files_below
 from datasets.reading import Colour, map_colours, map_ids, read_image, read_indices, tell_values
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -194,27 +195,15 @@ def index_by_stem(
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such directory; {DATADIR_HINT}")
     found: dict[str, Path] = {}
-    for path in sorted(_files_below(folder)):
+    for path in sorted(files_below(folder)):
         stem = path.stem
-        if path.suffix.lower() not in suffixes or stem.startswith(".") or not stem.endswith(ending):
+        if path.suffix.lower() not in suffixes or not stem.endswith(ending):
             continue
         key = path.with_name(stem.removesuffix(ending)).relative_to(folder).as_posix()
         if key in found:
             raise ValueError(f"{path}: has the same stem as {found[key]}; remove one")
         found[key] = path
     return found
-
-
-def _files_below(folder: Path) -> Iterator[Path]:
-    for place, folders, files in os.walk(folder, followlinks=True):
-        # A link to a folder above would never end.
-        above = {os.path.realpath(path) for path in (place, *Path(place).parents)}
-        folders[:] = [
-            name
-            for name in folders
-            if not name.startswith(".") and os.path.realpath(Path(place, name)) not in above
-        ]
-        yield from (Path(place, name) for name in files)
 
 
 def pair(images: Mapping[str, Path], labels: Mapping[str, Path], folder: Path) -> Pairs:

@@ -19,10 +19,11 @@ from eval.command_line.arguments import positive_integer
 from eval.command_line.cli import OneLineParser, run
 from eval.command_line.device import choose_device
 from eval.command_line.evaluation_flags import add_evaluation_flags
+from eval.outputs import check_target
 from eval.reporting.markdown import markdown_table
 from eval.reporting.pictures import colorize, stack_rows, titled_row
 from eval.reporting.score_rows import seed_rows, table_rows
-from eval.results import check_target, write_json
+from eval.results import write_json
 from eval.runs import ScoredRun, score_runs
 from models.files import replacing
 

@@ -21,7 +21,8 @@ from eval.command_line.cli import OneLineParser, run
 from eval.command_line.device import choose_device
 from eval.command_line.evaluation_flags import add_evaluation_flags
 from eval.official_cityscapes import official_scorer
-from eval.results import check_target, named_scores, print_result, summarize, write_json
+from eval.outputs import check_target
+from eval.results import named_scores, print_result, summarize, write_json
 from eval.scoring import merge, score_groups, scores_by
 from eval.speed.latency import SIZES, latency_size, measure_latency, print_latency
 from eval.subject import load_subject

@@ -47,7 +47,7 @@ from eval.deployment.deploy import (
 )
 from eval.deployment.quantization import CALIBRATION_IMAGES, calibration_images, quantize
 from eval.evaluator import evaluate
-from eval.results import check_writable
+from eval.outputs import check_writable
 from eval.subject import Subject, load_subject
 from models import MODELS, load_checkpoint
 from models.files import replacing, resolve

@@ -28,7 +28,7 @@ from eval.command_line.device import choose_device
 from eval.command_line.photograph_flags import add_network_flags, add_source_flags, describe_classes
 from eval.inference import WHOLE, upsample_argmax
 from eval.memory import memory_advice
-from eval.photographs.prediction_files import check_folder
+from eval.outputs import check_folder
 from eval.photographs.predictor import Predictor
 from eval.photographs.sources import find_sources, read_frames
 from eval.reporting.pictures import titled_row
@@ -57,7 +57,7 @@ def main() -> int:
     shown = choose_classes(args.shown, names)
     predictor = Predictor(model, choose_preprocessing(args, info), WHOLE, device)
     cams = StageCams(predictor, args.stage, args.method)
-    check_folder(args.output)
+    check_folder(args.output, "--output")
     written, failed = 0, 0
     with tqdm(desc="gradcam", unit="image", disable=None) as bar:
         for name, image in read_frames(sources, args.every):

@@ -24,6 +24,7 @@ from eval.command_line.arguments import positive_integer
 from eval.command_line.cli import OneLineParser, run
 from eval.command_line.device import choose_device
 from eval.command_line.evaluation_flags import add_evaluation_flags
+from eval.outputs import check_target
 from eval.reporting.charts import (
     Chart,
     Curve,
@@ -37,7 +38,6 @@ from eval.reporting.charts import (
 from eval.reporting.pictures import ERROR_COLOUR, VOID_COLOUR, colorize, error_map
 from eval.reporting.run_records import RunRecord, read_record, training_command
 from eval.reporting.score_rows import reference_student, seed_rows, table_rows
-from eval.results import check_target
 from eval.runs import ScoredRun, score_runs
 from models.files import replacing
 

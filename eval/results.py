@@ -1,7 +1,6 @@
 """The result of an evaluation: as a dictionary, a table on the terminal, and a JSON file."""
 
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -140,32 +139,6 @@ def _percent(fraction: float | None) -> Text:
         return Text("absent", "dim")
     style = "green" if fraction >= GOOD else "yellow" if fraction >= FAIR else "red"
     return Text(f"{100 * fraction:.2f}", style)
-
-
-def check_target(path: Path, flag: str) -> None:
-    """Refuse a file that cannot be written, before the work is done.
-
-    Args:
-        path: what the flag names.
-        flag: the flag, such as ``--json``.
-
-    Raises:
-        OSError: it is a folder, or its folder cannot be made or written to.
-    """
-    if path.is_dir():
-        raise IsADirectoryError(f"{flag} {path}: is a folder; name a file in it")
-    check_writable(path, flag)
-
-
-def check_writable(path: Path, flag: str) -> None:
-    """Refuse a file or folder that cannot be written; see `check_target`."""
-    folder = path if path.is_dir() else path.parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise OSError(f"{flag} {path}: cannot be written ({reason}); name another place") from error
 
 
 def write_json(path: Path, result: dict[str, Any]) -> None:

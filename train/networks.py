@@ -50,7 +50,7 @@ def build_teacher(run: Run, data: Data) -> FrozenTeacher:
         path = resolve(options.teacher)
     else:
         path = find_teacher(options.savedir, options.dataset, options.datadir, data.classes)
-    options.teacher = str(path.absolute())
+    options.teacher = str(path)
     network, info = load_checkpoint(path)
     run.accelerator.print(f"teacher: {path} ({network.name}, {network.num_classes} classes)")
     preprocessing = info["preprocessing"] or data.preprocessing

@@ -233,6 +233,8 @@ def check_same_classes(saved: Sequence[str] | None, classes: Sequence[str]) -> N
 def check_same_batches(run: Run, saved: dict, progress: Progress) -> None:
     """Refuse to go on in the middle of an epoch that was cut into other batches.
 
+    Between two epochs the number of processes may change: from then on it is this run's.
+
     Raises:
         ValueError: naming the flag that differs, or the number of processes.
     """

@@ -17,8 +17,8 @@ if not __package__:  # run by path: the project root, not this folder, is where 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from eval.command_line.cli import OneLineParser, run
+from eval.outputs import check_target
 from eval.reporting.markdown import markdown_table
-from eval.results import check_target
 from losses import METHODS
 from models import load_checkpoint
 from models.files import replacing

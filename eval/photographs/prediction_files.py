@@ -1,7 +1,6 @@
 """The files that predict.py writes: label maps, overlays, confidence maps and a table."""
 
 import csv
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from PIL import Image
 
 from datasets.cityscapes import TRAIN_TO_LABEL_ID
 from datasets.layout import write_label
+from eval.outputs import check_folder
 from eval.reporting.pictures import overlay
 from models.files import replacing
 
@@ -41,7 +41,7 @@ class PredictionFiles:
         opacity: float = 0.5,
         label_ids: bool = False,
     ) -> None:
-        check_folder(folder)
+        check_folder(folder, "--output")
         self.folder = folder
         self.classes = classes
         self.palette = palette
@@ -94,19 +94,3 @@ class PredictionFiles:
         """Return each class's share in percent, every image counting alike."""
         shares = [counts / counts.sum() for _, counts in self.pixels.values()]
         return dict(zip(self.classes, (100 * np.mean(shares, axis=0)).tolist(), strict=True))
-
-
-def check_folder(folder: Path) -> None:
-    """Make a folder and see that files can be written to it, before the work is done.
-
-    Raises:
-        OSError: it is a file, or it cannot be made or written.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(f"--output {folder}: is a file; name a folder")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise OSError(f"--output {folder}: cannot be written ({error.strerror})") from error

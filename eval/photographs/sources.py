@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from glob import glob, has_magic
 from pathlib import Path
+from typing import NoReturn
 
 # Before OpenCV loads it: what FFmpeg says of a damaged video is said by us, in one line.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -14,6 +15,7 @@ import cv2
 import torch
 from torch import Tensor
 
+from datasets.files import files_below
 from datasets.reading import read_image
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
@@ -81,7 +83,8 @@ def _search(text: str, output: Path) -> tuple[Path, list[Path]]:
     """Return the folder that an input starts from, and the files that it names."""
     path = Path(text)
     if path.is_dir():
-        return path, [file for file in _files_below(path, output) if _is_medium(file)]
+        files = files_below(path, leave_out=output, onerror=_raise)
+        return path, [file for file in files if _is_medium(file)]
     if path.exists():
         return path.parent, [path]
     if not has_magic(text):
@@ -91,14 +94,8 @@ def _search(text: str, output: Path) -> tuple[Path, list[Path]]:
     return fixed[0], [file for file in found if file.is_file() and _is_medium(file)]
 
 
-def _files_below(folder: Path, output: Path) -> Iterator[Path]:
-    for entry in sorted(folder.iterdir()):
-        if entry.name.startswith("."):  # also the ._ files that macOS leaves on memory cards
-            continue
-        if not entry.is_dir():
-            yield entry
-        elif entry.resolve() != output:
-            yield from _files_below(entry, output)
+def _raise(error: OSError) -> NoReturn:
+    raise error
 
 
 def _is_medium(path: Path) -> bool:
