@@ -11,15 +11,15 @@ if not __package__:  # run by path: the project root, not this folder, is where 
 from PIL import Image
 
 from benchmarks.measuring import build_parser, record
+from command_line.arguments import non_negative_integer, positive_integer
+from command_line.cli import run
 from datasets import SegmentationDataset, build_dataset
 from datasets.layout import write_label, write_lists
 from datasets.memory import keep_in_memory
 from datasets.sampling import EpochSampler
 from datasets.synthetic import Synthetic, draw_sample, field_stem
 from datasets.transforms import TrainTransform
-from eval.command_line.arguments import non_negative_integer, positive_integer
-from eval.command_line.cli import run
-from eval.speed.timing import interleaved_seconds, median_and_spread
+from eval.deployment.timing import interleaved_seconds, median_and_spread
 from train.stage import build_loader
 
 BATCH = 4

@@ -19,8 +19,8 @@ from benchmarks.measuring import (
     record,
     shape_name,
 )
+from command_line.cli import run
 from datasets.transforms import IMAGENET_MEAN, IMAGENET_STD
-from eval.command_line.cli import run
 from losses import METHODS, build_method
 from models import build_model
 from train.segmentation_loss import SegmentationLoss

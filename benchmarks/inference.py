@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from benchmarks.measuring import add_shape, build_parser, compare, read_device, shape_name
 from benchmarks.rivals import build_rivals
-from eval.command_line.cli import run
+from command_line.cli import run
 
 CLASSES = 19
 

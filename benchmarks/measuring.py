@@ -15,10 +15,10 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from eval.command_line.arguments import positive_integer
-from eval.command_line.cli import OneLineParser
-from eval.command_line.device import choose_device
-from eval.speed.timing import interleaved_seconds, median_and_spread
+from command_line.arguments import positive_integer
+from command_line.cli import OneLineParser
+from command_line.device import choose_device
+from eval.deployment.timing import interleaved_seconds, median_and_spread
 
 OURS = "this project"
 

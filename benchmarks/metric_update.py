@@ -9,7 +9,7 @@ if not __package__:  # run by path: the project root, not this folder, is where 
 import torch
 
 from benchmarks.measuring import OURS, build_parser, compare, read_device
-from eval.command_line.cli import run
+from command_line.cli import run
 from eval.metrics import SegmentationMetrics
 
 

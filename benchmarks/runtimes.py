@@ -9,8 +9,8 @@ if not __package__:  # run by path: the project root, not this folder, is where 
 import torch
 
 from benchmarks.measuring import OURS, add_shape, build_parser, compare, read_device, shape_name
+from command_line.cli import run
 from datasets.transforms import IMAGENET_MEAN, IMAGENET_STD
-from eval.command_line.cli import run
 from eval.deployment.deploy import Deployed, OnnxNetwork, open_session, to_onnx
 from eval.deployment.quantization import quantize
 from models import build_model

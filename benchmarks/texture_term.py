@@ -20,7 +20,7 @@ from benchmarks.measuring import (
     record,
     shape_name,
 )
-from eval.command_line.cli import run
+from command_line.cli import run
 from losses.embedding_patch import TexturePatchLoss
 from tests.losses.unfold_texture import texture as unfolded_texture
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from benchmarks.measuring import OURS, add_shape, build_parser, compare, read_device, shape_name
 from benchmarks.rivals import build_rivals
-from eval.command_line.cli import run
+from command_line.cli import run
 from train.segmentation_loss import SegmentationLoss
 from train.stage import build_optimizer
 

@@ -15,17 +15,16 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from eval.command_line.arguments import positive_integer
-from eval.command_line.cli import OneLineParser, run
-from eval.command_line.device import choose_device
-from eval.command_line.evaluation_flags import add_evaluation_flags
-from eval.outputs import check_target
+from command_line.arguments import positive_integer
+from command_line.cli import OneLineParser, run
+from command_line.device import choose_device
+from command_line.outputs import check_target, replacing
+from eval.flags.evaluation import add_evaluation_flags
 from eval.reporting.markdown import markdown_table
 from eval.reporting.pictures import colorize, stack_rows, titled_row
 from eval.reporting.score_rows import seed_rows, table_rows
 from eval.results import write_json
 from eval.runs import ScoredRun, score_runs
-from models.files import replacing
 
 NAMES = ("comparison.md", "comparison.json", "comparison.png")
 

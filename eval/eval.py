@@ -15,16 +15,16 @@ if not __package__:  # run by path: the project root, not this folder, is where 
 
 from rich.console import Console
 
+from command_line.arguments import add_state, positive_number
+from command_line.cli import OneLineParser, run
+from command_line.device import choose_device
+from command_line.outputs import check_target
 from eval.boundary import RATIO, BoundaryMetrics
-from eval.command_line.arguments import add_state, positive_number
-from eval.command_line.cli import OneLineParser, run
-from eval.command_line.device import choose_device
-from eval.command_line.evaluation_flags import add_evaluation_flags
+from eval.deployment.latency import SIZES, latency_size, measure_latency, print_latency
+from eval.flags.evaluation import add_evaluation_flags
 from eval.official_cityscapes import official_scorer
-from eval.outputs import check_target
 from eval.results import named_scores, print_result, summarize, write_json
 from eval.scoring import merge, score_groups, scores_by
-from eval.speed.latency import SIZES, latency_size, measure_latency, print_latency
 from eval.subject import load_subject
 
 PAPER_WARNING = (

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from command_line.memory import memory_advice
 from eval.inference import WHOLE, Inference, predict_labels, predict_logits, upsample_argmax
-from eval.memory import memory_advice
 from eval.metrics import SegmentationMetrics
 
 Observer = Callable[[str, Tensor], None]

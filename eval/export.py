@@ -22,16 +22,17 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from datasets import DATASETS
-from datasets.transforms import collate
-from eval.command_line.arguments import (
+from command_line.arguments import (
     add_state,
     default_workers,
     image_size,
     non_negative_integer,
     positive_integer,
 )
-from eval.command_line.cli import OneLineParser, run
+from command_line.cli import OneLineParser, run
+from command_line.outputs import check_writable, replacing
+from datasets import DATASETS
+from datasets.transforms import collate
 from eval.deployment.agreement import compare
 from eval.deployment.deploy import (
     OPSET,
@@ -47,10 +48,9 @@ from eval.deployment.deploy import (
 )
 from eval.deployment.quantization import CALIBRATION_IMAGES, calibration_images, quantize
 from eval.evaluator import evaluate
-from eval.outputs import check_writable
 from eval.subject import Subject, load_subject
 from models import MODELS, load_checkpoint
-from models.files import replacing, resolve
+from models.files import resolve
 from models.weights import save_huggingface
 
 SUFFIXES = {"onnx": ".onnx", "int8": ".int8.onnx", "torchscript": ".torchscript.pt",

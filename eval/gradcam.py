@@ -22,19 +22,18 @@ from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from command_line.cli import OneLineParser, run
+from command_line.device import choose_device
+from command_line.memory import memory_advice
+from command_line.outputs import check_folder, replacing
 from datasets.transforms import normalize
-from eval.command_line.cli import OneLineParser, run
-from eval.command_line.device import choose_device
-from eval.command_line.photograph_flags import add_network_flags, add_source_flags, describe_classes
+from eval.flags.photographs import add_network_flags, add_source_flags, describe_classes
 from eval.inference import WHOLE, upsample_argmax
-from eval.memory import memory_advice
-from eval.outputs import check_folder
 from eval.photographs.predictor import Predictor
 from eval.photographs.sources import find_sources, read_frames
 from eval.reporting.pictures import titled_row
 from eval.subject import choose_preprocessing
 from models import load_checkpoint
-from models.files import replacing
 from models.mit import MIN_SIZE
 
 METHODS = {

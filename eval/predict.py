@@ -15,11 +15,11 @@ if not __package__:  # run by path: the project root, not this folder, is where 
 
 from tqdm import tqdm
 
+from command_line.cli import OneLineParser, run
+from command_line.device import choose_device
 from datasets.cityscapes import Cityscapes
-from eval.command_line.cli import OneLineParser, run
-from eval.command_line.device import choose_device
-from eval.command_line.inference_flags import add_inference_flags, choose_inference
-from eval.command_line.photograph_flags import (
+from eval.flags.inference import add_inference_flags, choose_inference
+from eval.flags.photographs import (
     add_network_flags,
     add_source_flags,
     describe_classes,

@@ -20,11 +20,11 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
-from eval.command_line.arguments import positive_integer
-from eval.command_line.cli import OneLineParser, run
-from eval.command_line.device import choose_device
-from eval.command_line.evaluation_flags import add_evaluation_flags
-from eval.outputs import check_target
+from command_line.arguments import positive_integer
+from command_line.cli import OneLineParser, run
+from command_line.device import choose_device
+from command_line.outputs import check_target, replacing
+from eval.flags.evaluation import add_evaluation_flags
 from eval.reporting.charts import (
     Chart,
     Curve,
@@ -39,7 +39,6 @@ from eval.reporting.pictures import ERROR_COLOUR, VOID_COLOUR, colorize, error_m
 from eval.reporting.run_records import RunRecord, read_record, training_command
 from eval.reporting.score_rows import reference_student, seed_rows, table_rows
 from eval.runs import ScoredRun, score_runs
-from models.files import replacing
 
 TEMPLATES = Path(__file__).parent / "reporting" / "templates"
 PICTURE_WIDTH = 640  # px, enough for a third of a wide screen

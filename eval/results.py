@@ -8,9 +8,9 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from command_line.outputs import replacing
 from eval.complexity import count_parameters, multiply_adds
 from eval.subject import Subject
-from models.files import replacing
 from models.formats import parameters_in
 from models.mit import MIN_SIZE
 from models.weights import software_versions

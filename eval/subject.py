@@ -10,7 +10,7 @@ from torch import nn
 
 from datasets import SegmentationDataset, build_dataset, find_dataset
 from datasets.transforms import EvalTransform, PaperTransform
-from eval.command_line.inference_flags import choose_inference
+from eval.flags.inference import choose_inference
 from eval.inference import WHOLE, Inference
 from models import load_checkpoint
 

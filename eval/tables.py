@@ -24,7 +24,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from eval.command_line.cli import OneLineParser, run
+from command_line.cli import OneLineParser, run
 from eval.complexity import count_parameters, multiply_adds, paper_params_flops
 from eval.published.adapters import ADAPTERS
 from eval.published.rows import ROWS, Row

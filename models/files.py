@@ -1,11 +1,7 @@
-"""Find weight files, open them without running code from them, write them whole or not at all."""
+"""Find weight files, and open them without running code from them."""
 
-import os
 import re
-import shutil
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -128,42 +124,3 @@ def _refusal(path: Path, error: Exception) -> str:
         f"d = torch.load('{path}', weights_only=False, map_location='cpu'); "
         f"torch.save(d.get('state_dict', d), '{path.with_suffix('.weights.pth')}')\""
     )
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside ``path``; what is written there replaces ``path`` at the end.
-
-    When the block raises, the temporary file is removed and ``path`` stays as it was.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_folder(folder: Path, writers: dict[str, Callable[[Path], None]]) -> None:
-    """Write files into ``folder``, all of them or none.
-
-    Args:
-        folder: made where missing; other files in it are left alone.
-        writers: by file name, a function that writes the file at the path it is given.
-
-    Raises:
-        FileExistsError: if ``folder`` is a file.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise FileExistsError(f"{folder}: a file of this name is in the way of the folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{os.getpid()}.tmp"
-    temporary.mkdir()
-    try:
-        for name, write in writers.items():
-            write(temporary / name)
-        for name in writers:
-            os.replace(temporary / name, folder / name)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 import safetensors.torch
 
+from command_line.outputs import write_folder
 from models import files, keys
 from models.formats import Weights, dimensions, to_ours
 from models.mit import BLOCK_EPS, attention_heads
@@ -151,7 +152,7 @@ def save_huggingface(
     writers["model.safetensors"] = lambda path: path.write_bytes(
         safetensors.torch.save(tensors, metadata={"format": "pt"})
     )
-    files.write_folder(Path(folder), writers)
+    write_folder(Path(folder), writers)
 
 
 def _config(model: Segmenter, classes: Sequence[str] | None, ignore_index: int) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+from command_line.outputs import replacing
 from models import files, keys
 from models.files import resolve
 from models.formats import (
@@ -71,7 +72,7 @@ def save_checkpoint(path: str | Path, model: Segmenter, info: dict[str, Any], **
         "versions": software_versions() | described.get("versions", {}),
     }
     content = _plain(content, "checkpoint")
-    with files.replacing(Path(path)) as temporary, open(temporary, "wb") as file:
+    with replacing(Path(path)) as temporary, open(temporary, "wb") as file:
         torch.save(content, file)
         file.flush()
         os.fsync(file.fileno())
@@ -253,7 +254,7 @@ def convert(args: argparse.Namespace, console: Console) -> None:
     if args.published:
         if target.suffix not in files.SUFFIXES or not hasattr(model.encoder, "patch_embed1"):
             raise ValueError(f"{target}: --published writes a SegFormer as one .pth file")
-        with files.replacing(target) as temporary:
+        with replacing(target) as temporary:
             torch.save(keys.to_published(dict(model.state_dict())), temporary)
         _tell_of_preprocessing(target, info["preprocessing"], console)
     elif target.suffix in (".pth", ".pt"):

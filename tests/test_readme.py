@@ -34,7 +34,7 @@ NOT_RUN = {
     "PIP_CONSTRAINT=build-constraints.txt": "installs, which needs the network",
     f"{PYTHON} -m visdom.server": "a server, which runs until it is stopped",
     f"{PYTHON} eval/tables.py": "takes half a minute; tests/eval/test_tables.py runs it",
-    f"{PYTHON} eval/benchmark.py": "measures for many minutes, on a machine that does nothing else",
+    f"{PYTHON} benchmarks/benchmark.py": "measures for many minutes, on a quiet machine",
     ".venv/bin/tensorboard": "a server, which runs until it is stopped",
 }
 # Launchers start processes of their own, with networks of full size: tests/train/test_commands.py

@@ -6,8 +6,7 @@ All flags of the published scripts are among them, so that published command lin
 import argparse
 from pathlib import Path
 
-from datasets import DATASETS
-from eval.command_line.arguments import (
+from command_line.arguments import (
     default_workers,
     image_size,
     non_negative_integer,
@@ -16,7 +15,8 @@ from eval.command_line.arguments import (
     positive_number,
     switch,
 )
-from eval.command_line.cli import OneLineParser
+from command_line.cli import OneLineParser
+from datasets import DATASETS
 from losses import METHODS
 from losses.declaration import DIVERGENCES, NORM_TYPES
 from models import MODELS

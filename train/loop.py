@@ -16,8 +16,8 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from command_line.memory import memory_advice
 from datasets.sampling import EpochSampler, derive_seed
-from eval.memory import memory_advice
 from train.checkpoint import Keeper, Progress
 from train.trackers import Tracker
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import yaml
 
+from command_line.arguments import switch
 from datasets import DATASETS
-from eval.command_line.arguments import switch
 from losses import METHODS
 from models import MODELS
 from train.checkpoint import read_arguments

@@ -13,7 +13,7 @@ import yaml
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
-from eval.command_line.device import choose_device
+from command_line.device import choose_device
 from train.options import arguments_to_save
 from train.precision import resolve_precision
 from train.run_folder import ARGUMENTS, check_writable, discard_unsaved, new_run

@@ -16,12 +16,11 @@ from pathlib import Path
 if not __package__:  # run by path: the project root, not this folder, is where imports start
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from eval.command_line.cli import OneLineParser, run
-from eval.outputs import check_target
+from command_line.cli import OneLineParser, run
+from command_line.outputs import check_target, replacing
 from eval.reporting.markdown import markdown_table
 from losses import METHODS
 from models import load_checkpoint
-from models.files import replacing
 from train.options import parse_options
 from train.run_folder import BEST, LAST, LOG
 

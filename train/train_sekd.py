@@ -6,7 +6,7 @@ from pathlib import Path
 if not __package__:  # run by path: the project root, not this folder, is where imports start
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from eval.command_line.cli import run as run_command
+from command_line.cli import run as run_command
 from train.data import build_data
 from train.networks import build_criterion, build_distiller, build_student, build_teacher
 from train.options import parse_options

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.files import replacing
+from command_line.outputs import replacing
 
 OPSET = 17  # the first with layer normalisation; what runtimes of 2023 and later read
 TRACED = (2, 3, 96, 128)

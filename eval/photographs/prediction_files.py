@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from command_line.outputs import check_folder, replacing
 from datasets.cityscapes import TRAIN_TO_LABEL_ID
 from datasets.layout import write_label
-from eval.outputs import check_folder
 from eval.reporting.pictures import overlay
-from models.files import replacing
 
 TABLE = "cover.csv"
 

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from command_line.memory import memory_advice
 from datasets.transforms import EvalTransform, scaled_size
 from eval.inference import Inference, predict_logits, upsample_argmax
-from eval.memory import memory_advice
 
 MAX_PIXELS = 100_000_000  # of an image that was enlarged for the network
 

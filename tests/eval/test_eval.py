@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from command_line.cli import run
 from datasets import build_dataset
 from datasets.transforms import EvalTransform, PaperTransform, normalize
 from eval import eval as command
-from eval.command_line.cli import run
 from eval.complexity import count_parameters
 from eval.metrics import SegmentationMetrics
 from models import build_model

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from command_line.cli import run
 from datasets.transforms import normalize
 from eval import export as command
-from eval.command_line.cli import run
 from eval.deployment import agreement
 from eval.deployment.deploy import OPSET, TRACED, Deployed, OnnxNetwork, open_session, to_onnx
 from models import build_model, load_checkpoint, save_checkpoint

@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
+from command_line.cli import run
 from datasets.transforms import normalize
 from eval import gradcam as command
-from eval.command_line.cli import run
 from eval.inference import WHOLE, upsample_argmax
 from models import build_model
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from eval.command_line.inference_flags import add_inference_flags, choose_inference
+from eval.flags.inference import add_inference_flags, choose_inference
 from eval.inference import Inference, predict_labels, predict_logits, upsample_argmax
 
 PREPROCESSING = {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4]}

@@ -11,10 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
+from command_line.cli import run
 from datasets.cityscapes import TRAIN_TO_LABEL_ID, Cityscapes
 from datasets.transforms import EvalTransform
 from eval import predict as command
-from eval.command_line.cli import run
 from eval.inference import predict_logits
 from eval.photographs.sources import find_sources
 from eval.reporting.pictures import overlay

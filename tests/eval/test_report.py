@@ -11,8 +11,8 @@ from urllib.request import Request, urlopen
 import pytest
 import yaml
 
+from command_line.cli import run
 from eval import report
-from eval.command_line.cli import run
 
 LOG = """epoch,step,lr,loss{terms},images_per_second,data_waiting,miou,iou_soil
 1,9,0.001,2.5{first},3.1,0.1,,

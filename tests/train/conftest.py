@@ -59,7 +59,7 @@ def run_stage(voc, tmp_path, monkeypatch):
     from accelerate.state import AcceleratorState
 
     def run(stage, *flags, data=voc):
-        from eval.command_line.cli import run as run_command
+        from command_line.cli import run as run_command
 
         AcceleratorState._reset_state(True)
         script = importlib.import_module(f"train.train_{stage}")

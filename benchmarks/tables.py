@@ -10,9 +10,9 @@ from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter, StrMetho
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.bars import Bar, Record, ratio_of
+from command_line.outputs import replacing
 from eval.reporting.markdown import markdown_table
-from eval.speed.bars import Bar, Record, ratio_of
-from models.files import replacing
 
 TITLES = {
     "inference": "Forward pass",

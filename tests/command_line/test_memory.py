@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from eval.memory import memory_advice
+from command_line.memory import memory_advice
 
 
 def on_the_cpu():

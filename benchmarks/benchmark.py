@@ -1,6 +1,6 @@
 """Measure speed and memory of everything beside what else does the same, in one run.
 
-    python eval/benchmark.py --check
+    python benchmarks/benchmark.py --check
 
 Each measurement is a program of `benchmarks/` with a process of its own, so that its peak memory
 is its own; within it the contenders take turns. Run it on a machine that does nothing else. What
@@ -20,14 +20,14 @@ if not __package__:  # run by path: the project root, not this folder, is where 
 from rich.console import Console
 from tqdm import tqdm
 
-from eval.command_line.arguments import positive_integer
-from eval.command_line.cli import OneLineParser, run
-from eval.command_line.device import choose_device
+from benchmarks.bars import BARS, Record
+from benchmarks.plan import PLAN
+from benchmarks.tables import draw_growth, print_bars, write_markdown
+from command_line.arguments import positive_integer
+from command_line.cli import OneLineParser, run
+from command_line.device import choose_device
+from eval.deployment.machine import describe_machine
 from eval.results import write_json
-from eval.speed.bars import BARS, Record
-from eval.speed.benchmark_plan import PLAN
-from eval.speed.benchmark_tables import draw_growth, print_bars, write_markdown
-from eval.speed.machine import describe_machine
 
 ROOT = Path(__file__).resolve().parents[1]
 RIVALS = ("transformers", "segmentation-models-pytorch", "torchmetrics", "onnxruntime")

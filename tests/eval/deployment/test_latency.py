@@ -8,8 +8,8 @@ import pytest
 import torch
 from rich.console import Console
 
+from command_line.cli import run
 from eval import eval as command
-from eval.command_line.cli import run
 from eval.speed import latency
 
 RUNTIMES = ["PyTorch", "TorchScript", "ONNX Runtime float", "ONNX Runtime int8"]

@@ -18,11 +18,11 @@ from rich.text import Text
 from torch import Tensor
 from tqdm import tqdm
 
-from eval.command_line.arguments import image_size
+from command_line.arguments import image_size
 from eval.deployment.deploy import Deployed, OnnxNetwork, open_session, to_onnx, trace
+from eval.deployment.machine import describe_machine
 from eval.deployment.quantization import calibration_images, quantize
-from eval.speed.machine import describe_machine
-from eval.speed.timing import interleaved_seconds, median_and_spread
+from eval.deployment.timing import interleaved_seconds, median_and_spread
 from eval.subject import Subject
 
 SIZES = ((256, 256), (512, 512), (480, 640), (1024, 1024))

@@ -6,9 +6,9 @@ import sys
 import pytest
 from rich.console import Console
 
+from benchmarks.bars import BARS, OURS, Bar
 from eval import benchmark
 from eval.speed import benchmark_plan, benchmark_tables
-from eval.speed.bars import BARS, OURS, Bar
 from losses import METHODS
 
 

@@ -1,10 +1,8 @@
 """What the benchmark runs: each part's programs in `benchmarks/`, with their flags."""
 
+from losses import METHODS
+
 SIDES = ["256", "512", "768", "1024", "1536"]
-METHODS = [
-    "sekd", "sekd-ct", "sekd-su", "sekd-fa", "transkd-base", "transkd-gl", "transkd-ea",
-    "kd", "at", "cwd", "reviewkd", "mgd", "dist", "cirkd",
-]  # fmt: skip
 STEP = ["distillation_step.py"]
 TEXTURE = ["texture_term.py", "--size", "512", "--batch", "2"]
 

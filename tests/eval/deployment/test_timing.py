@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from eval.speed.timing import interleaved_seconds, median_and_spread
+from eval.deployment.timing import interleaved_seconds, median_and_spread
 
 
 def test_contenders_take_turns_and_warm_up_first():

@@ -3,14 +3,14 @@
 import argparse
 from pathlib import Path
 
-from datasets import DATASETS
-from eval.command_line.arguments import (
+from command_line.arguments import (
     default_workers,
     image_size,
     non_negative_integer,
     positive_integer,
 )
-from eval.command_line.inference_flags import add_inference_flags
+from datasets import DATASETS
+from eval.flags.inference import add_inference_flags
 from models import MODELS
 
 KINDS = ("teacher", "student", "distilled", "sekd", "transkd")

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from command_line.arguments import add_state, image_size, positive_integer
 from datasets import DATASETS, find_dataset
 from datasets.base import class_palette, parse_classes
-from eval.command_line.arguments import add_state, image_size, positive_integer
 from models import MODELS
 
 

@@ -3,7 +3,7 @@
 import pytest
 from torch.utils.data import DataLoader
 
-from eval.command_line.cli import run
+from command_line.cli import run
 
 
 def ended(main):

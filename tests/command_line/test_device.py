@@ -2,7 +2,7 @@
 
 import pytest
 
-from eval.command_line.device import choose_device
+from command_line.device import choose_device
 
 
 def test_the_cpu_is_always_there():

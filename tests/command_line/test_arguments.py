@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from eval.command_line.arguments import default_workers
+from command_line.arguments import default_workers
 
 
 @pytest.mark.parametrize(("cores", "workers"), [(1, 1), (3, 3), (64, 4)])

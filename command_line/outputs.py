@@ -1,0 +1,87 @@
+"""Outputs: check before the work that they can be written, then write them whole or not at all."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def check_target(path: Path, flag: str) -> None:
+    """Refuse a file that cannot be written.
+
+    Args:
+        path: what the flag names.
+        flag: the flag, such as ``--json``.
+
+    Raises:
+        OSError: it is a folder, or its folder cannot be made or written to.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(f"{flag} {path}: is a folder; name a file in it")
+    check_writable(path, flag)
+
+
+def check_folder(folder: Path, flag: str) -> None:
+    """Make a folder; see `check_target`.
+
+    Raises:
+        OSError: it is a file, or it cannot be made or written to.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{flag} {folder}: is a file; name a folder")
+    _try_writing(folder, f"{flag} {folder}")
+
+
+def check_writable(path: Path, flag: str) -> None:
+    """Refuse a file or folder that cannot be written; see `check_target`."""
+    _try_writing(path if path.is_dir() else path.parent, f"{flag} {path}")
+
+
+def _try_writing(folder: Path, named: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise OSError(f"{named}: cannot be written ({reason}); name another place") from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside ``path``; what is written there replaces ``path`` at the end.
+
+    When the block raises, the temporary file is removed and ``path`` stays as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_folder(folder: Path, writers: dict[str, Callable[[Path], None]]) -> None:
+    """Write files into ``folder``, all of them or none.
+
+    Args:
+        folder: made where missing; other files in it are left alone.
+        writers: by file name, a function that writes the file at the path it is given.
+
+    Raises:
+        FileExistsError: if ``folder`` is a file.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"{folder}: a file of this name is in the way of the folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".{os.getpid()}.tmp"
+    temporary.mkdir()
+    try:
+        for name, write in writers.items():
+            write(temporary / name)
+        for name in writers:
+            os.replace(temporary / name, folder / name)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,1 +1,0 @@
-"""Times and memory: how they are measured, what is promised, how they are shown."""
