@@ -6,9 +6,8 @@ import sys
 import pytest
 from rich.console import Console
 
+from benchmarks import benchmark, plan, tables
 from benchmarks.bars import BARS, OURS, Bar
-from eval import benchmark
-from eval.speed import benchmark_plan, benchmark_tables
 from losses import METHODS
 
 
@@ -55,9 +54,9 @@ def test_what_was_not_measured_does_not_hold():
 
 
 def test_every_bar_has_a_part_that_measures_it():
-    assert {bar.part for bar in BARS} <= set(benchmark_plan.PLAN) == set(benchmark_tables.TITLES)
-    assert set(benchmark_plan.METHODS) == set(METHODS)
-    for programs in benchmark_plan.PLAN.values():
+    assert {bar.part for bar in BARS} <= set(plan.PLAN) == set(tables.TITLES)
+    assert set(plan.METHODS) == set(METHODS)
+    for programs in plan.PLAN.values():
         for program, *_ in programs:
             assert (benchmark.ROOT / "benchmarks" / program).is_file()
 
@@ -82,21 +81,21 @@ RECORDS = [
 def test_tables_tell_what_was_measured(tmp_path):
     target = tmp_path / "b.md"
     bars = [FASTER._replace(against=("x",)), SMALLER]
-    benchmark_tables.write_markdown(target, bars, RECORDS, {"CPU": "slow"}, None)
+    tables.write_markdown(target, bars, RECORDS, {"CPU": "slow"}, None)
     text = target.read_text()
     assert "| faster | at least 2 times | 3.00 times | yes |" in text
     assert "| smaller | at most 0.25 times | not measured | no |" in text
     assert "Machine: CPU slow." in text
     assert "| A | x | 1500 | 10.0 | 3.00 |  | 1 |" in text
     console = Console(record=True, width=120)
-    benchmark_tables.print_bars(bars, RECORDS, console)
+    tables.print_bars(bars, RECORDS, console)
     assert "3.00 times" in console.export_text()
 
 
 def test_growth_is_drawn_where_it_was_measured(tmp_path):
-    assert benchmark_tables.draw_growth(RECORDS, tmp_path / "b.png")
+    assert tables.draw_growth(RECORDS, tmp_path / "b.png")
     assert (tmp_path / "b.png").stat().st_size > 10_000
-    assert not benchmark_tables.draw_growth(RECORDS[:2], tmp_path / "none.png")
+    assert not tables.draw_growth(RECORDS[:2], tmp_path / "none.png")
     assert not (tmp_path / "none.png").exists()
 
 

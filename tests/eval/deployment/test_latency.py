@@ -10,7 +10,7 @@ from rich.console import Console
 
 from command_line.cli import run
 from eval import eval as command
-from eval.speed import latency
+from eval.deployment import latency
 
 RUNTIMES = ["PyTorch", "TorchScript", "ONNX Runtime float", "ONNX Runtime int8"]
 
