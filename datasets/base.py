@@ -253,16 +253,21 @@ def parse_classes(text: str) -> tuple[str, ...]:
     return check_classes(names)
 
 
-def check_classes(names: Sequence[str]) -> tuple[str, ...]:
-    """Refuse class names that are empty, doubled, fewer than 2 or more than 255."""
+def check_classes(names: Sequence[str], where: str = "--classes") -> tuple[str, ...]:
+    """Refuse class names that are empty, doubled, fewer than 2 or more than 255.
+
+    Args:
+        names: the names, in the order of their ids.
+        where: the flag or file that gives them, for the error.
+    """
     if "" in names:
-        raise ValueError(f"--classes: an empty name in {','.join(names)!r}")
+        raise ValueError(f"{where}: an empty name in {','.join(names)!r}")
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:
-        raise ValueError(f"--classes: named twice: {', '.join(doubled)}")
+        raise ValueError(f"{where}: named twice: {', '.join(doubled)}")
     if not 2 <= len(names) <= MAX_CLASSES:
         raise ValueError(
-            f"--classes: {len(names)} name(s); give 2 to {MAX_CLASSES}, as in soil,crop,weed, "
+            f"{where}: {len(names)} name(s); give 2 to {MAX_CLASSES}, as in soil,crop,weed, "
             "or a file with one name a line"
         )
     return tuple(names)

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
+from datasets.description import describe, write_description
 from datasets.reading import Colour
 from datasets.voc import SPLIT_FOLDER
 
@@ -121,5 +122,6 @@ def write_label(path: Path, label: np.ndarray, palette: Sequence[Colour]) -> Non
 
 
 def write_classes(root: Path, classes: Sequence[str]) -> None:
-    """Write `classes.txt`, which `--classes` reads."""
+    """Write `dataset.yaml`, which commands read, and `classes.txt`, for `--classes` elsewhere."""
+    write_description(root, describe(classes))
     (root / "classes.txt").write_text("".join(f"{name}\n" for name in classes), encoding="utf-8")

@@ -1,8 +1,10 @@
 """PASCAL VOC 2012, and any data in its folder layout."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from command_line.notes import note
 from datasets.base import (
     DATADIR_HINT,
     IMAGE_SUFFIXES,
@@ -13,8 +15,12 @@ from datasets.base import (
     index_by_stem,
     make_palette,
 )
+from datasets.description import FILE_NAME as DESCRIPTION
+from datasets.description import read_description
 
 SPLIT_FOLDER = Path("ImageSets", "Segmentation")
+PASCAL_NAME = re.compile(r"(\d{4}_)?\d{6}")
+PASCAL_FOLDER = re.compile(r"VOC\d{4}")
 TRAINAUG_HINT = (
     "trainaug is train plus the SBD images (10582 in all) and is not part of VOC: put its list at "
     "{list} and the SBD labels, converted to VOC palette PNGs, into {labels}; or use train"
@@ -99,6 +105,41 @@ class VOC(VocLayout):
         """Take any class names: the folder layout is all that VOC fixes."""
         self.classes = check_classes(tuple(classes))
         self.palette = class_palette(self.classes)
+
+    def check_split(self) -> None:
+        """Take classes that no flag names from `dataset.yaml`; refuse data without any."""
+        super().check_split()
+        described = read_description(self.root)
+        if described is None:
+            if "classes" not in vars(self):
+                check_pascal(self.root, read_split(self.split_list))
+            return
+        if "classes" not in vars(self):
+            self.classes, self.palette = described.classes, described.palette
+        elif self.classes == described.classes:
+            self.palette = described.palette
+        else:
+            note(f"--classes {','.join(self.classes)} overrules {self.root / DESCRIPTION}")
+        if described.ignore >= len(self.classes):
+            ids = {index: index for index in range(len(self.classes))}
+            self.label_ids = ids | {described.ignore: self.ignore_index, 255: self.ignore_index}
+
+
+def check_pascal(root: Path, names: Sequence[str]) -> None:
+    """Refuse a user's own data without class names; Pascal's own images have numbered names.
+
+    Raises:
+        ValueError: neither the images nor the folder have a name of PASCAL VOC.
+    """
+    if all(PASCAL_NAME.fullmatch(name) for name in names):
+        return
+    advice = (
+        f"name them in the order of their ids with --classes soil,crop,weed, or in "
+        f"{root / DESCRIPTION} as `classes: [soil, crop, weed]`"
+    )
+    if not PASCAL_FOLDER.fullmatch(root.resolve().name):
+        raise ValueError(f"{root}: own data in VOC layout, but of which classes? {advice}")
+    note(f"{root}: taken for PASCAL VOC with its 21 classes. For your own data, {advice}")
 
 
 def find_voc_root(root: Path) -> Path:

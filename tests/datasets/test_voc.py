@@ -10,7 +10,7 @@ from datasets import build_dataset
 @pytest.mark.parametrize("inner", ["", "VOC2012", "VOCdevkit/VOC2012"])
 def test_root_may_be_any_of_the_folders(tmp_path, make_voc, inner):
     make_voc(tmp_path / "data" / inner)
-    dataset = build_dataset("VOC", tmp_path / "data", "train")
+    dataset = build_dataset("VOC", tmp_path / "data", "train", classes="soil,crop")
     assert [image.stem for image, _ in dataset.pairs] == ["a", "b"]
     assert dataset.splits == ("train", "val")
 
