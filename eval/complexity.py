@@ -48,7 +48,7 @@ def multiply_adds(
     fake = FakeTensorMode()
     model, *adapters = (_copy_to(fake, module) for module in (model, *adapters))
     if plain:
-        model.head.forward = model.head.forward_plain
+        model.head.fuse = model.head.fuse_plain
     # The plain kernel takes attention apart into products that every torch release can count.
     with torch.no_grad(), fake, counter, sdpa_kernel(SDPBackend.MATH):
         outputs = model.forward_intermediates(torch.empty(1, 3, height, width))
@@ -144,7 +144,7 @@ def paper_params_flops(
     """Return parameters and FLOPs as a paper counts them: on the published formulation.
 
     Args:
-        model: network whose head has ``forward_plain``.
+        model: network whose head has ``fuse_plain``.
         adapters: what is trained beside it, at this image size; ``Cost()`` for a plain network.
         height: of one image, in pixels; two of 512 x 512 cost as much as one of 512 x 1024.
         width: of one image, in pixels.
@@ -160,8 +160,8 @@ def plain_layers(model: nn.Module, height: int, width: int) -> list[Layer]:
     model = _copy_to(fake, model)
     with torch.no_grad(), fake, recorder:
         images = torch.empty(1, 3, height, width)
-        features, _ = model.encoder.forward_intermediates(images)
-        model.head.forward_plain(features)
+        features = model.encoder.forward_intermediates(images).features
+        model.head.classify(model.head.fuse_plain(features))
     return recorder.layers
 
 

@@ -41,7 +41,7 @@ class Fusion(nn.Module):
 class SegformerHead(nn.Module):
     """Four features -> logits at the first feature's resolution.
 
-    ``forward`` computes the same function as ``forward_plain``, the published formulation, with the
+    ``fuse`` computes the same function as ``fuse_plain``, the published formulation, with the
     same parameters. Bilinear upsampling acts on each channel alone and keeps constants, so it
     commutes with per-pixel linear maps: with L_i, b_i the projection of stage i and W_i the slice
     of the fusing convolution that reads it,
@@ -76,6 +76,10 @@ class SegformerHead(nn.Module):
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Four (B, C_i, h_i, w_i) -> (B, num_classes, h_1, w_1)."""
+        return self.classify(self.fuse(features))
+
+    def fuse(self, features: Sequence[Tensor]) -> Tensor:
+        """Four (B, C_i, h_i, w_i) -> (B, head_dim, h_1, w_1), what the classifier reads."""
         weights, bias = self.merged_projections()
         fold = not self.linear_fuse.bn.training  # batch norm is then one more linear map
         if fold:
@@ -88,7 +92,7 @@ class SegformerHead(nn.Module):
         )
         fused = add_upsampled(finest, coarser).permute(0, 3, 1, 2)
         activate = self.linear_fuse.relu if fold else self.linear_fuse.activate
-        return self.classify(activate(fused))
+        return activate(fused)
 
     def merged_projections(self) -> tuple[list[Tensor], Tensor]:
         """Return the products W_i L_i, four (head_dim, C_i), and sum_i W_i b_i, (head_dim,)."""
@@ -107,12 +111,12 @@ class SegformerHead(nn.Module):
         scale = bn.weight * torch.rsqrt(bn.running_var + bn.eps)
         return [w * scale[:, None] for w in weights], (bias - bn.running_mean) * scale + bn.bias
 
-    def forward_plain(self, features: Sequence[Tensor]) -> Tensor:
-        """Published formulation of :meth:`forward`, for cost counting and tests."""
+    def fuse_plain(self, features: Sequence[Tensor]) -> Tensor:
+        """Published formulation of :meth:`fuse`, for cost counting and tests."""
         size = features[0].shape[-2:]
         pairs = zip(self.stages, features, strict=True)
         maps = [upsample(stage(feature), size) for stage, feature in pairs]
-        return self.classify(self.linear_fuse(torch.cat(maps[::-1], dim=1)))
+        return self.linear_fuse(torch.cat(maps[::-1], dim=1))
 
     def classify(self, fused: Tensor) -> Tensor:
         """Dropout and per-pixel classifier, (B, head_dim, h, w) -> (B, num_classes, h, w)."""

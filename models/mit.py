@@ -7,6 +7,7 @@ between the two.
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,20 @@ from torch import Tensor, nn
 STRIDES = (4, 8, 16, 32)
 MIN_SIZE = 32
 BLOCK_EPS = 1e-6  # norms of blocks and stages; those of patch embedding and reduction keep 1e-5
+
+
+class EncoderMaps(NamedTuple):
+    """What an encoder yields: four maps (B, C_s, h_s, w_s) of each kind, in channels-last memory.
+
+    Attributes:
+        features: stage outputs after the stage's norm.
+        embeddings: patch embeddings at the stage's entrance, after their norm.
+        before_norm: stage outputs before the stage's norm, where pixels differ in energy.
+    """
+
+    features: list[Tensor]
+    embeddings: list[Tensor]
+    before_norm: list[Tensor]
 
 
 def check_images(images: Tensor) -> None:
@@ -191,29 +206,29 @@ class MixTransformer(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return the four features, see :meth:`forward_intermediates`."""
-        return self.forward_intermediates(images)[0]
+        return self.forward_intermediates(images).features
 
-    def forward_intermediates(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    def forward_intermediates(self, images: Tensor) -> EncoderMaps:
         """Encode images of any size of at least 32 x 32.
 
         Args:
             images: float (B, 3, H, W).
 
         Returns:
-            features (after each stage's norm) and patch embeddings (after their norm), four each,
-            (B, C_s, ceil(H/stride_s), ceil(W/stride_s)) in channels-last memory.
+            Maps (B, C_s, ceil(H/stride_s), ceil(W/stride_s)), four of each kind.
 
         Raises:
             ValueError: if the images have another shape, type or are too small.
         """
         check_images(images)
-        features, embeddings = [], []
+        maps = EncoderMaps([], [], [])
         x = images.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1)
         for stage in range(1, 5):
             x = self.get_submodule(f"patch_embed{stage}")(x)
-            embeddings.append(x.permute(0, 3, 1, 2))
+            maps.embeddings.append(x.permute(0, 3, 1, 2))
             for block in self.get_submodule(f"block{stage}"):
                 x = block(x)
+            maps.before_norm.append(x.permute(0, 3, 1, 2))
             x = self.get_submodule(f"norm{stage}")(x)
-            features.append(x.permute(0, 3, 1, 2))
-        return features, embeddings
+            maps.features.append(x.permute(0, 3, 1, 2))
+        return maps

@@ -6,7 +6,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from models.mit import STRIDES, attention_heads, check_images
+from models.mit import STRIDES, EncoderMaps, attention_heads, check_images
 
 
 class PyramidVisionTransformer(nn.Module):
@@ -34,9 +34,9 @@ class PyramidVisionTransformer(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return the four features, see :meth:`forward_intermediates`."""
-        return self.forward_intermediates(images)[0]
+        return self.forward_intermediates(images).features
 
-    def forward_intermediates(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    def forward_intermediates(self, images: Tensor) -> EncoderMaps:
         """Encode images of any size of at least 32 x 32.
 
         timm's own feature access stops at stage outputs, so its stages are walked through here.
@@ -45,24 +45,24 @@ class PyramidVisionTransformer(nn.Module):
             images: float (B, 3, H, W).
 
         Returns:
-            features (after each stage's norm) and patch embeddings (after their norm), four each,
-            (B, C_s, ceil(H/stride_s), ceil(W/stride_s)) in channels-last memory.
+            Maps (B, C_s, ceil(H/stride_s), ceil(W/stride_s)), four of each kind.
 
         Raises:
             ValueError: if the images have another shape, type or are too small.
         """
         check_images(images)
-        features, embeddings = [], []
+        maps = EncoderMaps([], [], [])
         x = images.contiguous(memory_format=torch.channels_last)
         for stage in self.backbone.stages:
             embed = stage.downsample or self.backbone.patch_embed
             x = embed(x)
-            embeddings.append(x.permute(0, 3, 1, 2))
+            maps.embeddings.append(x.permute(0, 3, 1, 2))
             shape = x.shape
             tokens = x.flatten(1, 2)
             for block in stage.blocks:
                 tokens = block(tokens, shape[1:3])
+            maps.before_norm.append(tokens.reshape(shape).permute(0, 3, 1, 2))
             # Exported to ONNX, an unflatten here would fix the size of what follows.
             x = stage.norm(tokens).reshape(shape).permute(0, 3, 1, 2)
-            features.append(x)
-        return features, embeddings
+            maps.features.append(x)
+        return maps

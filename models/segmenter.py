@@ -14,12 +14,17 @@ class Intermediates:
         logits: (B, K, ceil(H/4), ceil(W/4)); None where the head was not asked.
         features: encoder outputs after each stage's norm, four, at strides 4, 8, 16, 32.
         embeddings: patch embeddings at each stage's entrance after their norm, as ``features``.
+        before_norm: encoder outputs before each stage's norm, as ``features``.
+        fused: what the head's classifier reads, (B, head_dim, ceil(H/4), ceil(W/4)), before
+            dropout; None where the head was not asked.
     """
 
     images: Tensor
     logits: Tensor | None
     features: list[Tensor] = field(default_factory=list)
     embeddings: list[Tensor] = field(default_factory=list)
+    before_norm: list[Tensor] = field(default_factory=list)
+    fused: Tensor | None = None
 
 
 class Segmenter(nn.Module):
@@ -27,8 +32,8 @@ class Segmenter(nn.Module):
 
     Args:
         encoder: has ``widths``, ``strides`` and ``forward_intermediates(images)``, which returns
-            two lists of maps, features and patch embeddings.
-        head: turns the list of features into logits.
+            ``EncoderMaps``.
+        head: ``fuse`` turns the list of features into one map, ``classify`` that into logits.
         num_classes: channels of the logits.
         name: registered name, see ``models/registry.py``.
         overrides: what differs from the registered architecture; saved with checkpoints.
@@ -61,11 +66,13 @@ class Segmenter(nn.Module):
         """
         return self.forward_intermediates(images).logits
 
-    def forward_intermediates(self, images: Tensor, with_logits: bool = True) -> Intermediates:
+    def forward_intermediates(self, images: Tensor, with_head: bool = True) -> Intermediates:
         """As :meth:`forward`, but also return features and patch embeddings.
 
-        Without logits the head is not run, which in a large network is a fifth of the work.
+        Without the head there are neither logits nor a fused map; in a large network it is a fifth
+        of the work.
         """
-        features, embeddings = self.encoder.forward_intermediates(images)
-        logits = self.head(features) if with_logits else None
-        return Intermediates(images, logits, features, embeddings)
+        maps = self.encoder.forward_intermediates(images)
+        fused = self.head.fuse(maps.features) if with_head else None
+        logits = self.head.classify(fused) if with_head else None
+        return Intermediates(images, logits, **maps._asdict(), fused=fused)

@@ -205,13 +205,6 @@ def _add_distillation_flags(group: argparse._ArgumentGroup) -> None:
         default="auto",
         help="mixed precision of the teacher alone; auto is that of --amp",
     )
-    add(
-        "--teacher-cache",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="ask the teacher once an image and keep its answer in memory; for training without "
-        "random transforms: --scale 1 1 --no-flip --no-photometric, crops as large as the images",
-    )
     add("--method", help=f"'+' joins several: {', '.join(METHODS)}, none (default: sekd-ct)")
     add(
         "--knowledge-distillation-loss",

@@ -154,26 +154,7 @@ def _canonical(stage: str, options: argparse.Namespace) -> argparse.Namespace:
         options.device = "cuda"
     if stage == "sekd":
         _settle_method(options)
-        if options.teacher_cache:
-            _check_teacher_cache(options)
     return options
-
-
-def _check_teacher_cache(options: argparse.Namespace) -> None:
-    """Refuse to remember answers to images that are not going to be seen again."""
-    same = {
-        "--protocol standard": options.protocol == "standard",
-        "--scale 1 1": list(options.scale) == [1, 1],
-        "--no-flip": not options.flip,
-        "--no-photometric": not options.photometric,
-        "--rotate 0": options.rotate == 0,
-        "--shift 0": options.shift == 0,
-        f"--image-size {options.height}x{options.width}": training_image_size(options)
-        == (options.height, options.width),
-    }
-    missing = " ".join(flag for flag, given in same.items() if not given)
-    if missing:
-        raise ValueError(f"--teacher-cache needs the same images every epoch: add {missing}")
 
 
 def _settle_method(options: argparse.Namespace) -> None:

@@ -13,7 +13,6 @@ from train.options import parse_options
 from train.run import start_run
 from train.stage import train
 from train.tasks import DistillationTask, SupervisedTask
-from train.teacher import RememberingTeacher
 from train.validation import announce_teacher
 
 
@@ -33,8 +32,6 @@ def main() -> None:
     teacher = build_teacher(run, data)
     distiller = build_distiller(run, data, student, teacher)
     announce_teacher(run, teacher, data)
-    if options.teacher_cache:
-        teacher = RememberingTeacher(teacher, expected=len(data.train))
     task = DistillationTask(student, criterion, data.preprocessing, distiller, teacher)
     train(run, task, data)
 

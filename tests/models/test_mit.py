@@ -21,7 +21,7 @@ def tiny(**options) -> MixTransformer:
 def test_maps_have_the_ceiling_of_the_stride(height, width):
     encoder = tiny().eval()
     with torch.inference_mode():
-        features, embeddings = encoder.forward_intermediates(torch.zeros(1, 3, height, width))
+        features, embeddings, _ = encoder.forward_intermediates(torch.zeros(1, 3, height, width))
     expected = [
         (1, dim, -(-height // stride), -(-width // stride))
         for dim, stride in zip(encoder.widths, encoder.strides, strict=True)
@@ -31,7 +31,7 @@ def test_maps_have_the_ceiling_of_the_stride(height, width):
 
 
 def test_maps_stay_channels_last():
-    features, embeddings = tiny().forward_intermediates(torch.randn(2, 3, 64, 96))
+    features, embeddings, _ = tiny().forward_intermediates(torch.randn(2, 3, 64, 96))
     for x in features + embeddings:
         assert x.is_contiguous(memory_format=torch.channels_last)
 

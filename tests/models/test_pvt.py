@@ -33,7 +33,7 @@ def test_embeddings_are_what_enters_the_blocks():
     for stage in encoder.backbone.stages:
         stage.blocks[0].register_forward_pre_hook(lambda _, args: seen.append(args[0]))
     with torch.inference_mode():
-        _, embeddings = encoder.forward_intermediates(torch.randn(2, 3, 45, 70))
+        _, embeddings, _ = encoder.forward_intermediates(torch.randn(2, 3, 45, 70))
     for embedding, tokens in zip(embeddings, seen, strict=True):
         assert torch.equal(embedding.flatten(2).transpose(1, 2), tokens)
 
@@ -43,7 +43,7 @@ def test_embeddings_are_what_enters_the_blocks():
 def test_any_size(height, width):
     encoder = tiny()
     with torch.inference_mode():
-        features, embeddings = encoder.forward_intermediates(torch.zeros(1, 3, height, width))
+        features, embeddings, _ = encoder.forward_intermediates(torch.zeros(1, 3, height, width))
     expected = [
         (1, dim, -(-height // stride), -(-width // stride))
         for dim, stride in zip(encoder.widths, encoder.strides, strict=True)

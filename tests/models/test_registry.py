@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from models import MODELS, Segmenter, build_model
+from models.mit import EncoderMaps
 from models.registry import Architecture
 
 FIVE = [f"B{i}" for i in range(6)]
@@ -68,7 +69,7 @@ def test_adding_a_model_takes_one_encoder_and_one_line(monkeypatch):
 
         def forward_intermediates(self, images):
             maps = [nn.functional.avg_pool2d(images, s, ceil_mode=True) for s in self.strides]
-            return maps, maps
+            return EncoderMaps(maps, maps, maps)
 
     monkeypatch.setitem(MODELS, "Pooling", Architecture(Pooling, head_dim=8))
     assert build_model("pooling", 4)(torch.randn(2, 3, 50, 64)).shape == (2, 4, 13, 16)

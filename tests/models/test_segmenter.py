@@ -45,7 +45,7 @@ def test_golden_values(golden, golden_tensor, fill_golden, file, key, name, clas
     size = reference["image_size"]
     with torch.inference_mode():
         out = model.forward_intermediates(golden_tensor("image", (2, 3, size, size), 0, 1))
-        plain = model.head.forward_plain(out.features)
+        plain = model.head.classify(model.head.fuse_plain(out.features))
     check_summary(out.logits, expected["logits"])
     check_summary(plain, expected["logits"])
     for feature, summary in zip(out.features, expected["features"], strict=True):
@@ -184,3 +184,25 @@ def test_compiles_without_graph_breaks(build_tiny, training):
     compiled = torch.compile(model, fullgraph=True, backend="eager")
     images = torch.randn(2, 3, 40, 56)
     torch.testing.assert_close(compiled(images), model(images), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["SegformerB0", "PVTv2B0"])
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+def test_what_lies_before_norms_and_classifier(name, training):
+    torch.manual_seed(0)
+    options = {"embed_dims": (8, 16, 24, 32), "depths": (1, 1, 1, 1), "head_dim": 16}
+    model = build_model(name, num_classes=3, dropout=0.0, **options).train(training)
+    out = model.forward_intermediates(torch.rand(2, 3, 45, 70))
+    assert out.fused.shape == (2, 16, 12, 18)
+    assert torch.equal(model.head.linear_pred(out.fused), out.logits)
+    for stage, (before, after) in enumerate(zip(out.before_norm, out.features, strict=True)):
+        norms = (f"encoder.norm{stage + 1}", f"encoder.backbone.stages.{stage}.norm")
+        norm = model.get_submodule(norms[name.startswith("PVT")])
+        normed = norm(before.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        torch.testing.assert_close(normed, after)
+        assert before.square().mean(1).std() > 1e-3  # pixels differ in energy here only
+
+
+def test_without_the_head_there_is_neither_fused_map_nor_logits(tiny_model):
+    out = tiny_model.forward_intermediates(torch.rand(1, 3, 32, 32), with_head=False)
+    assert out.logits is None and out.fused is None and len(out.features) == 4

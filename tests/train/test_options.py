@@ -54,11 +54,6 @@ def test_names_are_found_in_any_case():
         (["--scale", "2", "0.5"], "--scale 2.0 0.5: the smaller number comes first"),
         (["--method", "kd", "--knowledge-distillation-loss", "hcl"], "means --method transkd-base"),
         (["--knowledge-distillation-feature-fusion", "CSF"], "belongs to"),
-        (
-            ["--teacher-cache", "--scale", "1", "1", "--height", "64", "--width", "96"],
-            "--teacher-cache needs the same images every epoch: "
-            "add --no-flip --no-photometric --image-size 64x96",
-        ),
     ],
 )
 def test_contradictions_and_unknown_names(flags, complaint):

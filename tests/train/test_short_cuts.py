@@ -52,7 +52,7 @@ def task(build_tiny):
 
 def make_plain(task, monkeypatch):
     for network in (task.student, task.teacher.network):
-        network.head.forward = network.head.forward_plain
+        network.head.fuse = network.head.fuse_plain
     monkeypatch.setattr(EfficientAttention, "forward", plain_attention)
     task.distiller.losses["texture"] = PlainTexture()
     task.criterion.forward = plain_loss

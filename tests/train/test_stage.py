@@ -14,7 +14,6 @@ from train.checkpoint import Keeper, Progress
 from train.loop import Loop
 from train.stage import check_same_batches
 from train.tasks import SupervisedTask
-from train.teacher import FrozenTeacher
 
 
 def interrupt_after(monkeypatch, step):
@@ -107,15 +106,10 @@ def test_method_none_needs_no_teacher(run_stage, runs):
     assert (runs / "sekd-SegformerB0-VOC-none" / "best.pth").exists()
 
 
-SAME_IMAGES = [
-    *("--scale", "1", "1", "--no-flip", "--no-photometric"),
-    *("--height", "48", "--width", "64", "--image-size", "48x64"),
-]
 RESUMED = {
     "student": ["--num-workers", "1"],
     "student at an epoch's end": [],
     "sekd": ["--method", "sekd-su", "--accumulate", "2", "--clip-grad", "1", "--warmup-steps", "1"],
-    "sekd remembering": ["--method", "sekd-fa", "--teacher-cache", *SAME_IMAGES],
 }
 
 
@@ -123,7 +117,6 @@ INTERRUPTED = {
     "student": (4, 1),
     "student at an epoch's end": (6, 0),
     "sekd": (3, 2),
-    "sekd remembering": (4, 1),
 }
 
 
@@ -157,29 +150,6 @@ def test_images_kept_in_memory_train_the_same_weights(workers, run_stage, runs, 
     read, kept = load(runs / "read" / "last.pth"), load(runs / "kept" / "last.pth")
     assert_same(read["model"], kept["model"])
     assert_same(read["metrics"], kept["metrics"])
-
-
-def test_a_remembering_teacher_gives_the_same_losses(run_stage, runs, teacher, monkeypatch):
-    asked = []
-    ask = FrozenTeacher.__call__
-    monkeypatch.setattr(
-        FrozenTeacher,
-        "__call__",
-        lambda self, images, reads: asked.append(len(images)) or ask(self, images, reads),
-    )
-    flags = ("--method", "sekd-ct+kd", "--teacher", teacher, *SAME_IMAGES, "--teacher-val", "false")
-    assert run_stage("sekd", *flags, "--run-name", "asking") == 0
-    assert asked == [2] * 6  # 2 epochs of 3 batches
-    asked.clear()
-    assert run_stage("sekd", *flags, "--run-name", "remembering", "--teacher-cache") == 0
-    assert asked == [1] * 6  # once an image
-    # AdamW makes whole steps of rounding errors, so the losses of the log are what can be compared.
-    terms = ("loss", "cross_entropy", "texture", "relation", "kd")
-    asking, remembering = (
-        [[float(row[term]) for term in terms] for row in csv.DictReader(log.open())]
-        for log in (runs / "asking" / "log.csv", runs / "remembering" / "log.csv")
-    )
-    torch.testing.assert_close(remembering, asking, rtol=5e-4, atol=0.0)
 
 
 def test_resume_from_a_file_and_of_a_finished_run(run_stage, runs):

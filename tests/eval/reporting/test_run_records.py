@@ -60,7 +60,7 @@ def test_the_command_sets_every_flag_as_it_was(stage, turned):
     from train.flags import build_parser
     from train.options import arguments_to_save, parse_options
 
-    scale = ("1", "1") if turned else ("0.6", "1.6")  # --teacher-cache wants no random scale
+    scale = ("1", "1") if turned else ("0.6", "1.6")
     typed = ["--model", "SegformerB0", "--scale", *scale, "--image-size", "480x640"]
     typed += ["--height", "480", "--width", "640"]
     typed += ["--run-name=-odd name", "--savedir", "my runs", "--class-weights", "1,3,3"]
