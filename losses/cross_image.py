@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from losses.adapters import StagewiseAdapter
 from losses.declaration import MethodOptions
-from losses.stagewise import StagewiseAdapter
 
 COMPARED_STAGE = 3
 

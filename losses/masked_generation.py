@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from losses.adapters import StagewiseAdapter
 from losses.declaration import MethodOptions
-from losses.stagewise import StagewiseAdapter
 
 GENERATED_STAGE = 3
 

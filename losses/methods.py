@@ -4,24 +4,19 @@ A loss lives in a file of its own; here a method says which losses it weighs and
 To add a method: its loss in a new file, and one entry in `METHODS`.
 """
 
+from losses.adapters import build_embedding_projection
 from losses.attention_enhanced import build_fef
 from losses.attention_transfer import AttentionTransferLoss
-from losses.channel_wise import ChannelWiseLoss
 from losses.cross_image import CrossImageLoss, pick_last_stage
 from losses.declaration import Adapter, Method, MethodOptions, Term, merge
-from losses.embedding_assistant import build_embedding_assistant
 from losses.embedding_patch import EmbeddingMSELoss, TexturePatchLoss
-from losses.embedding_projection import build_embedding_projection
 from losses.feature_alignment import FeatureAlignmentLoss
 from losses.feature_relation import FeatureRelationLoss
-from losses.gl_mixer import build_mixed_projection
-from losses.hierarchical_context import HierarchicalContextLoss
+from losses.logits import ChannelWiseLoss, PixelKLLoss, RelationMatchingLoss
 from losses.masked_generation import GenerationLoss, build_generator
-from losses.pixel_kl import PixelKLLoss
 from losses.reconstruction import ReconstructionLoss
-from losses.relation_matching import RelationMatchingLoss
-from losses.review_fusion import build_review_fusion
-from losses.selective_fusion import build_selective_fusion
+from losses.reviewkd import HierarchicalContextLoss, build_review_fusion
+from losses.transkd import build_embedding_assistant, build_mixed_projection, build_selective_fusion
 
 __all__ = ["METHODS", "Adapter", "Method", "MethodOptions", "Term", "find_method"]
 

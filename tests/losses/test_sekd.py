@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from losses import build_method
-from losses.published import rename_adapters
 from models import build_model
+from tests.losses.published_keys import rename_adapters
 
 B0 = SimpleNamespace(widths=(32, 64, 160, 256), num_classes=3)
 B3 = SimpleNamespace(widths=(64, 128, 320, 512), num_classes=3)

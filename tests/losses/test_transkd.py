@@ -7,10 +7,9 @@ import torch
 
 from losses import build_method
 from losses.embedding_patch import EmbeddingMSELoss
-from losses.gl_mixer import GLMixer
-from losses.published import find_published_method, rename_adapters
-from losses.selective_fusion import CrossSelectiveFusion, SelectiveMix
+from losses.transkd import CrossSelectiveFusion, GLMixer, SelectiveMix
 from models import build_model
+from tests.losses.published_keys import find_published_method, rename_adapters
 
 # golden model, method, its options, and the adapter that yields the embeddings
 PUBLISHED = [

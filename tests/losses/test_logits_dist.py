@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from losses.relation_matching import RelationMatchingLoss
+from losses.logits import RelationMatchingLoss
 
 
 def test_value_by_hand():

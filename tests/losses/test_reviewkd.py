@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from losses.hierarchical_context import HierarchicalContextLoss
+from losses.reviewkd import HierarchicalContextLoss
 
 
 def pool(x: np.ndarray, size: int) -> np.ndarray:

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from losses.channel_wise import ChannelWiseLoss
-from losses.pixel_kl import PixelKLLoss
+from losses.logits import ChannelWiseLoss, PixelKLLoss
 
 STUDENT = np.array([[[[1.0, 0.0, 2.0]], [[0.5, -1.0, 0.0]]]])  # one image, two channels, 1 x 3
 TEACHER = np.array([[[[0.0, 1.0, 1.0]], [[2.0, 0.0, -2.0]]]])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from losses.pixel_kl import PixelKLLoss
+from losses.logits import PixelKLLoss
 
 
 def softmax(x: np.ndarray) -> np.ndarray:
