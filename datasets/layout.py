@@ -12,10 +12,17 @@ from PIL import Image
 
 from datasets.description import describe, write_description
 from datasets.reading import Colour
+from datasets.series import by_series
 from datasets.voc import SPLIT_FOLDER
 
 SPLIT_NAMES = ("train", "val", "test")
 VOID_COLOUR = (224, 224, 192)  # as in PASCAL VOC
+
+
+def refuse_filled(path: Path) -> None:
+    """Refuse an output that exists and is not an empty folder."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ValueError(f"--output {path}: exists already; remove it or choose another folder")
 
 
 @contextmanager
@@ -26,8 +33,7 @@ def new_folder(path: Path) -> Iterator[Path]:
         ValueError: `path` exists and is not an empty folder.
         OSError: it cannot be made.
     """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise ValueError(f"--output {path}: exists already; remove it or choose another folder")
+    refuse_filled(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     holder = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
@@ -70,19 +76,33 @@ def split_folders(names: Sequence[str], ratio: Sequence[float], seed: int) -> di
     """Deal whole folders of names such as `field/day/image`; the shares are those of folders.
 
     Photographs of one drive show the same plants again and again: dealt one by one, they would let
-    a network be tested on what it has seen.
+    a network be tested on what it has seen. Names of a single folder are dealt by series
+    (`drive1_0001`, `drive1_0002`), and a single series is cut into stretches.
 
     Raises:
         ValueError: as `split_names`.
     """
-    folders: dict[str, list[str]] = {}
+    groups: dict[str, list[str]] = {}
     for name in names:
-        folders.setdefault(PurePosixPath(name).parent.as_posix(), []).append(name)
-    dealt = split_names(list(folders), ratio, seed, "folders")
+        groups.setdefault(PurePosixPath(name).parent.as_posix(), []).append(name)
+    if len(groups) == 1:
+        groups = by_series(names)
+        if len(groups) == 1:
+            return _cut(next(iter(groups.values())), ratio, seed)
+    dealt = split_names(list(groups), ratio, seed, "folders or series")
     return {
-        split: sorted(name for folder in part for name in folders[folder])
+        split: sorted(name for group in part for name in groups[group])
         for split, part in dealt.items()
     }
+
+
+def _cut(series: Sequence[str], ratio: Sequence[float], seed: int) -> dict[str, list[str]]:
+    """Cut a series into train, val and test in the order of its numbers."""
+    dealt = split_names(series, ratio, seed)  # for its checks, and the number of names in each
+    rest, splits = list(series), {}
+    for split, part in dealt.items():
+        splits[split], rest = sorted(rest[: len(part)]), rest[len(part) :]
+    return splits
 
 
 def scattered_folders(splits: Mapping[str, Sequence[str]]) -> list[str]:

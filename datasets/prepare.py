@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import NoReturn
 
 if not __package__:  # run by path: the project root, not this folder, is where imports start
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -17,9 +16,11 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
+from command_line.cli import OneLineParser, run
 from datasets.base import IMAGE_SUFFIXES, index_by_stem
 from datasets.class_statistics import class_weights
 from datasets.conversion import convert_sugar_beets, find_sugar_beets, masks_to_ids, parse_colours
+from datasets.importing.command import add_flags, import_data
 from datasets.inspection import SplitReport, inspect, unseen_classes
 from datasets.layout import (
     new_folder,
@@ -186,22 +187,14 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2] or match[1])
 
 
-class OneLineParser(argparse.ArgumentParser):
-    """An argument parser whose error is one line, without the page of usage above it."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print the message and exit with status 2."""
-        self.exit(2, f"prepare.py: error: {message}\n")
-
-
 def build_parser() -> argparse.ArgumentParser:
     """Declare the commands and their flags."""
     parser = OneLineParser(prog="prepare.py", description=__doc__.split(":")[0])
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    def command(name: str, run, *flags: str) -> argparse.ArgumentParser:
-        new = commands.add_parser(name, help=run.__doc__, description=run.__doc__)
-        new.set_defaults(run=run)
+    def command(name: str, does, *flags: str) -> argparse.ArgumentParser:
+        new = commands.add_parser(name, help=does.__doc__, description=does.__doc__)
+        new.set_defaults(run=does)
         if "input" in flags:
             new.add_argument("--input", type=Path, required=True, help="folder to read")
         if "output" in flags:
@@ -218,6 +211,13 @@ def build_parser() -> argparse.ArgumentParser:
     checks.add_argument("--datadir", type=Path, help="its folder; Synthetic is drawn without one")
     checks.add_argument("--classes", help="class names, or a file with one a line")
     checks.add_argument("--splits", nargs="+", help="splits to read (default: all there are)")
+    imports = command("import", import_data, "input", "output", "seed")
+    add_flags(imports)
+    imports.add_argument("--ratio", type=float, nargs="+",
+                         help="deal anew by these shares (default: the source's splits, or "
+                         "0.8 0.1 0.1)")  # fmt: skip
+    imports.add_argument("--by-folder", action="store_true",
+                         help="deal whole sub-folders or series; the ratio is theirs")  # fmt: skip
     splits = command("split", split, "ratio", "seed")
     splits.add_argument("--datadir", type=Path, required=True,
                         help="folder with JPEGImages and SegmentationClass")  # fmt: skip
@@ -240,14 +240,14 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns its exit status."""
-    parser = build_parser()
-    args = parser.parse_args(argv)
-    try:
-        return args.run(args) or 0
-    except (ValueError, OSError) as error:
-        parser.exit(2, f"{parser.prog}: error: {error}\n")
+    """Run a command; returns its exit status.
+
+    Raises:
+        ValueError, OSError: a user's mistake.
+    """
+    args = build_parser().parse_args(argv)
+    return args.run(args) or 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -85,6 +85,12 @@ def cwfid_root() -> Path:
     return shared_path("data", "cwfid")
 
 
+@pytest.fixture(scope="session")
+def camvid_root() -> Path:
+    """CamVid with 11 classes, in the folders of the SegNet tutorial."""
+    return shared_path("data", "camvid")
+
+
 @pytest.fixture
 def build_tiny() -> Callable[..., torch.nn.Module]:
     """`build_tiny(num_classes=3, **overrides)`: a SegFormer of B0's shape with few channels."""

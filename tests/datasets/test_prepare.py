@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from command_line import cli
 from datasets import build_dataset
 from datasets.prepare import main
 from datasets.synthetic import Synthetic
@@ -17,12 +18,13 @@ COLOURS = ["soil=0,0,0", "crop=0,255,0", "weed=255,0,0"]
 
 
 @pytest.fixture
-def fails(capsys):
+def fails(capsys, monkeypatch):
     """`fails(*argv)`: runs a command that must end with status 2; returns its one line."""
 
     def run(*argv) -> str:
+        monkeypatch.setattr(sys, "argv", ["datasets/prepare.py"])
         with pytest.raises(SystemExit) as ended:
-            main([str(arg) for arg in argv])
+            cli.run(lambda: main([str(arg) for arg in argv]))
         assert ended.value.code == 2
         told = capsys.readouterr().err
         assert told.startswith("prepare.py: error: ") and told.count("\n") == 1

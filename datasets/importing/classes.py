@@ -1,0 +1,152 @@
+"""Which class a source's name becomes: kept, renamed, merged with others, or void."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from datasets.base import check_classes
+from datasets.description import VOID
+from datasets.importing.records import Source
+
+VOID_NAMES = ("void", "ignore", "ignored", "unlabeled", "unlabelled", "don't care", "dontcare")
+BACKGROUND_NAMES = ("background", "_background_", "bg")
+OTHERS = "*"
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes of the new data set.
+
+    Attributes:
+        names: in the order of their ids.
+        ids: the id of each of the source's names, 255 being void.
+        unlabelled: the id of pixels that no region covers.
+        values: the id of each value of a mask.
+    """
+
+    names: tuple[str, ...]
+    ids: Mapping[str, int]
+    unlabelled: int
+    values: Mapping[int, int]
+
+
+def parse_map(text: str | None) -> dict[str, str]:
+    """Read `carrot=crop,*=weed`.
+
+    Raises:
+        ValueError: not name=class, or a name twice.
+    """
+    rules: dict[str, str] = {}
+    for entry in (text or "").split(","):
+        if not entry.strip():
+            continue
+        name, sign, target = (part.strip() for part in entry.partition("="))
+        if not sign or not name or not target:
+            raise ValueError(f"--map {entry.strip()}: not NAME=CLASS, as in carrot=crop,*=weed")
+        if name.casefold() in rules:
+            raise ValueError(f"--map {entry.strip()}: {name} is mapped twice")
+        rules[name.casefold()] = target
+    return rules
+
+
+def plan(
+    source: Source,
+    mapping: str | None = None,
+    ignore: Sequence[str] = (),
+    background: str | None = None,
+    wanted: Sequence[str] | None = None,
+) -> Classes:
+    """Decide on the classes.
+
+    Args:
+        source: what was read.
+        mapping: `--map`; `*` is every class but background and void ones.
+        ignore: names, and values of masks, that become void.
+        background: the name of pixels that no region covers (`void` leaves them out).
+        wanted: the classes in the order that they shall have; all others are refused.
+
+    Raises:
+        ValueError: a flag names what the source does not have, or fewer than two classes remain.
+    """
+    rules, dropped, numbers = _check(source, parse_map(mapping), ignore)
+    background = _background(source, background, wanted)
+    targets = {}
+    for name in source.names:
+        key = name.casefold()
+        if key in dropped:
+            targets[name] = "void"
+        elif key in rules:
+            targets[name] = rules[key]
+        elif background is not None and key in BACKGROUND_NAMES and not source.has_masks:
+            targets[name] = background
+        elif key in (*VOID_NAMES, *BACKGROUND_NAMES) or OTHERS not in rules:
+            targets[name] = name
+        else:
+            targets[name] = rules[OTHERS]
+    order = [background or "void", *targets.values()]
+    names = _order(source, order, wanted)
+    ids = {name: _id(target, names) for name, target in targets.items()}
+    values = {value: ids[name] for value, name in (source.values or {}).items()}
+    if source.values is not None:
+        values = {VOID: VOID} | values | dict.fromkeys(numbers, VOID)
+    return Classes(names, ids, _id(background or "void", names), values)
+
+
+def _check(
+    source: Source, rules: dict[str, str], ignore: Sequence[str]
+) -> tuple[dict[str, str], set[str], list[int]]:
+    """Refuse names that the source does not have."""
+    known = {name.casefold() for name in source.names}
+    told = ", ".join(source.names) or "none"
+    for name in rules:
+        if name != OTHERS and name not in known:
+            raise ValueError(f"--map {name}={rules[name]}: no such class; in the source: {told}")
+    dropped, numbers = set(), []
+    for entry in (part.strip() for text in ignore for part in text.split(",")):
+        if entry.casefold() in known:
+            dropped.add(entry.casefold())
+        elif entry.isdecimal() and source.values is not None:
+            numbers.append(int(entry))
+        elif entry:
+            raise ValueError(f"--ignore {entry}: no such class; in the source: {told}")
+    return rules, dropped, numbers
+
+
+def _background(source: Source, background: str | None, wanted: Sequence[str] | None) -> str | None:
+    """Name the pixels that no region covers; None in masks, which say it themselves."""
+    if source.has_masks:
+        if background is not None:
+            raise ValueError("--background: masks name every pixel; rename a class with --map")
+        return None
+    if background is None and wanted is not None:
+        own = [name for name in wanted if name.casefold() in BACKGROUND_NAMES]
+        return (own or list(wanted))[0]
+    return background or "background"
+
+
+def _order(source: Source, targets: Sequence[str], wanted: Sequence[str] | None) -> tuple[str, ...]:
+    """List the classes in the order of their ids; spellings that differ in case are one."""
+    found: dict[str, str] = {}
+    for target in targets:
+        if target.casefold() not in VOID_NAMES:
+            found.setdefault(target.casefold(), target)
+    if wanted is not None:
+        known = {name.casefold() for name in wanted}
+        for key, name in found.items():
+            if key not in known:
+                raise ValueError(
+                    f"--classes {','.join(wanted)}: the source has {name} too; name it, merge it "
+                    f"with --map {name}=CLASS, or leave it out with --ignore {name}"
+                )
+        return check_classes(wanted)
+    if len(found) < 2:
+        raise ValueError(
+            f"--input: {len(found)} class(es) to train on ({', '.join(found.values()) or 'none'}); "
+            f"in the source: {', '.join(source.names) or 'none'}; 2 or more are needed"
+        )
+    return check_classes(list(found.values()), "--input")
+
+
+def _id(name: str, names: Sequence[str]) -> int:
+    if name.casefold() in VOID_NAMES:
+        return VOID
+    return [known.casefold() for known in names].index(name.casefold())

@@ -1,0 +1,49 @@
+"""The formats that can be imported, and how one is recognised."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from datasets.importing import coco, cvat, label_studio, labelme, mask_folders, yolo
+from datasets.importing.places import Export
+from datasets.importing.records import Source
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format: what is needed to recognise it, in words and as code, and its reader."""
+
+    needs: str
+    detect: Callable[[Export], bool]
+    read: Callable[[Export], Source]
+
+
+# In the order in which they are tried: exports with annotation files come with plain images too.
+FORMATS: dict[str, Format] = {
+    "coco": Format("a .json with images, annotations, categories", coco.detect, coco.read),
+    "cvat": Format("CVAT's annotations.xml", cvat.detect, cvat.read),
+    "labelme": Format("a .json per image with shapes", labelme.detect, labelme.read),
+    "label-studio": Format("Label Studio's .json of tasks", label_studio.detect, label_studio.read),
+    "yolo": Format("a .txt of polygons per image and data.yaml", yolo.detect, yolo.read),
+    "folders": Format(
+        "images/ and masks/ (CVAT's mask export too), or train/ and trainannot/",
+        mask_folders.detect_folders,
+        mask_folders.read_folders,
+    ),
+    "pairs": Format("x.jpg and x_L.png", mask_folders.detect_pairs, mask_folders.read_pairs),
+}
+
+
+def recognise(export: Export) -> str:
+    """Find the format of an export.
+
+    Raises:
+        ValueError: none of them fits; what is there and what is needed are named.
+    """
+    for name, candidate in FORMATS.items():
+        if candidate.detect(export):
+            return name
+    needs = "; ".join(f"{name}: {entry.needs}" for name, entry in FORMATS.items())
+    raise ValueError(
+        f"--input {export.request.path}: no known format; found {export.summary()}; needed one of: "
+        f"{needs}; images that are elsewhere: --images DIR"
+    )

@@ -1,0 +1,199 @@
+"""The folder that a labelling tool exported: its files, and finding images by the names in them."""
+
+import json
+import re
+import unicodedata
+import xml.etree.ElementTree as ElementTree
+from collections import Counter
+from difflib import get_close_matches
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from datasets.files import files_below
+from datasets.importing.records import Request
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
+SPLITS = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
+    "dev": "val", "test": "test", "testing": "test",
+}  # fmt: skip
+_ABSOLUTE = re.compile(r"^(?:[A-Za-z]:)?/|^[a-z0-9]+://")
+
+
+class Export:
+    """An input folder, or the one annotation file in it that is to be read.
+
+    Raises:
+        FileNotFoundError: there is no such file or folder.
+        ValueError: it is an archive.
+    """
+
+    def __init__(self, request: Request) -> None:
+        path = request.path
+        if path.suffix.lower() in ARCHIVES and path.is_file():
+            raise ValueError(f"--input {path}: is an archive; unpack it and name the folder")
+        for flag, folder in (("--images", request.images), ("--masks", request.masks)):
+            if folder is not None and not folder.is_dir():
+                raise FileNotFoundError(f"{flag} {folder}: no such directory")
+        if not path.exists():
+            raise FileNotFoundError(f"--input {path}: no such file or directory")
+        self.request = request
+        self.root = path if path.is_dir() else path.parent
+        self.file = None if path.is_dir() else path
+        self._parsed: dict[Path, object] = {}
+
+    @cached_property
+    def files(self) -> list[Path]:
+        """All files below the folder, in a fixed order; hidden ones are left out."""
+        return sorted(files_below(self.root))
+
+    @cached_property
+    def images(self) -> list[Path]:
+        """Images below the folder, and below `--images`."""
+        found = {path: None for path in self.files if is_image(path)}
+        if self.request.images is not None:
+            found |= {p: None for p in sorted(files_below(self.request.images)) if is_image(p)}
+        return list(found)
+
+    @cached_property
+    def by_name(self) -> dict[str, list[Path]]:
+        """The images by their normalised names, without folders."""
+        found: dict[str, list[Path]] = {}
+        for path in self.images:
+            found.setdefault(same_name(path.name), []).append(path)
+        return found
+
+    @cached_property
+    def listed(self) -> dict[str, str]:
+        """The splits of the names in lists such as `ImageSets/Segmentation/train.txt`."""
+        found = {}
+        for path in self.annotations(".txt"):
+            if path.parent.parent.name == "ImageSets" and path.stem.casefold() in SPLITS:
+                for line in path.read_text(encoding="utf-8-sig").split():
+                    name = PurePosixPath(line).name
+                    stem = PurePosixPath(name).stem if is_image(Path(name)) else name
+                    found[same_name(stem)] = SPLITS[path.stem.casefold()]
+        return found
+
+    def annotations(self, *suffixes: str) -> list[Path]:
+        """The annotation files of these suffixes: the named one, or all below the folder."""
+        candidates = self.files if self.file is None else [self.file]
+        return [path for path in candidates if path.suffix.lower() in suffixes]
+
+    def json(self, path: Path) -> object:
+        """Parse a JSON file, once: recognising a format and reading it both need the content.
+
+        Raises:
+            ValueError: it is not JSON, or not text.
+        """
+        if path not in self._parsed:
+            try:
+                self._parsed[path] = json.loads(path.read_text(encoding="utf-8-sig"))
+            except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+                raise ValueError(f"{path}: not a whole JSON file; export it again") from error
+        return self._parsed[path]
+
+    def xml(self, path: Path) -> ElementTree.Element:
+        """Parse an XML file, once.
+
+        Raises:
+            ValueError: it is not XML.
+        """
+        if path not in self._parsed:
+            try:
+                self._parsed[path] = ElementTree.parse(path).getroot()
+            except ElementTree.ParseError as error:
+                raise ValueError(f"{path}: not a whole XML file; export it again") from error
+        return self._parsed[path]
+
+    def relative(self, path: Path) -> PurePosixPath:
+        """The path below the input folder, or below `--images`."""
+        for root in filter(None, (self.request.images, self.root)):
+            if path.is_relative_to(root):
+                return PurePosixPath(path.relative_to(root).as_posix())
+        return PurePosixPath(path.name)
+
+    def find_image(self, name: str, annotation: Path) -> Path:
+        """Find the image that an annotation file names.
+
+        Raises:
+            ValueError: the name leads out of the folder, or fits several images.
+            FileNotFoundError: no such image.
+        """
+        name = name.replace("\\", "/")
+        if _ABSOLUTE.match(name):  # of the machine on which it was labelled
+            name = name.rpartition("/")[2]
+        roots = [path for path in (self.request.images, self.root) if path is not None]
+        for base in (annotation.parent, *roots):
+            place = (base / name).resolve()
+            if not any(place.is_relative_to(root.resolve()) for root in roots):
+                continue
+            if is_image(place) and place.is_file():
+                return base / name
+        if ".." in PurePosixPath(name).parts and not self._within(annotation, name, roots):
+            raise ValueError(
+                f"{annotation}: names {name!r}, outside of {self.root}; correct the name, or give "
+                "the images' folder with --images"
+            )
+        return self._choose(name, annotation)
+
+    def _within(self, annotation: Path, name: str, roots: list[Path]) -> bool:
+        places = [(base / name).resolve() for base in (annotation.parent, *roots)]
+        return any(place.is_relative_to(root.resolve()) for place in places for root in roots)
+
+    def _choose(self, name: str, annotation: Path) -> Path:
+        """Choose among the images of this name, wherever they are."""
+        base = name.rpartition("/")[2]
+        found = self.by_name.get(same_name(base), [])
+        if len(found) > 1:
+            wanted = same_name(name)
+            found = [p for p in found if f"/{same_name(p.as_posix())}".endswith(f"/{wanted}")] or [
+                p for p in found if split_of(self.relative(p)) == self.split_of(annotation)
+            ]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise ValueError(f"{annotation}: {name!r} fits {found[0]} and {found[1]}; rename one")
+        raise FileNotFoundError(
+            f"{annotation}: image {name!r} is not in {self.root}{self._near(base)}; put it there, "
+            "or name the images' folder with --images"
+        )
+
+    def split_of(self, annotation: Path) -> str | None:
+        """The split that an annotation file's own name or its folder's says."""
+        return split_of(self.relative(annotation))
+
+    def _near(self, name: str) -> str:
+        stems = {PurePosixPath(key).stem: paths[0] for key, paths in self.by_name.items()}
+        close = get_close_matches(PurePosixPath(same_name(name)).stem, stems, 1, cutoff=0.8)
+        return f" (near: {self.relative(stems[close[0]])})" if close else ""
+
+    def summary(self) -> str:
+        """Say what is in the folder: suffixes with their counts, and sub-folders."""
+        kinds = Counter(path.suffix.lower() or "no suffix" for path in self.files)
+        told = ", ".join(f"{count} {suffix}" for suffix, count in kinds.most_common(5))
+        folders = sorted({self.relative(path).parts[0] for path in self.files
+                          if len(self.relative(path).parts) > 1})  # fmt: skip
+        inside = f" in {', '.join(f'{name}/' for name in folders[:6])}" if folders else ""
+        return (told or "no file") + inside
+
+
+def is_image(path: Path) -> bool:
+    """Tell by the suffix whether a file is an image."""
+    return path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def same_name(name: str) -> str:
+    """Make names equal that differ in case or Unicode form: macOS parts letters from accents."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def split_of(path: PurePosixPath) -> str | None:
+    """Find train, val or test among the words of a path, folders first."""
+    for part in path.parts:
+        stem = part.rsplit(".", 1)[0] if part == path.name else part
+        for word in re.split(r"[^a-z]+", stem.casefold()):
+            if word in SPLITS:
+                return SPLITS[word]
+    return None

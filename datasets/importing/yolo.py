@@ -1,0 +1,121 @@
+"""YOLO polygons: a text file per image, a line per object: class id, then x y ... from 0 to 1."""
+
+import re
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import yaml
+
+from datasets.importing.places import Export, same_name, split_of
+from datasets.importing.raster import ring
+from datasets.importing.records import Region, Sample, Source
+from datasets.importing.sizes import image_size
+
+NAME_FILES = ("classes.txt", "obj.names")
+LINE = re.compile(r"^\d+(\s+-?[\d.]+(e[+-]?\d+)?)+$", re.IGNORECASE)
+
+
+def detect(export: Export) -> bool:
+    """Look for label lines in a text file beside a data.yaml, classes.txt or folder `labels`."""
+    texts = _texts(export)
+    return bool(texts) and any(_is_label(path) for path in texts[:5])
+
+
+def read(export: Export) -> Source:
+    """Read the labels of all images; an image without a label file shows no object.
+
+    Raises:
+        ValueError: a line is no polygon, or its class has no name.
+        FileNotFoundError: the class names or a label's image are missing.
+    """
+    names = _names(export)
+    texts = {}
+    for path in _texts(export):
+        texts[_key(export, path)] = path
+    images = {_key(export, path): path for path in export.images}
+    for key, path in texts.items():
+        if key not in images and path.read_text(encoding="utf-8-sig").strip():
+            raise FileNotFoundError(
+                f"{path}: label without an image {PurePosixPath(*key).name}.jpg (or .png) in "
+                f"{export.root}; put it there, or name the images' folder with --images"
+            )
+    samples = []
+    for key, path in images.items():
+        label = texts.get(key)
+        regions = () if label is None else tuple(_regions(label, image_size(path), names))
+        split = split_of(export.relative(path))
+        samples.append(Sample(path, label or path, split, regions))
+    return Source(samples, tuple(names))
+
+
+def _texts(export: Export) -> list[Path]:
+    return [
+        path
+        for path in export.files
+        if path.suffix.lower() == ".txt"
+        and path.name not in NAME_FILES
+        and not path.name.casefold().startswith("readme")
+        and path.name.casefold() not in ("train.txt", "val.txt", "test.txt", "labelmap.txt")
+    ]
+
+
+def _is_label(path: Path) -> bool:
+    with path.open(encoding="utf-8-sig", errors="replace") as lines:
+        return bool(LINE.match(lines.readline().strip()))
+
+
+def _key(export: Export, path: Path) -> tuple[str, ...]:
+    """What an image and its label share: the path without suffix, `images` and `labels`."""
+    parts = export.relative(path).with_suffix("").parts
+    return tuple(same_name(part) for part in parts if part.lower() not in ("images", "labels"))
+
+
+def _names(export: Export) -> list[str]:
+    """Read the class names of --classes, data.yaml, or a file with one a line."""
+    if export.request.classes is not None:
+        return [name.strip() for name in export.request.classes.split(",")]
+    for path in export.files:
+        if path.suffix.lower() in (".yaml", ".yml"):
+            try:
+                content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+            except (yaml.YAMLError, UnicodeDecodeError) as error:
+                raise ValueError(f"{path}: not a readable YAML file; export it again") from error
+            names = content.get("names") if isinstance(content, dict) else None
+            if isinstance(names, dict):
+                names = [names[key] for key in sorted(names)]
+            if isinstance(names, list) and names:
+                return [str(name).strip() for name in names]
+        if path.name in NAME_FILES:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+            return [line.strip() for line in lines if line.strip()]
+    raise FileNotFoundError(
+        f"--input {export.root}: YOLO labels without class names: neither data.yaml with `names` "
+        "nor classes.txt is there; add one, or name them with --classes in the order of the ids"
+    )
+
+
+def _regions(path: Path, size: tuple[int, int], names: list[str]):
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+        where = f"{path}: line {number}"
+        if not line.strip():
+            continue
+        if not LINE.match(line.strip()):
+            raise ValueError(f"{where}: not a class id with coordinates; export it again")
+        index, *numbers = line.split()
+        if int(index) >= len(names):
+            raise ValueError(
+                f"{where}: class {index}, but {len(names)} are named ({', '.join(names)}); name "
+                "all in data.yaml, or with --classes"
+            )
+        if len(numbers) == 4:
+            raise ValueError(f"{where}: a box, not a polygon; export the segmentation of the data")
+        if len(numbers) < 6 or len(numbers) % 2:
+            raise ValueError(
+                f"{where}: {len(numbers)} coordinates; a polygon has 6 or more, in pairs"
+            )
+        corners = ring(np.array(numbers, np.float64).reshape(-1, 2), where)
+        if np.abs(corners).max() > 2:
+            raise ValueError(f"{where}: coordinates in px; YOLO's are shares of the image, 0 to 1")
+        x, y = corners.T
+        area = abs(float(x @ np.roll(y, 1) - y @ np.roll(x, 1))) / 2
+        yield Region(names[int(index)], (corners * (size[1], size[0]),), order=-area)

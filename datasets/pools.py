@@ -1,0 +1,20 @@
+"""Work in threads, with results in order."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def in_threads(jobs: Sequence[Callable[[], T]]) -> Iterator[T]:
+    """Run jobs in threads and yield their results in order.
+
+    When a job fails, or the caller stops early (Ctrl-C), jobs that have not begun are dropped.
+    """
+    pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
+    try:
+        yield from pool.map(lambda job: job(), jobs)
+    finally:
+        pool.shutdown(cancel_futures=True)

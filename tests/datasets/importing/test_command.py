@@ -1,0 +1,115 @@
+import shutil
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from datasets.base import class_palette
+from datasets.prepare import main
+
+NAMES = list("abcdefghij")
+CLASSES = ("--classes", "soil,crop,weed")
+
+
+@pytest.fixture
+def folders(export, photographs, masks):
+    photographs(export / "images")
+    masks(export / "masks", dict.fromkeys(NAMES, np.tile(np.arange(32) % 3, (24, 1))))
+    return export
+
+
+def test_what_is_written(folders, bring, tmp_path, capsys):
+    bring(*CLASSES)
+    output = tmp_path / "imported"
+    assert sorted(path.name for path in output.iterdir()) == [
+        "ImageSets", "JPEGImages", "SegmentationClass", "dataset.yaml", "preview.png",
+    ]  # fmt: skip
+    described = yaml.safe_load((output / "dataset.yaml").read_text())
+    assert described["classes"] == ["soil", "crop", "weed"] and described["ignore"] == 255
+    assert [tuple(c) for c in described["colors"]] == list(class_palette(["soil", "crop", "weed"]))
+    assert (output / "JPEGImages/a.jpg").read_bytes() == (folders / "images/a.jpg").read_bytes()
+    told = capsys.readouterr().out
+    assert "format: folders; 10 images; splits: drawn at random (seed 0)" in told
+    assert f"--dataset VOC --datadir {output}" in told
+    assert main(["check", "--datadir", str(output)]) == 0
+    assert "0 problem(s)" in capsys.readouterr().out
+
+
+def test_a_dry_run_writes_the_picture_alone(folders, tmp_path, capsys):
+    argv = ["import", "--input", folders, "--output", tmp_path / "new", *CLASSES, "--dry-run"]
+    assert main([str(word) for word in argv]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["export", "new-preview.png"]
+    told = capsys.readouterr().out
+    assert "nothing imported" in told and "34.38% (8)" in told and "32 x 24 (10)" in told
+    image = np.array(Image.open(tmp_path / "new-preview.png"))
+    # Three overlays of 480 x 360 px with gaps of 8 px; crop (green) and weed (red) are seen.
+    assert image.shape[1] == 3 * 480 + 4 * 8 and image.shape[0] > 360
+    first = image[8:368, 8:488].astype(int)
+    assert (first[..., 1] > first[..., 0] + 60).mean() > 0.1
+    assert (first[..., 0] > first[..., 1] + 60).mean() > 0.1
+
+
+def test_the_split_depends_on_the_seed_alone(folders, bring, tmp_path):
+    def names(seed):
+        shutil.rmtree(tmp_path / "imported", ignore_errors=True)
+        return {k: split.names for k, split in bring(*CLASSES, "--seed", seed).items()}
+
+    assert names(1) == names(1) != names(2)
+
+
+def test_shares_deal_anew(folders, bring):
+    data = bring(*CLASSES, "--ratio", 1, 1)
+    assert {name: len(split) for name, split in data.items()} == {"train": 5, "val": 5}
+
+
+def test_series_of_numbered_names_are_kept_together(export, photographs, masks, bring):
+    names = [f"{drive}_{frame:04d}" for drive in ("north", "south", "west") for frame in range(4)]
+    photographs(export / "images", names)
+    masks(export / "masks", dict.fromkeys(names, np.ones((24, 32))))
+    data = bring(*CLASSES, "--by-folder", "--ratio", 1, 1, 1)
+    for split in data.values():
+        assert len({name.partition("_")[0] for name in split.names}) == 1
+
+
+def test_a_single_series_is_cut_into_stretches(export, photographs, masks, bring):
+    names = [f"frame{frame}" for frame in range(20)]
+    photographs(export / "images", names)
+    masks(export / "masks", dict.fromkeys(names, np.ones((24, 32))))
+    data = bring(*CLASSES, "--by-folder", "--ratio", 0.5, 0.25, 0.25)
+    for split, count in (("train", 10), ("val", 5), ("test", 5)):
+        numbers = sorted(int(name.removeprefix("frame")) for name in data[split].names)
+        assert len(numbers) == count and numbers[-1] - numbers[0] == count - 1
+
+
+def test_the_format_can_be_given(folders, bring, refuses):
+    assert "no a.jpg with a_L.png" in refuses(*CLASSES, "--format", "pairs")
+    assert len(bring(*CLASSES, "--format", "folders")["train"]) == 8
+
+
+def test_inputs_that_are_none(export, tmp_path, refuses):
+    told = refuses()
+    assert (
+        "no known format; found no file; needed one of: coco: " in told and "pairs: x.jpg" in told
+    )
+    (export / "readme.md").touch()
+    assert "found 1 .md" in refuses()
+    assert "nowhere: no such file or directory" in refuses(source=tmp_path / "nowhere")
+    (export / "export.zip").touch()
+    assert "is an archive; unpack it" in refuses(source=export / "export.zip")
+    assert "--images /no/where: no such directory" in refuses("--images", "/no/where")
+
+
+def test_outputs_that_exist_are_left_alone(folders, tmp_path, refuses):
+    (tmp_path / "imported").mkdir()
+    (tmp_path / "imported" / "mine").touch()
+    assert "imported: exists already" in refuses(*CLASSES)
+    assert [path.name for path in (tmp_path / "imported").iterdir()] == ["mine"]
+
+
+def test_flags_that_contradict(folders, refuses):
+    assert "--background: masks name every pixel" in refuses(*CLASSES, "--background", "soil")
+    assert "1 class(es) to train on" in refuses(*CLASSES, "--map", "soil=a,crop=a,weed=a")
+    assert "named twice" in refuses("--classes", "0=soil,0=crop")
+    assert "--classes x: not VALUE=NAME" in refuses("--classes", "0=soil,x")
+    assert "three positive shares" in refuses(*CLASSES, "--ratio", 1)
