@@ -1,9 +1,8 @@
 """Reading every sample of a data set to find what is wrong with it."""
 
-import os
 from collections.abc import Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 
@@ -11,9 +10,18 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from datasets.alignment import misplaced, plant_ids
 from datasets.base import SegmentationDataset, parse_classes
 from datasets.class_statistics import count_pixels
+from datasets.pools import in_threads
 from datasets.registry import build_dataset, find_dataset
+from datasets.suspicions import (
+    BINARY_ADVICE,
+    is_binary,
+    names_in_doubt,
+    shared_series,
+    split_drives,
+)
 from datasets.voc import SPLIT_FOLDER, MissingFilesError, VocLayout, find_voc_root
 
 
@@ -30,6 +38,7 @@ class SplitReport:
     images_read: int = 0  # without a problem
     sizes: set[tuple[int, int]] = field(default_factory=set)  # (height, width)
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what may be right
 
 
 def inspect(
@@ -71,7 +80,26 @@ def inspect(
         else:
             inspect_samples(report, progress)
     reports[0].problems += shared_images(reports, {*required[:2], "test"})
+    _suspect(reports, {*required[:2], "test"})
     return reports
+
+
+def _suspect(reports: Sequence[SplitReport], names: Collection[str]) -> None:
+    """Note what can be read and is still likely to be wrong, in the first report."""
+    opened = [report for report in reports if report.split in names and report.dataset]
+    if not opened:
+        return
+    reports[0].problems += names_in_doubt(opened[0].dataset.classes)
+    for report in opened:
+        if is_binary(report.pixels, report.void):
+            report.problems.append(BINARY_ADVICE)
+    pairs = {report.split: report.dataset.pairs for report in opened if report.images_read}
+    if len(pairs) > 1:
+        try:
+            drives = split_drives(pairs)
+        except (ValueError, OSError):  # a damaged file, which is a problem already
+            drives = []
+        reports[0].notes += drives or shared_series(pairs)
 
 
 def known_splits(kind: type[SegmentationDataset], root: Path | None) -> list[str]:
@@ -96,27 +124,31 @@ def inspect_samples(report: SplitReport, progress: bool = False) -> None:
     report.pixels = torch.zeros(dataset.num_classes, dtype=torch.int64)
     report.images_with = torch.zeros_like(report.pixels)
 
-    def read(index: int) -> tuple[Tensor, int, tuple[int, int]] | str:
+    plants = plant_ids(dataset.classes)
+
+    def read(index: int) -> tuple[Tensor, int, tuple[int, int], str | None] | str:
         try:
-            _, label = dataset.read(index)
+            image, label = dataset.read(index)
         except (ValueError, OSError) as error:
             return str(error)
         counts = count_pixels(label, dataset.num_classes)
-        return counts, label.numel() - int(counts.sum()), tuple(label.shape)
+        reason = misplaced(image, label, plants) if plants else None
+        return counts, label.numel() - int(counts.sum()), tuple(label.shape), reason
 
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        results = pool.map(read, range(len(dataset)))
-        bar = tqdm(results, report.split, len(dataset), unit="img", disable=not progress)
-        for result in bar:
-            if isinstance(result, str):
-                report.problems.append(result)
-                continue
-            counts, void, size = result
-            report.pixels += counts
-            report.images_with += counts > 0
-            report.void += void
-            report.images_read += 1
-            report.sizes.add(size)
+    results = in_threads([partial(read, index) for index in range(len(dataset))])
+    bar = tqdm(results, report.split, len(dataset), unit="img", disable=not progress)
+    for index, result in enumerate(bar):
+        if isinstance(result, str):
+            report.problems.append(result)
+            continue
+        counts, void, size, reason = result
+        report.pixels += counts
+        report.images_with += counts > 0
+        report.void += void
+        report.images_read += 1
+        report.sizes.add(size)
+        if reason:
+            report.problems.append(f"{dataset.pairs[index][1]}: {reason}")
 
 
 def shared_images(reports: Sequence[SplitReport], names: Collection[str]) -> list[str]:

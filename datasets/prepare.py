@@ -54,6 +54,8 @@ def check(args: argparse.Namespace) -> int:
         if unseen and report.split == report.dataset.default_train_split:
             print(f"note: no pixel of {', '.join(unseen)} in {report.split}: ", end="")
             print('do --classes fit? (255 means "do not count")')
+        for told in report.notes:
+            print(f"note: {told}")
     problems = [f"{report.split}: {told}" for report in reports for told in report.problems]
     for told in problems[:SHOWN_PROBLEMS]:
         print(f"problem: {told}")

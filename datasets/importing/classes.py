@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from datasets.base import check_classes
 from datasets.description import VOID
 from datasets.importing.records import Source
+from datasets.suspicions import BACKGROUND_NAMES, VOID_NAMES
 
-VOID_NAMES = ("void", "ignore", "ignored", "unlabeled", "unlabelled", "don't care", "dontcare")
-BACKGROUND_NAMES = ("background", "_background_", "bg")
 OTHERS = "*"
 
 

@@ -59,8 +59,8 @@ def import_data(args: argparse.Namespace) -> None:
         write_description(new, description)
         _preview(new / "preview.png", source, names, classes)
     _tell(tallies, source, classes)
-    print(f"written to {args.output}; look at {args.output / 'preview.png'}, then train with")
-    print(f"--dataset VOC --datadir {args.output}")
+    print(f"written to {args.output}; look at {args.output / 'preview.png'}, then run")
+    print(f"prepare.py check --datadir {args.output}, and train with --datadir {args.output}")
 
 
 def _orders_classes(args: argparse.Namespace, kind: str, source: Source) -> bool:

@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from datasets.description import VOID
-from datasets.importing.classes import BACKGROUND_NAMES
 from datasets.reading import Colour
+from datasets.suspicions import BACKGROUND_NAMES
 
 SHOWN = 3
 HEIGHT = 360  # px of each overlay

@@ -31,7 +31,7 @@ def test_what_is_written(folders, bring, tmp_path, capsys):
     assert (output / "JPEGImages/a.jpg").read_bytes() == (folders / "images/a.jpg").read_bytes()
     told = capsys.readouterr().out
     assert "format: folders; 10 images; splits: drawn at random (seed 0)" in told
-    assert f"--dataset VOC --datadir {output}" in told
+    assert f"and train with --datadir {output}" in told
     assert main(["check", "--datadir", str(output)]) == 0
     assert "0 problem(s)" in capsys.readouterr().out
 

@@ -1,0 +1,164 @@
+"""What a data set should not have although every file can be read."""
+
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from datasets.alignment import best_shift, misplaced, plant_ids
+from datasets.base import SegmentationDataset
+from datasets.class_statistics import count_pixels
+from datasets.reading import read_image
+from datasets.series import series_of
+
+VOID_NAMES = ("void", "ignore", "ignored", "unlabeled", "unlabelled", "don't care", "dontcare")
+BACKGROUND_NAMES = ("background", "_background_", "bg")
+BINARY_ADVICE = (
+    "labels hold only 0 and 255, and 255 is `do not count`: a binary mask? "
+    "`python datasets/prepare.py import --classes 0=soil,255=plant` makes classes of it"
+)
+LOOKED_AT = 32  # images of a split, before training
+COUNTED = 500  # labels of a split, before training: a second or two
+COMPARED = 24  # pairs of neighbouring frames
+# Neighbouring frames of a drive correlate by so much more than other photographs of it.
+ALIKE = 0.15
+CLOSE = 40  # a neighbour's number is at most so many apart
+
+
+def names_in_doubt(classes: Sequence[str]) -> list[str]:
+    """Tell of classes that are named like void, like background twice, or like each other."""
+    plain = [unicodedata.normalize("NFKC", name).casefold().strip() for name in classes]
+    told = [
+        f"class {name!r} is trained as a class: pixels that do not count are 255 in the labels; "
+        "`prepare.py import --ignore` makes them so"
+        for name, key in zip(classes, plain, strict=True)
+        if key in VOID_NAMES
+    ]
+    grounds = [n for n, key in zip(classes, plain, strict=True) if key in BACKGROUND_NAMES]
+    if len(grounds) > 1:
+        told.append(f"background is a class {len(grounds)} times: {', '.join(grounds)}; merge them")
+    same = [name for name, key in zip(classes, plain, strict=True) if plain.count(key) > 1]
+    if same and set(same) != set(grounds):
+        told.append(f"classes {', '.join(map(repr, same))} differ in spelling only; merge them")
+    return told
+
+
+def is_binary(pixels: Tensor, void: int) -> bool:
+    """Whether labels of this many pixels per class, int64 (K,), and of void hold 0 and 255 only."""
+    return bool(pixels[0] > 0) and not pixels[1:].any() and void > 0
+
+
+def first_look(datasets: Mapping[str, SegmentationDataset]) -> list[str]:
+    """Tell what a few images and labels of the first split, train, show to be wrong.
+
+    `prepare.py check` reads all of them; this takes seconds at most, whatever the data's size.
+
+    Args:
+        datasets: train and others, by split.
+    """
+    split, train = next(iter(datasets.items()))
+    told = names_in_doubt(train.classes)
+    step = max(1, len(train) // LOOKED_AT)
+    plants, odd = plant_ids(train.classes), []
+    for index in range(0, len(train), step):
+        image, label = train.read(index)
+        if plants and (reason := misplaced(image, label, plants)):
+            odd.append(f"{train.pairs[index][1]}: {reason}")
+    if odd:
+        told.append(f"{odd[0]} (so do {len(odd) - 1} more of {-(-len(train) // step)} looked at)")
+    every = max(1, len(train) // COUNTED)
+    pixels, void = torch.zeros(train.num_classes, dtype=torch.int64), 0
+    for index in range(0, len(train), every):
+        label = train.read_label(train.pairs[index][1])
+        counts = count_pixels(label, train.num_classes)
+        pixels += counts
+        void += label.numel() - int(counts.sum())
+    if is_binary(pixels, void):
+        told.append(f"{split}: {BINARY_ADVICE}")
+    absent = [name for name, count in zip(train.classes, pixels, strict=True) if not count]
+    if every == 1 and absent and not is_binary(pixels, void):
+        told.append(f"no pixel of {', '.join(absent)} in {split}: a network cannot learn them")
+    return told + split_drives({name: dataset.pairs for name, dataset in datasets.items()})
+
+
+def split_drives(pairs: Mapping[str, Sequence[tuple[Path, Path]]]) -> list[str]:
+    """Tell of splits whose photographs are frames of the same drives as those of the first split.
+
+    Frames are recognised by their numbers, and as neighbours by their likeness: a frame resembles
+    the next one more than it does another one of the same series.
+
+    Args:
+        pairs: image and label files by split; the first split is train.
+    """
+    (first, train), *others = pairs.items()
+    numbered: dict[str, list[tuple[int, Path]]] = {}
+    for path, _ in train:
+        if found := series_of(path.with_suffix("").as_posix()):
+            numbered.setdefault(found[0], []).append((found[1], path))
+    told = []
+    for split, members in others:
+        near = [hit for path, _ in members if (hit := _neighbours(path, numbered))]
+        if len(near) < max(2, len(members) // 5):
+            continue
+        step = max(1, len(near) // COMPARED)
+        gains = [_likeness(one, close) - _likeness(one, far) for one, close, far in near[::step]]
+        if np.median(gains) > ALIKE:
+            one, close, _ = near[0]
+            told.append(
+                f"{len(near)} of {len(members)} images of {split} are next to frames of {first} in "
+                f"one drive, such as {one.name} and {close.name}: scores on them are too good; "
+                "deal with `prepare.py split --by-folder`"
+            )
+    return told
+
+
+def shared_series(pairs: Mapping[str, Sequence[tuple[Path, Path]]]) -> list[str]:
+    """Tell of series of numbered names that are in the first split, train, and in another one.
+
+    The names alone prove nothing: `split_drives` looks at the photographs.
+    """
+    counts: dict[str, Counter] = {}
+    for split, members in pairs.items():
+        found = (series_of(path.with_suffix("").as_posix()) for path, _ in members)
+        counts[split] = Counter(series[0] for series in found if series)
+    (first, train), *others = counts.items()
+    several = {series for series, count in train.items() if count >= 2}
+    if len(several) < 2:  # all names are of one kind
+        return []
+    told = []
+    for split, series in others:
+        if both := sorted(several & series.keys()):
+            names = ", ".join(Path(name).name or name for name in both[:3])
+            told.append(
+                f"numbered names of {len(both)} series ({names}) are in {first} and in {split}: if "
+                "a series is one drive, deal with `prepare.py split --by-folder`"
+            )
+    return told
+
+
+def _neighbours(
+    path: Path, numbered: Mapping[str, list[tuple[int, Path]]]
+) -> tuple[Path, Path, Path] | None:
+    """Find the closest frame of the series of `path`, and the one farthest away from it."""
+    found = series_of(path.with_suffix("").as_posix())
+    series = numbered.get(found[0], []) if found else []
+    if len(series) < 4:
+        return None
+    ordered = sorted(series, key=lambda member: abs(member[0] - found[1]))
+    if abs(ordered[0][0] - found[1]) > CLOSE:
+        return None
+    return path, ordered[0][1], ordered[-1][1]
+
+
+def _likeness(one: Path, other: Path) -> float:
+    """Correlate two photographs, shrunk, at the shift that fits best: -1 to 1."""
+    thumbs = []
+    for path in (one, other):
+        grey = cv2.cvtColor(read_image(path).permute(1, 2, 0).numpy(), cv2.COLOR_RGB2GRAY)
+        thumbs.append(cv2.resize(grey, (64, 48), interpolation=cv2.INTER_AREA).astype(np.float64))
+    return best_shift(*thumbs)[1]
