@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from command_line.notes import note
 from datasets.alignment import best_shift, misplaced, plant_ids
 from datasets.base import SegmentationDataset
 from datasets.class_statistics import count_pixels
@@ -51,6 +52,16 @@ def names_in_doubt(classes: Sequence[str]) -> list[str]:
 def is_binary(pixels: Tensor, void: int) -> bool:
     """Whether labels of this many pixels per class, int64 (K,), and of void hold 0 and 255 only."""
     return bool(pixels[0] > 0) and not pixels[1:].any() and void > 0
+
+
+def note_first_look(datasets: Mapping[str, SegmentationDataset]) -> None:
+    """Print as notes what `first_look` tells; damaged files are for training itself to refuse."""
+    try:
+        told = first_look(datasets)
+    except (ValueError, OSError):
+        return
+    for line in told:
+        note(f"{line}. `python datasets/prepare.py check` reads all of the data")
 
 
 def first_look(datasets: Mapping[str, SegmentationDataset]) -> list[str]:

@@ -12,7 +12,7 @@ import platform
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 if not __package__:  # run by path: the project root, not this folder, is where imports start
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+from command_line.cli import OneLineParser, run
 from command_line.outputs import replacing
 from models import files, keys
 from models.files import resolve
@@ -278,14 +279,6 @@ def _tell_of_preprocessing(target: Path, preprocessing: dict[str, Any], console:
         )
 
 
-class OneLineParser(argparse.ArgumentParser):
-    """An argument parser whose error is one line, without the page of usage above it."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print the message and exit with status 2."""
-        self.exit(2, f"weights.py: error: {message}\n")
-
-
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line."""
     parser = OneLineParser("weights.py", description="Look into and convert weights.")
@@ -312,18 +305,18 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    """Run the command line."""
-    parser = build_parser()
-    args = parser.parse_args()
+    """Run the command line.
+
+    Raises:
+        ValueError, OSError: a user's mistake.
+    """
+    args = build_parser().parse_args()
     console = Console()
-    try:
-        if args.command == "show":
-            show(args.source, console)
-        else:
-            convert(args, console)
-    except (ValueError, OSError) as error:
-        parser.exit(2, f"{parser.prog}: error: {error}\n")
+    if args.command == "show":
+        show(args.source, console)
+    else:
+        convert(args, console)
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

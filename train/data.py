@@ -10,6 +10,7 @@ from torch.utils.data import Dataset, Subset
 
 from datasets import DATASETS, SegmentationDataset, build_dataset
 from datasets.memory import keep_in_memory
+from datasets.suspicions import note_first_look
 from datasets.transforms import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -81,6 +82,9 @@ def build_data(run: Run) -> Data:
         preprocessing=preprocessing,
     )
     _announce(run, data, train_split, val_split)
+    if options.dataset == "VOC":  # own data: the others are published
+        looked_at = {train_split: train} if val is None else {train_split: train, val_split: val}
+        note_first_look({name: _declared(part) for name, part in looked_at.items()})
     return data
 
 

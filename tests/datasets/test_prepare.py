@@ -1,4 +1,5 @@
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -324,3 +325,23 @@ def test_the_script_runs_by_path_from_its_own_folder(tmp_path):
     ended = subprocess.run(command, cwd=ROOT / "datasets", capture_output=True, text=True)
     assert ended.returncode == 2
     assert ended.stderr.startswith("prepare.py: error: ") and "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("script", "words", "step"),
+    [
+        ("datasets/prepare.py", ["check", "--datadir", "x"], "datasets.inspection.inspect"),
+        ("models/weights.py", ["show", "x.pth"], "rich.console.Console"),
+    ],
+)
+def test_ctrl_c_ends_with_its_own_status(script, words, step, monkeypatch, capsys):
+    def press(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(step, press)
+    monkeypatch.setattr(sys, "argv", [script, *words])
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / script), run_name="__main__")
+    assert ended.value.code == 130
+    assert "Traceback" not in capsys.readouterr().err

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from command_line import cli
 from models import build_model, load_checkpoint, save_checkpoint
 from models.weights import load_backbone, resolve
 
@@ -315,7 +316,7 @@ def test_a_bare_file_cannot_tell_its_normalisation(tiny_model, tmp_path, monkeyp
 
 def test_an_unknown_command_makes_one_line(monkeypatch, capsys):
     with pytest.raises(SystemExit) as error:
-        call(monkeypatch, capsys, "look", "x.pth")
+        cli.run(lambda: call(monkeypatch, capsys, "look", "x.pth"))
     assert error.value.code == 2
     printed = capsys.readouterr().err
     assert printed.startswith("weights.py: error: ") and "'look'" in printed
@@ -335,7 +336,7 @@ def test_an_unknown_command_makes_one_line(monkeypatch, capsys):
 )
 def test_refused_conversions(out, flags, message, published, tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit) as error:
-        call(monkeypatch, capsys, "convert", published, tmp_path / out, *flags)
+        cli.run(lambda: call(monkeypatch, capsys, "convert", published, tmp_path / out, *flags))
     assert error.value.code == 2
     printed = capsys.readouterr().err
     assert message in printed

@@ -5,9 +5,11 @@ import shutil
 import signal
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from models import load_checkpoint
 from train.checkpoint import Keeper, Progress
@@ -41,6 +43,15 @@ def test_a_run_leaves_what_was_promised(run_stage, runs, load):
     for column in ("loss", "miou", "train_miou", "iou_crop", "lr", "data_waiting"):
         assert float(rows[0][column]) >= 0
     assert yaml.safe_load((folder / "args.yaml").read_text())["stage"] == "student"
+
+
+def test_own_data_that_looks_wrong_is_noted(run_stage, write_voc, tmp_path, capsys):
+    root = write_voc(tmp_path / "fields")
+    for path in (root / "SegmentationClass").iterdir():
+        Image.fromarray((np.array(Image.open(path)) > 0).astype(np.uint8) * 255).save(path)
+    run_stage("student", "--max-steps", "1", data=root)
+    told = capsys.readouterr().err
+    assert "note: train: labels hold only 0 and 255" in told and "prepare.py check" in told
 
 
 def test_best_describes_itself_and_is_the_bare_network(run_stage, runs):
