@@ -1,6 +1,7 @@
 """Reading every sample of a data set to find what is wrong with it."""
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import combinations
@@ -19,7 +20,6 @@ from datasets.suspicions import (
     BINARY_ADVICE,
     is_binary,
     names_in_doubt,
-    shared_series,
     split_drives,
 )
 from datasets.voc import SPLIT_FOLDER, MissingFilesError, VocLayout, find_voc_root
@@ -95,11 +95,8 @@ def _suspect(reports: Sequence[SplitReport], names: Collection[str]) -> None:
             report.problems.append(BINARY_ADVICE)
     pairs = {report.split: report.dataset.pairs for report in opened if report.images_read}
     if len(pairs) > 1:
-        try:
-            drives = split_drives(pairs)
-        except (ValueError, OSError):  # a damaged file, which is a problem already
-            drives = []
-        reports[0].notes += drives or shared_series(pairs)
+        with suppress(ValueError, OSError):  # a damaged file, which is a problem already
+            reports[0].notes += split_drives(pairs)
 
 
 def known_splits(kind: type[SegmentationDataset], root: Path | None) -> list[str]:

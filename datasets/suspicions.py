@@ -1,7 +1,6 @@
 """What a data set should not have although every file can be read."""
 
 import unicodedata
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -101,7 +100,8 @@ def split_drives(pairs: Mapping[str, Sequence[tuple[Path, Path]]]) -> list[str]:
     """Tell of splits whose photographs are frames of the same drives as those of the first split.
 
     Frames are recognised by their numbers, and as neighbours by their likeness: a frame resembles
-    the next one more than it does another one of the same series.
+    the next one more than it does another one of the same series. Where a series has no frames
+    that are neighbours, its name alone is told.
 
     Args:
         pairs: image and label files by split; the first split is train.
@@ -115,6 +115,7 @@ def split_drives(pairs: Mapping[str, Sequence[tuple[Path, Path]]]) -> list[str]:
     for split, members in others:
         near = [hit for path, _ in members if (hit := _neighbours(path, numbered))]
         if len(near) < max(2, len(members) // 5):
+            told += _shared_series(first, split, members, numbered)
             continue
         step = max(1, len(near) // COMPARED)
         gains = [_likeness(one, close) - _likeness(one, far) for one, close, far in near[::step]]
@@ -128,28 +129,26 @@ def split_drives(pairs: Mapping[str, Sequence[tuple[Path, Path]]]) -> list[str]:
     return told
 
 
-def shared_series(pairs: Mapping[str, Sequence[tuple[Path, Path]]]) -> list[str]:
-    """Tell of series of numbered names that are in the first split, train, and in another one.
-
-    The names alone prove nothing: `split_drives` looks at the photographs.
-    """
-    counts: dict[str, Counter] = {}
-    for split, members in pairs.items():
-        found = (series_of(path.with_suffix("").as_posix()) for path, _ in members)
-        counts[split] = Counter(series[0] for series in found if series)
-    (first, train), *others = counts.items()
-    several = {series for series, count in train.items() if count >= 2}
-    if len(several) < 2:  # all names are of one kind
+def _shared_series(
+    first: str,
+    split: str,
+    members: Sequence[tuple[Path, Path]],
+    numbered: Mapping[str, list[tuple[int, Path]]],
+) -> list[str]:
+    """Name the series of train, of several, that a split has images of."""
+    if sum(len(series) > 1 for series in numbered.values()) < 2:  # all names are of one kind
         return []
-    told = []
-    for split, series in others:
-        if both := sorted(several & series.keys()):
-            names = ", ".join(Path(name).name or name for name in both[:3])
-            told.append(
-                f"numbered names of {len(both)} series ({names}) are in {first} and in {split}: if "
-                "a series is one drive, deal with `prepare.py split --by-folder`"
-            )
-    return told
+    found = (series_of(path.with_suffix("").as_posix()) for path, _ in members)
+    both = sorted(
+        {series[0] for series in found if series and len(numbered.get(series[0], ())) > 1}
+    )
+    if not both:
+        return []
+    names = ", ".join(Path(name).name or name for name in both[:3])
+    return [
+        f"numbered names of {len(both)} series ({names}) are in {first} and in {split}: if one of "
+        "them is a drive, deal with `prepare.py split --by-folder`"
+    ]
 
 
 def _neighbours(

@@ -107,6 +107,19 @@ def write_cwfid(root: Path) -> None:
     (root / "train_test_split.yaml").write_text(yaml.safe_dump(lists))
 
 
+def write_camvid(root: Path) -> None:
+    """A small tree in the folders of CamVid, with ids 0 to 10 and void, 11."""
+    for number in range(6):
+        split = ("train", "val", "test")[number % 3]
+        ids = np.arange(SIZE[0] * SIZE[1]).reshape(SIZE) // 8 % 12
+        write_pair(Path("whole"), f"{split}{number}", ids // 6, ids)
+        for source, target in (("JPEGImages", split), ("SegmentationClass", f"{split}annot")):
+            (root / target).mkdir(parents=True, exist_ok=True)
+            for path in Path("whole", source).glob(f"{split}{number}.*"):
+                path.rename(root / target / path.name)
+    shutil.rmtree("whole")
+
+
 def write_sugar_beets(root: Path) -> None:
     """Ten pairs in the layout in which the data set is published."""
     session = root / "CKA_160523"
@@ -135,6 +148,7 @@ class Workshop:
             mask = Image.fromarray(colours[draw_ids(number)])
             mask.save(f"colour-masks/field{number}.png")
         write_cwfid(Path("CWFID"))
+        write_camvid(Path("camvid"))
         write_sugar_beets(Path("sugar-beets"))
 
     def add_runs(self) -> None:
@@ -149,7 +163,7 @@ class Workshop:
 
     def remove_what_comes(self, commands: list[str]) -> None:
         """Take away those stand-ins that the document's own commands make."""
-        if any("synthetic --output FIELD" in command for command in commands):
+        if any("--output FIELD" in command for command in commands):
             shutil.rmtree("FIELD")
         elif any("prepare.py split" in command for command in commands):
             shutil.rmtree("FIELD/ImageSets")
