@@ -1,12 +1,9 @@
-"""Cross-image pixel relations within the mini-batch (`cirkd`).
+"""Cross-image relational distillation (`cirkd`), beside the pixel KL.
 
 Yang et al., "Cross-Image Relational Knowledge Distillation for Semantic Segmentation", CVPR 2022
-(arXiv 2204.06986), section 3.3 (mini-batch based pixel-to-pixel distillation), beside the pixel KL.
-
-The paper's second half, a memory bank of pixel and region embeddings of earlier images, is left
-out: the queue would be a state of thousands of embeddings per class that grows with the class
-list, needs the labels, and has to be saved and shared between processes for an exact resumption.
-So what is measured under this name is CIRKD without its memory-based terms.
+(arXiv 2204.06986): relations within the mini-batch (section 3.3), to a memory of pixels and to a
+memory of regions (section 3.4). All read the decode head's fused map, as the authors' SegFormer
+runs do.
 """
 
 from typing import Any
@@ -15,10 +12,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from losses.adapters import StagewiseAdapter
+from losses.adapters import ChannelLinear, StagewiseAdapter
 from losses.declaration import MethodOptions
+from losses.void import labelled, labels_at, masked_mean
 
-COMPARED_STAGE = 3
+LEFT_OUT = -1e9  # a similarity whose share of a softmax is 0
+POOL = 4  # cells a side, of a fused map of at least POOLED_FROM
+POOLED_FROM = 64  # that of a crop of 256 px
+
+
+def pool_map(maps: Tensor) -> Tensor:
+    """Average a large map over 4 x 4 cells, as the published code does: (B, C, h, w)."""
+    return F.avg_pool2d(maps, POOL) if min(maps.shape[-2:]) >= POOLED_FROM else maps
 
 
 class CrossImageLoss(nn.Module):
@@ -31,36 +36,157 @@ class CrossImageLoss(nn.Module):
 
     Args:
         temperature: tau.
-        max_size: maps are average-pooled to at most this height and width. Memory is
-            (B * max_size^2)^2.
+        max_size: maps are pooled to at most this height and width. Memory is (B * max_size^2)^2.
     """
 
-    def __init__(self, temperature: float = 0.1, max_size: int = 16) -> None:
+    def __init__(self, temperature: float = 0.1, max_size: int = 32) -> None:
         super().__init__()
         self.temperature = temperature
         self.max_size = max_size
 
-    def _log_similarities(self, features: Tensor) -> Tensor:
-        """(B, C, h, w) -> (B, N, B, N), a log-distribution over the last axis."""
-        size = [min(self.max_size, length) for length in features.shape[-2:]]
-        pixels = F.adaptive_avg_pool2d(features.float(), size).flatten(2)
-        pixels = F.normalize(pixels, dim=1)
-        similarities = torch.einsum("icn,jcm->injm", pixels, pixels) / self.temperature
-        return F.log_softmax(similarities, dim=-1)
-
-    def forward(self, student_maps: list[Tensor], teacher_maps: list[Tensor]) -> Tensor:
+    def forward(
+        self, student_maps: list[Tensor], teacher_maps: list[Tensor], labels: Tensor | None = None
+    ) -> Tensor:
         """Compare maps (B, C_s, h, w) with (B, C_t, h, w); returns a scalar >= 0."""
         total = 0.0
         # Half precision would leave no more than two digits after the division by tau.
         with torch.autocast(student_maps[0].device.type, enabled=False):
             for student, teacher in zip(student_maps, teacher_maps, strict=True):
-                student = self._log_similarities(student)
-                teacher = self._log_similarities(teacher)
+                size = [min(self.max_size, length) for length in pool_map(student).shape[-2:]]
+                mask = labelled(labels, size)
+                pixels = None if mask is None else mask.flatten(1)
+                student = self._log_similarities(student, size, pixels)
+                teacher = self._log_similarities(teacher, size, pixels)
                 divergence = F.kl_div(student, teacher, reduction="none", log_target=True)
-                total = total + divergence.sum(dim=-1).mean()
+                rows = divergence.sum(dim=-1).permute(0, 2, 1).unsqueeze(-1)  # (B, B, N, 1)
+                total = total + masked_mean(
+                    rows, None if mask is None else pixels[:, None, :, None]
+                )
         return total
 
+    def _log_similarities(self, maps: Tensor, size: list[int], pixels: Tensor | None) -> Tensor:
+        """(B, C, h, w) -> (B, N, B, N), a log-distribution over the last axis."""
+        embeddings = F.adaptive_avg_pool2d(maps.float(), size).flatten(2)
+        embeddings = F.normalize(embeddings, dim=1)
+        similarities = torch.einsum("icn,jcm->injm", embeddings, embeddings) / self.temperature
+        if pixels is not None:
+            similarities = similarities.masked_fill(pixels[None, None] == 0, LEFT_OUT)
+        return F.log_softmax(similarities, dim=-1)
 
-def pick_last_stage(student: Any, teacher: Any, options: MethodOptions) -> StagewiseAdapter:
-    """The last feature stage as it is: similarities need no common width."""
-    return StagewiseAdapter("features", {COMPARED_STAGE: nn.Identity()})
+
+class MemoryRelationLoss(nn.Module):
+    """KL between teacher's and student's similarities to embeddings of earlier images.
+
+    The memory holds L2-normalised embeddings of the teacher, a ring for each class. A step adds to
+    it what its own images give, then draws from all classes alike and compares the softmax over
+    similarities / `temperature` of each pixel. Without labels all pixels are of one class.
+
+    The memory is a buffer: it is saved with a run, and with several processes each adds what all
+    of them have seen, so that it is the same on all.
+
+    Args:
+        width: channels C_t of the teacher's map, and of the student's projected one.
+        num_classes: K.
+        regions: what is remembered: the mean of a class in an image, or else single pixels.
+        slots: embeddings per class.
+        drawn: embeddings that a step compares with, over all classes.
+        new_pixels: that an image adds per class.
+        temperature: of the similarities.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        num_classes: int,
+        regions: bool,
+        slots: int,
+        drawn: int,
+        new_pixels: int = 16,
+        temperature: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.regions = regions
+        self.drawn = drawn
+        self.new_pixels = new_pixels
+        self.temperature = temperature
+        self.register_buffer("memory", torch.zeros(num_classes, slots, width))
+        self.register_buffer("stored", torch.zeros(num_classes, dtype=torch.long))
+
+    def forward(
+        self, student_maps: list[Tensor], teacher_maps: list[Tensor], labels: Tensor | None = None
+    ) -> Tensor:
+        """Compare one map (B, C_t, h, w) a side; returns a scalar >= 0."""
+        (student,), (teacher,) = student_maps, teacher_maps
+        with torch.autocast(student.device.type, enabled=False):
+            student, teacher = (F.normalize(maps.float(), dim=1) for maps in (student, teacher))
+            size = teacher.shape[-2:]
+            shape = (len(teacher), *size)
+            ids = teacher.new_zeros(shape).long() if labels is None else labels_at(labels, size)
+            if self.training:
+                self._remember(teacher, ids)
+            if not self.stored.any():
+                return (student * 0).sum()
+            memory = self._draw()
+            student, teacher = (
+                F.log_softmax(torch.einsum("bchw,nc->bnhw", maps, memory) / self.temperature, 1)
+                for maps in (student, teacher)
+            )
+            divergence = F.kl_div(student, teacher, reduction="none", log_target=True)
+            return masked_mean(divergence.sum(1, keepdim=True), labelled(labels, size))
+
+    @torch.no_grad()
+    def _remember(self, teacher: Tensor, ids: Tensor) -> None:
+        for class_id in range(len(self.memory)):
+            found = (self._mean if self.regions else self._pick)(teacher, ids == class_id)
+            ring, count = self.memory[class_id], int(self.stored[class_id])
+            kept = _gather(found)[-len(ring) :]
+            ring[(count + torch.arange(len(kept), device=ring.device)) % len(ring)] = kept
+            self.stored[class_id] += len(kept)
+
+    def _mean(self, teacher: Tensor, inside: Tensor) -> Tensor:
+        """The mean direction of a class in each image that shows it, (n, C)."""
+        sums = (teacher * inside[:, None]).sum((2, 3))
+        return F.normalize(sums[inside.flatten(1).any(1)], dim=1)
+
+    def _pick(self, teacher: Tensor, inside: Tensor) -> Tensor:
+        """Random pixels of a class from each image, (n, C)."""
+        picked = []
+        for maps, where in zip(teacher, inside, strict=True):
+            pixels = maps[:, where].T
+            order = torch.randperm(len(pixels), device=pixels.device)
+            picked.append(pixels[order[: self.new_pixels]])
+        return torch.cat(picked)
+
+    def _draw(self) -> Tensor:
+        """Embeddings of all classes that have any, (n, C), about as many of each."""
+        filled = [min(int(count), self.memory.shape[1]) for count in self.stored]
+        share = -(-self.drawn // sum(count > 0 for count in filled))
+        drawn = []
+        for ring, count in zip(self.memory, filled, strict=True):
+            order = torch.randperm(count, device=ring.device)
+            drawn.append(ring[order[:share]])
+        return torch.cat(drawn)
+
+
+def _gather(found: Tensor) -> Tensor:
+    """What all processes have found, in the order of their ranks: (n, C) -> (m, C)."""
+    if not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1:
+        return found
+    processes = torch.distributed.get_world_size()
+    counts = [torch.zeros(1, dtype=torch.long, device=found.device) for _ in range(processes)]
+    torch.distributed.all_gather(counts, torch.tensor([len(found)], device=found.device))
+    most = max(int(count) for count in counts)
+    padded = F.pad(found, (0, 0, 0, most - len(found)))
+    parts = [torch.empty_like(padded) for _ in range(processes)]
+    torch.distributed.all_gather(parts, padded.contiguous())
+    return torch.cat([part[: int(n)] for part, n in zip(parts, counts, strict=True)])
+
+
+def build_projected_map(student: Any, teacher: Any, options: MethodOptions) -> StagewiseAdapter:
+    """The pooled fused map in the teacher's width, behind two linear layers, as published."""
+    project = nn.Sequential(
+        ChannelLinear(student.fused_width, teacher.fused_width),
+        nn.ReLU(),
+        ChannelLinear(teacher.fused_width, teacher.fused_width),
+    )
+    return StagewiseAdapter("fused", {0: project}, pool_map)

@@ -4,18 +4,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-INTERMEDIATES = ("features", "embeddings", "logits")
+INTERMEDIATES = ("features", "before_norm", "embeddings", "fused", "logits")
+SINGLE = ("fused", "logits")  # one map, not one per stage
 NORM_TYPES = ("channel", "spatial", "channel_mean")
 DIVERGENCES = ("kl", "mse")
 FLAGS = {  # by the field of `MethodOptions` that they set
-    "alpha": "--kd-alpha",
+    "weight": "--kd-weight",
     "temperature": "--temperature",
     "norm_type": "--norm-type",
     "divergence": "--divergence",
     "hcl_weight": "--review-kd-loss-weight",
     "lambda_cwd": "--lambda-cwd",
+    "lambda_cwd_features": "--lambda-cwd-features",
+    "review_width": "--review-width",
+    "embed_weights": "--embed-weights",
+    "standardize_logits": "--standardize-logits",
     "embed": "--embed",
     "gl_residual": "--gl-residual",
 }
@@ -26,12 +31,18 @@ class MethodOptions:
     """What a user may set about a method, by the flag of the same meaning.
 
     Attributes:
-        alpha: factor on every term of the method, relative to the cross-entropy (`--kd-alpha`).
+        weight: factor on every term of the method, relative to the cross-entropy (`--kd-weight`).
         temperature: softmax temperature (`--kd-tau`, `--temperature`); None leaves each term's own.
         norm_type: what CWD normalises over, one of `NORM_TYPES`.
         divergence: what CWD compares with, one of `DIVERGENCES`.
         hcl_weight: weight of the hierarchical context loss (`--review-kd-loss-weight`).
-        lambda_cwd: weight of channel-wise distillation.
+        lambda_cwd: weight of channel-wise distillation of logits. 0.3 is what the method's authors
+            take for SegFormer; 3 is the paper's, for convolutional networks.
+        lambda_cwd_features: likewise, of the fused map.
+        review_width: channels in which ReviewKD fuses stages. TransKD takes 64, ReviewKD's authors
+            256 to 512.
+        embed_weights: TransKD's weight of each of the four embedding stages.
+        standardize_logits: whether methods on logits compare z-scores over classes.
         embed: which embedding stages take part: 0 none, 1 to 4 that stage alone, 5 all.
         gl_residual: whether the GL-Mixer adds its input to its output.
 
@@ -39,25 +50,35 @@ class MethodOptions:
         ValueError: a value outside its range, naming the flag.
     """
 
-    alpha: float = 1.0
+    weight: float = 1.0
     temperature: float | None = None
     norm_type: str = "channel"
     divergence: str = "kl"
     hcl_weight: float = 1.0
-    lambda_cwd: float = 3.0
+    lambda_cwd: float = 0.3
+    lambda_cwd_features: float = 5.0
+    review_width: int = 64
+    embed_weights: tuple[float, ...] = (0.1, 0.1, 0.5, 1.0)
+    standardize_logits: bool = False
     embed: int = 5
     gl_residual: bool = True
 
     def __post_init__(self) -> None:
         for flag, value in (
-            ("--kd-alpha", self.alpha),
+            ("--kd-weight", self.weight),
             ("--review-kd-loss-weight", self.hcl_weight),
             ("--lambda-cwd", self.lambda_cwd),
+            ("--lambda-cwd-features", self.lambda_cwd_features),
+            *(("--embed-weights", weight) for weight in self.embed_weights),
         ):
             if not value >= 0:
                 raise ValueError(f"{flag} {value}: a weight is not negative")
         if self.temperature is not None and not self.temperature > 0:
             raise ValueError(f"--temperature {self.temperature}: must be greater than 0")
+        if len(self.embed_weights) != 4:
+            raise ValueError(f"--embed-weights: give four numbers, not {len(self.embed_weights)}")
+        if self.review_width < 1:
+            raise ValueError(f"--review-width {self.review_width}: must be at least 1")
         if self.norm_type not in NORM_TYPES:
             raise ValueError(f"--norm-type {self.norm_type}: choose from {', '.join(NORM_TYPES)}")
         if self.divergence not in DIVERGENCES:
@@ -69,8 +90,8 @@ class MethodOptions:
             )
 
     def stages(self, target: str) -> tuple[int, ...]:
-        """Stages (from 0) of the intermediates `target` that take part; logits count as one."""
-        if target == "logits":
+        """Stages (from 0) of the intermediates `target` that take part; a single map is stage 0."""
+        if target in SINGLE:
             return (0,)
         if target == "embeddings" and self.embed != 5:
             return (self.embed - 1,) if self.embed else ()
@@ -107,11 +128,13 @@ class Adapter:
             student's whole intermediates and returns one map (B, C_teacher, h, w) per stage.
         target: the teacher's intermediates that the maps are compared with.
         stages: the stages (from 0) that the maps belong to; None for `options.stages(target)`.
+        pool: applied to the teacher's maps, where the adapter pools the student's.
     """
 
     build: Callable[..., nn.Module]
     target: str
     stages: tuple[int, ...] | None = None
+    pool: Callable[[Tensor], Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -120,13 +143,14 @@ class Term:
 
     Attributes:
         name: under which the value is logged.
-        loss: `loss(options)` makes the module, called with the student's and the teacher's maps.
+        build: `build(student, teacher, options)` makes the loss, a module that is called with the
+            student's and the teacher's maps and, in training, the labels (B, H, W), 255 for void.
         weight: factor on the loss, or `weight(options)` that gives it.
-        reads: an adapter of the method, or "features", "embeddings", "logits" as they are.
+        reads: an adapter of the method, or one of `INTERMEDIATES` as they are.
     """
 
     name: str
-    loss: Callable[[MethodOptions], nn.Module]
+    build: Callable[..., nn.Module]
     weight: float | Callable[[MethodOptions], float]
     reads: str
 
@@ -144,6 +168,12 @@ class Method:
             assert adapter.target in INTERMEDIATES, f"adapter {name}: {adapter.target}"
         for term in self.terms:
             assert term.reads in (*INTERMEDIATES, *self.adapters), f"{term.name}: {term.reads}"
+
+
+def maps_of(out: Any, kind: str) -> list[Tensor]:
+    """The intermediates `kind` of a network, as a list."""
+    maps = getattr(out, kind)
+    return [maps] if kind in SINGLE else maps
 
 
 def merge(methods: Sequence[Method]) -> Method:

@@ -5,19 +5,20 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from losses.declaration import Adapter, Method, MethodOptions, Term, WatchedOptions
+from losses.declaration import Adapter, Method, MethodOptions, Term, WatchedOptions, maps_of
 from losses.methods import find_method
 
 
 class Distiller(nn.Module):
     """The adapters and the losses of a method.
 
-    `distiller(student_out, teacher_out)` returns {term: weighted scalar}. Both arguments have
-    the `.images`, `.logits`, `.features` and `.embeddings` that the method asks for.
+    `distiller(student_out, teacher_out, labels)` returns {term: weighted scalar}. The first two
+    have what the method asks for of `.images` and `INTERMEDIATES`. With labels (B, H, W) of class
+    ids, void pixels (255) are left out of every term.
 
     Attributes:
         adapters: the trainable bridges by name; all parameters of the distiller are theirs.
-        reads: which of the teacher's "features", "embeddings" and "logits" the terms need.
+        reads: which of the teacher's `INTERMEDIATES` the terms need.
         ignored: flags that were set and that nothing of this method reads.
     """
 
@@ -27,6 +28,7 @@ class Distiller(nn.Module):
         targets = {term.reads: _target(method, term) for term in method.terms}
         self.stages = {name: _stages(target, options) for name, target in targets.items()}
         self.targets = {name: target.target for name, target in targets.items()}
+        self.pools = {name: target.pool for name, target in targets.items()}
         terms = [term for term in method.terms if self.stages[term.reads]]
         used = {term.reads for term in terms}
         self.adapters = nn.ModuleDict(
@@ -36,20 +38,25 @@ class Distiller(nn.Module):
                 if name in used
             }
         )
-        self.losses = nn.ModuleDict({term.name: term.loss(options) for term in terms})
-        self.weights = {term.name: options.alpha * _weight(term, options) for term in terms}
+        self.losses = nn.ModuleDict(
+            {term.name: term.build(student, teacher, options) for term in terms}
+        )
+        self.weights = {term.name: options.weight * _weight(term, options) for term in terms}
         self.sources = {term.name: term.reads for term in terms}
         self.reads = frozenset(self.targets[name] for name in used)
         self.ignored = options.ignored()
 
-    def forward(self, student_out: Any, teacher_out: Any) -> dict[str, Tensor]:
+    def forward(
+        self, student_out: Any, teacher_out: Any, labels: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """The weighted value of every term, in the order of the declaration."""
+        known = {} if labels is None else {"labels": labels}
         pairs = {
             name: self._pair(name, student_out, teacher_out)
             for name in dict.fromkeys(self.sources.values())
         }
         return {
-            name: self.weights[name] * loss(*pairs[self.sources[name]])
+            name: self.weights[name] * loss(*pairs[self.sources[name]], **known)
             for name, loss in self.losses.items()
         }
 
@@ -58,11 +65,13 @@ class Distiller(nn.Module):
     ) -> tuple[list[Tensor], list[Tensor]]:
         """What terms that read `name` compare: the student's maps and the teacher's."""
         stages, target = self.stages[name], self.targets[name]
-        teacher_maps = [_maps(teacher_out, target)[stage].detach() for stage in stages]
+        teacher_maps = [maps_of(teacher_out, target)[stage].detach() for stage in stages]
+        if self.pools[name] is not None:
+            teacher_maps = [self.pools[name](maps) for maps in teacher_maps]
         if name in self.adapters:
             student_maps = self.adapters[name](student_out)
         else:
-            student_maps = [_maps(student_out, target)[stage] for stage in stages]
+            student_maps = [maps_of(student_out, target)[stage] for stage in stages]
         pairs = zip(student_maps, teacher_maps, strict=True)
         return [_resize_like(student, teacher) for student, teacher in pairs], teacher_maps
 
@@ -72,7 +81,7 @@ def build_method(name: str, student: Any, teacher: Any, **options: Any) -> Disti
 
     Args:
         name: a key of `losses.methods.METHODS`, in any case.
-        student: a network with `.widths` and `.num_classes`.
+        student: a network with `.widths`, `.fused_width` and `.num_classes`.
         teacher: likewise.
         options: fields of `MethodOptions`.
 
@@ -106,10 +115,6 @@ def _stages(adapter: Adapter, options: MethodOptions) -> tuple[int, ...]:
 
 def _weight(term: Term, options: MethodOptions) -> float:
     return term.weight(options) if callable(term.weight) else term.weight
-
-
-def _maps(out: Any, target: str) -> list[Tensor]:
-    return [out.logits] if target == "logits" else getattr(out, target)
 
 
 def _resize_like(student: Tensor, teacher: Tensor) -> Tensor:

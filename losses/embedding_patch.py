@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from losses.laplacian_pyramid import structural_difference
 from losses.patch_statistics import statistical_difference
+from losses.void import labelled, masked_mse
 
 
 class EmbeddingMSELoss(nn.Module):
@@ -23,10 +23,12 @@ class EmbeddingMSELoss(nn.Module):
         super().__init__()
         self.weights = tuple(weights)
 
-    def forward(self, student_maps: list[Tensor], teacher_maps: list[Tensor]) -> Tensor:
+    def forward(
+        self, student_maps: list[Tensor], teacher_maps: list[Tensor], labels: Tensor | None = None
+    ) -> Tensor:
         """Maps (B, C, h, w), one per weight, of equal shapes -> scalar."""
         stages = zip(self.weights, student_maps, teacher_maps, strict=True)
-        return sum(weight * F.mse_loss(s.float(), t.float()) for weight, s, t in stages)
+        return sum(weight * masked_mse(s, t, labels) for weight, s, t in stages)
 
 
 class TexturePatchLoss(nn.Module):
@@ -37,11 +39,22 @@ class TexturePatchLoss(nn.Module):
     maps get no gradient, and the student's can not be differentiated twice.
     """
 
-    def forward(self, student_maps: list[Tensor], teacher_maps: list[Tensor]) -> Tensor:
+    def forward(
+        self, student_maps: list[Tensor], teacher_maps: list[Tensor], labels: Tensor | None = None
+    ) -> Tensor:
         """Maps (B, C, h, w), one per stage, of equal shapes -> scalar."""
         pairs = zip(student_maps, teacher_maps, strict=True)
-        stages = [TextureDifference.apply(s.float(), t.float()) for s, t in pairs]
+        stages = [self._stage(s.float(), t.float(), labels) for s, t in pairs]
         return sum(stages) / len(stages)
+
+    def _stage(self, student: Tensor, teacher: Tensor, labels: Tensor | None) -> Tensor:
+        mask = labelled(labels, student.shape[-2:])
+        if mask is None:
+            return TextureDifference.apply(student, teacher)
+        # Equal maps differ in nothing: what is left of the mean belongs to the cells that count.
+        student = torch.where(mask.bool(), student, teacher)
+        share = mask.mean().clamp_min(1 / mask.numel())
+        return TextureDifference.apply(student, teacher) / share
 
 
 class TextureDifference(torch.autograd.Function):

@@ -3,6 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from losses.void import labelled, masked_mean
+
 
 class FeatureAlignmentLoss(nn.Module):
     """Mean over stages of the MSE between maps shrunk bilinearly (Li et al. 2025).
@@ -15,12 +17,22 @@ class FeatureAlignmentLoss(nn.Module):
         super().__init__()
         self.scale = scale
 
-    def forward(self, student_maps: list[Tensor], teacher_maps: list[Tensor]) -> Tensor:
+    def forward(
+        self, student_maps: list[Tensor], teacher_maps: list[Tensor], labels: Tensor | None = None
+    ) -> Tensor:
         """Maps (B, C, h, w), one per stage, of equal shapes -> scalar."""
-        # Shrinking is linear: once on the difference is enough.
         pairs = zip(student_maps, teacher_maps, strict=True)
-        stages = [self._shrink(s.float() - t.float()).square().mean() for s, t in pairs]
+        stages = [self._stage(s.float() - t.float(), labels) for s, t in pairs]
         return sum(stages) / len(stages)
+
+    def _stage(self, difference: Tensor, labels: Tensor | None) -> Tensor:
+        """Shrinking is linear: once, on the difference, is enough."""
+        mask = labelled(labels, difference.shape[-2:])
+        if mask is None:
+            return self._shrink(difference).square().mean()
+        share = self._shrink(mask)  # of a small cell that counts
+        mean = self._shrink(difference * mask) / share.clamp_min(1e-6)
+        return masked_mean(mean.square(), (share > 0).float())
 
     def _shrink(self, maps: Tensor) -> Tensor:
         size = [int(side * self.scale) for side in maps.shape[-2:]]

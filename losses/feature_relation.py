@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from losses.void import labelled, masked_mse
+
 
 class FeatureRelationLoss(nn.Module):
     """Mean over stages of MSE(F_s, F_t) + MSE(R_s, R_t) (Li et al. 2025).
@@ -12,20 +14,24 @@ class FeatureRelationLoss(nn.Module):
     channel axis.
     """
 
-    def forward(self, student_maps: list[Tensor], teacher_maps: list[Tensor]) -> Tensor:
+    def forward(
+        self, student_maps: list[Tensor], teacher_maps: list[Tensor], labels: Tensor | None = None
+    ) -> Tensor:
         """Maps (B, C, h, w), one per stage, of equal shapes -> scalar."""
-        stages = [
-            F.mse_loss(s.float(), t.float()) + F.mse_loss(channel_relation(s), channel_relation(t))
-            for s, t in zip(student_maps, teacher_maps, strict=True)
-        ]
+        pairs = zip(student_maps, teacher_maps, strict=True)
+        stages = [masked_mse(s, t, labels) + self._relation(s, t, labels) for s, t in pairs]
         return sum(stages) / len(stages)
 
+    def _relation(self, student: Tensor, teacher: Tensor, labels: Tensor | None) -> Tensor:
+        mask = labelled(labels, student.shape[-2:])
+        return F.mse_loss(channel_relation(student, mask), channel_relation(teacher, mask))
 
-def channel_relation(maps: Tensor) -> Tensor:
-    """(B, C, h, w) -> normalised Gram matrix (B, C, C), in float32.
+
+def channel_relation(maps: Tensor, mask: Tensor | None = None) -> Tensor:
+    """(B, C, h, w) -> normalised Gram matrix (B, C, C) over the cells that count, in float32.
 
     Sums over tens of thousands of pixels overflow in half precision, so autocast is left.
     """
     with torch.autocast(maps.device.type, enabled=False):
-        channels = maps.float().flatten(2)
+        channels = (maps.float() if mask is None else maps.float() * mask).flatten(2)
         return F.normalize(channels @ channels.mT, dim=1)

@@ -6,20 +6,45 @@ cwd: Shu et al., "Channel-wise Knowledge Distillation for Dense Prediction", ICC
 (arXiv 2011.13256), equations 2 to 4; its variants are those of TransKD's CWLoss option.
 dist: Huang et al., "Knowledge Distillation from A Stronger Teacher", NeurIPS 2022
 (arXiv 2205.10536), equations 6 to 10.
+standardisation: Sun et al., "Logit Standardization in Knowledge Distillation", CVPR 2024
+(arXiv 2403.01427), equation 10.
 """
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from losses.declaration import DIVERGENCES, NORM_TYPES
+from losses.void import labelled, masked_mean
+
+LEFT_OUT = -1e9  # a score whose share of a softmax is 0
 
 
-def _pixel_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    student = F.log_softmax(student.float() / temperature, dim=1)
-    teacher = F.log_softmax(teacher.float() / temperature, dim=1)
-    divergence = F.kl_div(student, teacher, reduction="sum", log_target=True)
-    pixels = student.shape[0] * student.shape[-2] * student.shape[-1]
-    return temperature**2 * divergence / pixels
+class Standardized(nn.Module):
+    """A loss on logits that are brought to mean 0 and standard deviation 1 at every pixel.
+
+    Args:
+        loss: compares lists of logits (B, K, h, w).
+    """
+
+    def __init__(self, loss: nn.Module) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(
+        self, student_maps: list[Tensor], teacher_maps: list[Tensor], labels: Tensor | None = None
+    ) -> Tensor:
+        """Compare logits (B, K, h, w); returns a scalar >= 0."""
+        student_maps, teacher_maps = (
+            [standardize(maps) for maps in side] for side in (student_maps, teacher_maps)
+        )
+        return self.loss(student_maps, teacher_maps, labels)
+
+
+def standardize(logits: Tensor) -> Tensor:
+    """Z-scores over the classes of each pixel, (B, K, h, w), in float32."""
+    logits = logits.float()
+    deviation = logits - logits.mean(dim=1, keepdim=True)
+    return deviation / (deviation.square().mean(dim=1, keepdim=True) + 1e-7).sqrt()
 
 
 class PixelKLLoss(nn.Module):
@@ -32,20 +57,23 @@ class PixelKLLoss(nn.Module):
         super().__init__()
         self.temperature = temperature
 
-    def forward(self, student_maps: list[Tensor], teacher_maps: list[Tensor]) -> Tensor:
+    def forward(
+        self, student_maps: list[Tensor], teacher_maps: list[Tensor], labels: Tensor | None = None
+    ) -> Tensor:
         """Compare logits (B, K, h, w); returns a scalar >= 0, summed over the lists' entries."""
-        pairs = zip(student_maps, teacher_maps, strict=True)
-        return sum(_pixel_kl(student, teacher, self.temperature) for student, teacher in pairs)
+        total = 0.0
+        for student, teacher in zip(student_maps, teacher_maps, strict=True):
+            divergence = pixel_divergence(student, teacher, self.temperature)
+            total = total + masked_mean(divergence, labelled(labels, student.shape[-2:]))
+        return total
 
 
-def _rows(maps: Tensor, norm_type: str) -> Tensor:
-    """Arrange maps (B, C, h, w) so that the last axis is the one to be normalised."""
-    maps = maps.float().flatten(2)
-    if norm_type == "channel":
-        return maps  # one distribution over pixels per channel: (B, C, h * w)
-    if norm_type == "spatial":
-        return maps.transpose(1, 2)  # one over channels per pixel: (B, h * w, C)
-    return maps.mean(dim=2).unsqueeze(1)  # one over channels per image: (B, 1, C)
+def pixel_divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """tau^2 KL between the class distributions of each pixel: (B, K, h, w) -> (B, 1, h, w)."""
+    student = F.log_softmax(student.float() / temperature, dim=1)
+    teacher = F.log_softmax(teacher.float() / temperature, dim=1)
+    divergence = F.kl_div(student, teacher, reduction="none", log_target=True)
+    return temperature**2 * divergence.sum(dim=1, keepdim=True)
 
 
 class ChannelWiseLoss(nn.Module):
@@ -77,30 +105,47 @@ class ChannelWiseLoss(nn.Module):
         self.norm_type = norm_type
         self.divergence = divergence
 
+    def forward(
+        self, student_maps: list[Tensor], teacher_maps: list[Tensor], labels: Tensor | None = None
+    ) -> Tensor:
+        """Compare maps (B, C, h, w); returns a scalar >= 0, summed over the lists' entries."""
+        compare = self._kl if self.divergence == "kl" else self._mse
+        total = 0.0
+        for student, teacher in zip(student_maps, teacher_maps, strict=True):
+            mask = labelled(labels, student.shape[-2:])
+            rows_s, rows_t = (self._rows(maps, mask) for maps in (student, teacher))
+            total = total + self._averaged(compare(rows_s, rows_t), mask)
+        return total
+
+    def _rows(self, maps: Tensor, mask: Tensor | None) -> Tensor:
+        """Arrange maps (B, C, h, w) so that the last axis is the one to be normalised."""
+        maps = maps.float()
+        if self.norm_type == "channel":  # a distribution over the pixels that count: (B, C, h * w)
+            return (maps if mask is None else maps.masked_fill(mask == 0, LEFT_OUT)).flatten(2)
+        if self.norm_type == "spatial":  # one over channels per pixel: (B, h * w, C)
+            return maps.flatten(2).transpose(1, 2)
+        if mask is None:  # one over channels per image: (B, 1, C)
+            return maps.flatten(2).mean(dim=2).unsqueeze(1)
+        means = (maps * mask).sum((2, 3)) / mask.sum((2, 3)).clamp_min(1)
+        return means.unsqueeze(1)
+
+    def _averaged(self, divergences: Tensor, mask: Tensor | None) -> Tensor:
+        """Mean over the distributions, (B, N); in "spatial" those of pixels that count."""
+        if mask is None or self.norm_type != "spatial":
+            return divergences.mean()
+        pixels = mask.flatten(1)
+        return (divergences * pixels).sum() / pixels.sum().clamp_min(1)
+
     def _kl(self, student: Tensor, teacher: Tensor) -> Tensor:
         student = F.log_softmax(student / self.temperature, dim=-1)
         teacher = F.log_softmax(teacher / self.temperature, dim=-1)
-        divergence = F.kl_div(student, teacher, reduction="sum", log_target=True)
-        return self.temperature**2 * divergence / student[..., 0].numel()
+        divergence = F.kl_div(student, teacher, reduction="none", log_target=True)
+        return self.temperature**2 * divergence.sum(dim=-1)
 
     def _mse(self, student: Tensor, teacher: Tensor) -> Tensor:
         if self.norm_type == "channel_mean":
-            return F.mse_loss(student, teacher)
-        difference = student.softmax(dim=-1) - teacher.softmax(dim=-1)
-        return difference.square().sum(dim=-1).mean()
-
-    def forward(self, student_maps: list[Tensor], teacher_maps: list[Tensor]) -> Tensor:
-        """Compare maps (B, C, h, w); returns a scalar >= 0, summed over the lists' entries."""
-        compare = self._kl if self.divergence == "kl" else self._mse
-        pairs = zip(student_maps, teacher_maps, strict=True)
-        return sum(compare(_rows(s, self.norm_type), _rows(t, self.norm_type)) for s, t in pairs)
-
-
-def pearson(a: Tensor, b: Tensor) -> Tensor:
-    """Pearson's correlation over the last axis, 0 where either side is constant."""
-    a = a - a.mean(dim=-1, keepdim=True)
-    b = b - b.mean(dim=-1, keepdim=True)
-    return F.cosine_similarity(a, b, dim=-1)
+            return (student - teacher).square().mean(dim=-1)
+        return (student.softmax(dim=-1) - teacher.softmax(dim=-1)).square().sum(dim=-1)
 
 
 class RelationMatchingLoss(nn.Module):
@@ -128,12 +173,38 @@ class RelationMatchingLoss(nn.Module):
         probabilities = (logits.float() / self.temperature).softmax(dim=1)
         return probabilities.transpose(0, 1).flatten(1)
 
-    def forward(self, student_maps: list[Tensor], teacher_maps: list[Tensor]) -> Tensor:
+    def forward(
+        self, student_maps: list[Tensor], teacher_maps: list[Tensor], labels: Tensor | None = None
+    ) -> Tensor:
         """Compare logits (B, K, h, w); returns a scalar in [0, 2 tau^2 (beta + gamma)]."""
         total = 0.0
         for student, teacher in zip(student_maps, teacher_maps, strict=True):
+            mask = labelled(labels, student.shape[-2:])
+            pixels = None if mask is None else mask.flatten()
             student, teacher = self._probabilities(student), self._probabilities(teacher)
-            inter = 1 - pearson(student.T, teacher.T).mean()
-            intra = 1 - pearson(student, teacher).mean()
+            inter = _weighted_mean(1 - pearson(student.T, teacher.T), pixels)
+            intra = (1 - pearson(student, teacher, pixels)).mean()
+            if pixels is not None:  # nothing correlates where nothing counts
+                intra = intra * pixels.any()
             total = total + self.inter_weight * inter + self.intra_weight * intra
         return self.temperature**2 * total
+
+
+def pearson(a: Tensor, b: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Pearson's correlation over the last axis, 0 where either side is constant.
+
+    Args:
+        a: (..., N).
+        b: (..., N).
+        weights: (N,) of 0 and 1: which entries count; None for all.
+    """
+    a, b = (x - _weighted_mean(x, weights, keepdim=True) for x in (a, b))
+    if weights is not None:
+        a, b = a * weights, b * weights
+    return F.cosine_similarity(a, b, dim=-1)
+
+
+def _weighted_mean(x: Tensor, weights: Tensor | None, keepdim: bool = False) -> Tensor:
+    if weights is None:
+        return x.mean(dim=-1, keepdim=keepdim)
+    return (x * weights).sum(dim=-1, keepdim=keepdim) / weights.sum().clamp_min(1)

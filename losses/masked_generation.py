@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from losses.adapters import StagewiseAdapter
 from losses.declaration import MethodOptions
+from losses.void import masked_mse
 
 GENERATED_STAGE = 3
 
@@ -50,16 +50,29 @@ class MaskedGenerator(nn.Module):
 class GenerationLoss(nn.Module):
     """Sum of squared errors of the generated map per image (equation 5).
 
-    A sum, not a mean: the published weight 2e-5 belongs to it.
+    Args:
+        reference_side: in pixels. The published weight 2e-5 belongs to a sum over a map of 64 x 64;
+            with a reference the sum is scaled to a square map of this side, whatever the crop and
+            the share of void. None leaves the plain sum.
     """
 
-    def forward(self, student_maps: list[Tensor], teacher_maps: list[Tensor]) -> Tensor:
+    def __init__(self, reference_side: int | None = None) -> None:
+        super().__init__()
+        self.reference_side = reference_side
+
+    def forward(
+        self, student_maps: list[Tensor], teacher_maps: list[Tensor], labels: Tensor | None = None
+    ) -> Tensor:
         """Compare maps (B, C_t, h, w); returns a scalar >= 0."""
         total = 0.0
         for student, teacher in zip(student_maps, teacher_maps, strict=True):
-            errors = F.mse_loss(student.float(), teacher.float(), reduction="sum")
-            total = total + errors / student.shape[0]
+            total = total + self._summed(student, teacher, labels)
         return total
+
+    def _summed(self, student: Tensor, teacher: Tensor, labels: Tensor | None) -> Tensor:
+        height, width = student.shape[-2:]
+        pixels = height * width if self.reference_side is None else self.reference_side**2
+        return masked_mse(student, teacher, labels) * (student.shape[1] * pixels)
 
 
 def build_generator(student: Any, teacher: Any, options: MethodOptions) -> StagewiseAdapter:

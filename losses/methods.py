@@ -4,88 +4,147 @@ A loss lives in a file of its own; here a method says which losses it weighs and
 To add a method: its loss in a new file, and one entry in `METHODS`.
 """
 
-from losses.adapters import build_embedding_projection
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from losses.adapters import (
+    build_embedding_projection,
+    build_fused_projection,
+    build_last_projection,
+)
 from losses.attention_enhanced import build_fef
 from losses.attention_transfer import AttentionTransferLoss
-from losses.cross_image import CrossImageLoss, pick_last_stage
+from losses.boundary_privileged import BoundaryPrivilegedLoss
+from losses.cross_image import CrossImageLoss, MemoryRelationLoss, build_projected_map, pool_map
 from losses.declaration import Adapter, Method, MethodOptions, Term, merge
+from losses.dense_contrast import DenseContrastLoss
 from losses.embedding_patch import EmbeddingMSELoss, TexturePatchLoss
 from losses.feature_alignment import FeatureAlignmentLoss
 from losses.feature_relation import FeatureRelationLoss
-from losses.logits import ChannelWiseLoss, PixelKLLoss, RelationMatchingLoss
+from losses.logits import ChannelWiseLoss, PixelKLLoss, RelationMatchingLoss, Standardized
 from losses.masked_generation import GenerationLoss, build_generator
+from losses.normalized_features import NormalizedFeatureLoss
 from losses.reconstruction import ReconstructionLoss
 from losses.reviewkd import HierarchicalContextLoss, build_review_fusion
-from losses.transkd import build_embedding_assistant, build_mixed_projection, build_selective_fusion
+from losses.soft_jaccard import SoftJaccardLoss
+from losses.transkd import (
+    build_embedding_assistant,
+    build_mixed_projection,
+    build_selective_fusion,
+)
 
 __all__ = ["METHODS", "Adapter", "Method", "MethodOptions", "Term", "find_method"]
 
-
-def temperature(options: MethodOptions, default: float) -> float:
-    """The user's temperature, or the method's own."""
-    return default if options.temperature is None else options.temperature
-
-
-def pixel_kl(options: MethodOptions) -> PixelKLLoss:
-    """`kd`: temperature 1 unless set."""
-    return PixelKLLoss(temperature(options, 1.0))
-
-
-def channel_wise(options: MethodOptions) -> ChannelWiseLoss:
-    """`cwd`: temperature 4 unless set, the paper's for logits."""
-    return ChannelWiseLoss(temperature(options, 4.0), options.norm_type, options.divergence)
-
-
-def relation_matching(options: MethodOptions) -> RelationMatchingLoss:
-    """`dist`: temperature 1 unless set."""
-    return RelationMatchingLoss(temperature(options, 1.0))
-
-
-def hierarchical_context(options: MethodOptions) -> HierarchicalContextLoss:
-    """HCL has no options but its weight."""
-    return HierarchicalContextLoss()
-
-
-def hcl_weight(options: MethodOptions) -> float:
-    """`--review-kd-loss-weight`."""
-    return options.hcl_weight
-
-
-def embedding_mse(options: MethodOptions) -> EmbeddingMSELoss:
-    """TransKD weighs the stages when all take part; one that stands alone has weight 1."""
-    return EmbeddingMSELoss() if options.embed == 5 else EmbeddingMSELoss((1.0,))
+REFERENCE = 64  # px: side of the map that published weights of `at` and `mgd` belong to
+STANDARDIZED_TEMPERATURE = 2.0  # Sun et al. 2024
 
 
 EMBED_PROJECTION = {"embed_projections": Adapter(build_embedding_projection, target="embeddings")}
 
+
+def temperature(options: MethodOptions, default: float) -> float:
+    """The user's temperature; else that of standardised logits, or the method's own."""
+    if options.temperature is not None:
+        return options.temperature
+    return STANDARDIZED_TEMPERATURE if options.standardize_logits else default
+
+
+def on_logits(options: MethodOptions, loss: nn.Module) -> nn.Module:
+    """The loss, behind a standardisation of logits if the user wants one."""
+    return Standardized(loss) if options.standardize_logits else loss
+
+
+def pixel_kl(student: Any, teacher: Any, options: MethodOptions) -> nn.Module:
+    """`kd`: temperature 1 unless set."""
+    return on_logits(options, PixelKLLoss(temperature(options, 1.0)))
+
+
+def channel_wise(student: Any, teacher: Any, options: MethodOptions) -> nn.Module:
+    """`cwd`: temperature 4 unless set, the paper's for logits."""
+    loss = ChannelWiseLoss(temperature(options, 4.0), options.norm_type, options.divergence)
+    return on_logits(options, loss)
+
+
+def channel_wise_of_features(student: Any, teacher: Any, options: MethodOptions) -> nn.Module:
+    """`cwd-features` and `transkd-cwd`: temperature 1 unless set, the paper's for features."""
+    chosen = 1.0 if options.temperature is None else options.temperature
+    return ChannelWiseLoss(chosen, options.norm_type, options.divergence)
+
+
+def relation_matching(student: Any, teacher: Any, options: MethodOptions) -> nn.Module:
+    """`dist`: temperature 1 unless set."""
+    return on_logits(options, RelationMatchingLoss(temperature(options, 1.0)))
+
+
+def boundary_privileged(student: Any, teacher: Any, options: MethodOptions) -> nn.Module:
+    """`bpkd`: temperature 1 unless set."""
+    return on_logits(options, BoundaryPrivilegedLoss(temperature(options, 1.0)))
+
+
+def embedding_mse(student: Any, teacher: Any, options: MethodOptions) -> EmbeddingMSELoss:
+    """TransKD weighs the stages when all take part; one that stands alone has weight 1."""
+    return EmbeddingMSELoss(options.embed_weights if options.embed == 5 else (1.0,))
+
+
+def memory_relation(regions: bool, slots: int, drawn: int) -> Callable[..., MemoryRelationLoss]:
+    """A memory of pixels or regions in the width of the teacher's fused map."""
+    return lambda student, teacher, options: MemoryRelationLoss(
+        teacher.fused_width, student.num_classes, regions, slots, drawn
+    )
+
+
 # SEKD: Li et al., Agriculture 2025, 15(13), 1418
 FEF = {"fef": Adapter(build_fef, target="features")}
-TEXTURE = Term("texture", lambda options: TexturePatchLoss(), 1.0, reads="embed_projections")
-RELATION = Term("relation", lambda options: FeatureRelationLoss(), 0.5, reads="fef")
-RECONSTRUCTION = Term("reconstruction", lambda options: ReconstructionLoss(), 0.5, reads="fef")
-ALIGNMENT = Term("alignment", lambda options: FeatureAlignmentLoss(), 0.2, reads="fef")
+TEXTURE = Term("texture", lambda *_: TexturePatchLoss(), 1.0, reads="embed_projections")
+RELATION = Term("relation", lambda *_: FeatureRelationLoss(), 0.5, reads="fef")
+RECONSTRUCTION = Term("reconstruction", lambda *_: ReconstructionLoss(), 0.5, reads="fef")
+ALIGNMENT = Term("alignment", lambda *_: FeatureAlignmentLoss(), 0.2, reads="fef")
 SEKD_ADAPTERS = {**FEF, **EMBED_PROJECTION}
 
 # TransKD: Liu et al., arXiv 2202.13393
 CSF = {"selective_fusion": Adapter(build_selective_fusion, target="features")}
 GL_MIXER = {"mixed_projections": Adapter(build_mixed_projection, target="embeddings")}
 ASSISTANT = {"embedding_assistant": Adapter(build_embedding_assistant, target="embeddings")}
-HCL = Term("hcl", hierarchical_context, hcl_weight, reads="selective_fusion")
+HCL = Term(
+    "hcl", lambda *_: HierarchicalContextLoss(), lambda o: o.hcl_weight, reads="selective_fusion"
+)
+FUSED_CWD = Term("fused_cwd", channel_wise_of_features, 1.0, reads="selective_fusion")
 EMBEDDING = Term("embedding", embedding_mse, 1.0, reads="embed_projections")
 MIXED_EMBEDDING = Term("embedding_gl", embedding_mse, 1.0, reads="mixed_projections")
 ASSISTED_EMBEDDING = Term("embedding_ea", embedding_mse, 1.0, reads="embedding_assistant")
 
-# Baselines. The weights are the published ones; `kd` and `dist` have none.
-KD = Term("kd", pixel_kl, 1.0, reads="logits")
-AT = Term("at", lambda options: AttentionTransferLoss(), 1000.0, reads="features")
-CWD = Term("cwd", channel_wise, lambda options: options.lambda_cwd, reads="logits")
-REVIEW = Term("review", hierarchical_context, hcl_weight, reads="review_fusion")
-MGD = Term("mgd", lambda options: GenerationLoss(), 2e-5, reads="generator")
-DIST = Term("dist", relation_matching, 1.0, reads="logits")
-CROSS_IMAGE = Term("cross_image", lambda options: CrossImageLoss(), 1.0, reads="last_feature")
+# Baselines, with the published weights where there are any: `docs/methods.md` says whose. `kd`,
+# `dist`, `feature` and `bpkd` have none that fits three classes.
+FUSED = {"fused_projection": Adapter(build_fused_projection, target="fused")}
+LAST = {"last_projection": Adapter(build_last_projection, target="features", stages=(3,))}
 REVIEW_FUSION = {"review_fusion": Adapter(build_review_fusion, target="features")}
 GENERATOR = {"generator": Adapter(build_generator, target="features", stages=(3,))}
-LAST_FEATURE = {"last_feature": Adapter(pick_last_stage, target="features", stages=(3,))}
+POOLED = {"pooled_map": Adapter(build_projected_map, target="fused", pool=pool_map)}
+KD = Term("kd", pixel_kl, 1.0, reads="logits")
+AT = Term("at", lambda *_: AttentionTransferLoss(REFERENCE), 1000.0, reads="before_norm")
+CWD = Term("cwd", channel_wise, lambda o: o.lambda_cwd, reads="logits")
+CWD_FEATURES = Term(
+    "cwd_features",
+    channel_wise_of_features,
+    lambda o: o.lambda_cwd_features,
+    reads="fused_projection",
+)
+REVIEW = Term(
+    "review", lambda *_: HierarchicalContextLoss(), lambda o: o.hcl_weight, reads="review_fusion"
+)
+MGD = Term("mgd", lambda *_: GenerationLoss(REFERENCE), 2e-5, reads="generator")
+DIST = Term("dist", relation_matching, 1.0, reads="logits")
+CROSS_IMAGE = Term("cross_image", lambda *_: CrossImageLoss(), 1.0, reads="fused")
+PIXEL_MEMORY = Term("pixel_memory", memory_relation(False, 2048, 4096), 0.1, reads="pooled_map")
+REGION_MEMORY = Term("region_memory", memory_relation(True, 512, 1024), 0.1, reads="pooled_map")
+LAST_FEATURE = Term("feature_last", lambda *_: NormalizedFeatureLoss(), 1.0, "last_projection")
+FUSED_FEATURE = Term("feature_fused", lambda *_: NormalizedFeatureLoss(), 1.0, "fused_projection")
+# The paper weighs 0.75 beside 0.25 of cross-entropy: 3 beside the cross-entropy that is always on.
+JML = Term("jml", lambda *_: SoftJaccardLoss(), 3.0, reads="logits")
+BPKD = Term("bpkd", boundary_privileged, 1.0, reads="logits")
+DENSE_CONTRAST = Term("dense_contrast", lambda *_: DenseContrastLoss(), 5e-3, "last_projection")
 
 METHODS: dict[str, Method] = {
     "sekd": Method((TEXTURE,), EMBED_PROJECTION),
@@ -95,13 +154,19 @@ METHODS: dict[str, Method] = {
     "transkd-base": Method((HCL, EMBEDDING), {**CSF, **EMBED_PROJECTION}),
     "transkd-gl": Method((HCL, MIXED_EMBEDDING), {**CSF, **GL_MIXER}),
     "transkd-ea": Method((HCL, ASSISTED_EMBEDDING), {**CSF, **ASSISTANT}),
+    "transkd-cwd": Method((FUSED_CWD, EMBEDDING), {**CSF, **EMBED_PROJECTION}),
     "kd": Method((KD,)),
+    "feature": Method((LAST_FEATURE, FUSED_FEATURE), {**LAST, **FUSED}),
     "at": Method((AT,)),
     "cwd": Method((CWD,)),
+    "cwd-features": Method((CWD_FEATURES,), FUSED),
     "reviewkd": Method((REVIEW,), REVIEW_FUSION),
     "mgd": Method((MGD,), GENERATOR),
     "dist": Method((DIST,)),
-    "cirkd": Method((CROSS_IMAGE, KD), LAST_FEATURE),
+    "cirkd": Method((KD, CROSS_IMAGE, PIXEL_MEMORY, REGION_MEMORY), POOLED),
+    "jml": Method((JML,)),
+    "bpkd": Method((BPKD,)),
+    "af-dcd": Method((MGD, DENSE_CONTRAST), {**GENERATOR, **LAST}),
 }
 
 

@@ -12,6 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 EPSILON = 1e-6  # added to a patch's standard deviation
+# Below this a patch counts as flat. 1 / std would blow up what rounding makes of padding, soil in
+# shadow or a saturated sky: in bf16 the gradient was fifty times that of float32.
+FLOOR = 1e-2
 ENTRIES = 16  # of a patch
 
 # Horizontal, vertical and diagonal differences
@@ -19,11 +22,11 @@ Differences = tuple[Tensor, Tensor, Tensor]
 
 
 def statistical_difference(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """MSE of 4 x 4 patches (stride 2, zero padding 2), each as (p - mean) / (std + epsilon).
+    """MSE of 4 x 4 patches (stride 2, zero padding 2), each as (p - mean) / d.
 
     With V the sum of squared deviations of a patch, K the sum of the products of both networks'
-    deviations and d = std + epsilon, a patch contributes (V_s/d_s^2 + V_t/d_t^2 - 2K/(d_s d_t))
-    / 16 (Li et al. 2025; std is unbiased).
+    deviations and d = max(std, floor) + epsilon, a patch contributes
+    (V_s/d_s^2 + V_t/d_t^2 - 2K/(d_s d_t)) / 16 (Li et al. 2025, without a floor; std is unbiased).
 
     Args:
         student: a map (B, h, w, C).
@@ -41,10 +44,9 @@ def statistical_difference(student: Tensor, teacher: Tensor) -> tuple[Tensor, Te
     squares_t = grid.sum_products(within_t, within_t, between_t, between_t)
 
     std_s = _std(squares_s)
-    inverse_s, inverse_t = (
-        (std_s + EPSILON).reciprocal_(),
-        (_std(squares_t) + EPSILON).reciprocal_(),
-    )
+    flat = std_s < FLOOR
+    inverse_s = (std_s.clamp(min=FLOOR) + EPSILON).reciprocal_()
+    inverse_t = (_std(squares_t).clamp_(min=FLOOR) + EPSILON).reciprocal_()
     products.mul_(inverse_s).mul_(inverse_t)
     squares_s.mul_(inverse_s).mul_(inverse_s)
     squares_t.mul_(inverse_t).mul_(inverse_t)
@@ -56,9 +58,10 @@ def statistical_difference(student: Tensor, teacher: Tensor) -> tuple[Tensor, Te
     by_squares = products.div_(std_s.mul_(ENTRIES - 1)).addcmul_(
         inverse_s, inverse_s, value=EPSILON
     )
+    by_squares = torch.where(flat, inverse_s, by_squares)  # of a flat patch, d is constant
     by_squares.mul_(inverse_s).mul_(2 * scale)
     by_products = inverse_s.mul_(inverse_t).mul_(-2 * scale)
-    del std_s, inverse_s, inverse_t
+    del std_s, flat, inverse_s, inverse_t
     weights = grid.spread(by_squares).div_(4), grid.spread(by_products).div_(4)
     within = _combine(*weights, within_s, within_t)
     del weights, within_s, within_t

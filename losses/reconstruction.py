@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from losses.void import masked_mse
 
 Starts = tuple[Tensor, Tensor]
 
@@ -29,6 +30,7 @@ class ReconstructionLoss(nn.Module):
         student_maps: list[Tensor],
         teacher_maps: list[Tensor],
         starts: Sequence[Starts] | None = None,
+        labels: Tensor | None = None,
     ) -> Tensor:
         """Maps (B, C, h, w), one per stage, of equal shapes -> scalar.
 
@@ -37,11 +39,12 @@ class ReconstructionLoss(nn.Module):
             teacher_maps: the teacher's features.
             starts: per stage the first row and the first column of every sample's hole, two
                 integer tensors (B,); drawn from torch's generator of the device by default.
+            labels: class ids (B, H, W), whose void is left out.
         """
         if starts is None:
             starts = [self.draw(maps) for maps in student_maps]
         stages = [
-            F.mse_loss(s.float().masked_fill(self.hole(s, start), 0), t.float())
+            masked_mse(s.float().masked_fill(self.hole(s, start), 0), t, labels)
             for s, t, start in zip(student_maps, teacher_maps, starts, strict=True)
         ]
         return sum(stages) / len(stages)

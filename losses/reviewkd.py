@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from losses.declaration import MethodOptions
+from losses.void import labelled, masked_mean, masked_mse
 
 FUSED_WIDTH = 64
 
@@ -29,8 +30,9 @@ class TopDownFusion(nn.Module):
     Args:
         student_widths: channels C_s per stage, finest first.
         teacher_widths: channels C_t per stage, finest first.
-        mixer: makes the module that mixes (x, y) -> map, all (B, 64, h, w). The coarsest stage has
-            nothing to be mixed with and gets none.
+        width: channels in which stages are fused.
+        mixer: makes the module that mixes (x, y) -> map, all (B, width, h, w). The coarsest
+            stage has nothing to be mixed with and gets none.
     """
 
     def __init__(
@@ -38,11 +40,12 @@ class TopDownFusion(nn.Module):
         student_widths: Sequence[int],
         teacher_widths: Sequence[int],
         mixer: Callable[[int], nn.Module],
+        width: int = FUSED_WIDTH,
     ) -> None:
         super().__init__()
-        self.reduce = nn.ModuleList(conv_bn(width, FUSED_WIDTH, 1) for width in student_widths)
-        self.mix = nn.ModuleList(mixer(FUSED_WIDTH) for _ in student_widths[:-1])
-        self.expand = nn.ModuleList(conv_bn(FUSED_WIDTH, width, 3) for width in teacher_widths)
+        self.reduce = nn.ModuleList(conv_bn(each, width, 1) for each in student_widths)
+        self.mix = nn.ModuleList(mixer(width) for _ in student_widths[:-1])
+        self.expand = nn.ModuleList(conv_bn(width, each, 3) for each in teacher_widths)
 
     def forward(self, student_out: Any) -> list[Tensor]:
         """`student_out.features` (B, C_s, h, w) per stage -> (B, C_t, h, w) per stage."""
@@ -81,32 +84,47 @@ class ReviewFusion(TopDownFusion):
     Args:
         student_widths: channels C_s per stage, finest first.
         teacher_widths: channels C_t per stage, finest first.
+        width: channels in which stages are fused.
     """
 
-    def __init__(self, student_widths: Sequence[int], teacher_widths: Sequence[int]) -> None:
-        super().__init__(student_widths, teacher_widths, AttentionMix)
+    def __init__(
+        self,
+        student_widths: Sequence[int],
+        teacher_widths: Sequence[int],
+        width: int = FUSED_WIDTH,
+    ) -> None:
+        super().__init__(student_widths, teacher_widths, AttentionMix, width)
 
 
 def build_review_fusion(student: Any, teacher: Any, options: MethodOptions) -> ReviewFusion:
     """The fusion of all four feature stages."""
-    return ReviewFusion(student.widths, teacher.widths)
+    return ReviewFusion(student.widths, teacher.widths, options.review_width)
 
 
 POOL_SIZES = (4, 2, 1)
 
 
-def _stage_loss(student: Tensor, teacher: Tensor) -> Tensor:
+def _stage_loss(student: Tensor, teacher: Tensor, labels: Tensor | None) -> Tensor:
     """HCL of one stage, both (B, C, h, w)."""
-    loss = F.mse_loss(student, teacher)
+    mask = labelled(labels, student.shape[-2:])
+    loss = masked_mse(student, teacher, labels)
     weight, total = 1.0, 1.0
     for size in POOL_SIZES:
         if size >= student.shape[-2]:  # nothing is pooled: it would count the full map again
             continue
         weight /= 2
         total += weight
-        pooled = (F.adaptive_avg_pool2d(x, size) for x in (student, teacher))
-        loss = loss + weight * F.mse_loss(*pooled)
+        loss = loss + weight * _pooled_mse(student, teacher, mask, size)
     return loss / total
+
+
+def _pooled_mse(student: Tensor, teacher: Tensor, mask: Tensor | None, size: int) -> Tensor:
+    """MSE of the means over size x size regions, each over the cells of it that count."""
+    if mask is None:
+        return F.mse_loss(*(F.adaptive_avg_pool2d(x, size) for x in (student, teacher)))
+    share = F.adaptive_avg_pool2d(mask, size)
+    difference = F.adaptive_avg_pool2d((student - teacher) * mask, size) / share.clamp_min(1e-6)
+    return masked_mean(difference.square(), (share > 0).float())
 
 
 class HierarchicalContextLoss(nn.Module):
@@ -116,7 +134,9 @@ class HierarchicalContextLoss(nn.Module):
     size not below the map's height is skipped, and the weights go in order to those that remain.
     """
 
-    def forward(self, student_maps: list[Tensor], teacher_maps: list[Tensor]) -> Tensor:
+    def forward(
+        self, student_maps: list[Tensor], teacher_maps: list[Tensor], labels: Tensor | None = None
+    ) -> Tensor:
         """Compare maps (B, C_t, h, w), finest stage first; returns a scalar >= 0."""
         pairs = zip(student_maps, teacher_maps, strict=True)
-        return sum(_stage_loss(student.float(), teacher.float()) for student, teacher in pairs)
+        return sum(_stage_loss(s.float(), t.float(), labels) for s, t in pairs)

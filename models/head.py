@@ -70,6 +70,11 @@ class SegformerHead(nn.Module):
         self.linear_pred = nn.Conv2d(head_dim, num_classes, kernel_size=1)
 
     @property
+    def fused_width(self) -> int:
+        """Channels of what the classifier reads."""
+        return self.linear_fuse.conv.out_channels
+
+    @property
     def stages(self) -> tuple[StageProjection, ...]:
         """The four projections, finest first."""
         return self.linear_c1, self.linear_c2, self.linear_c3, self.linear_c4

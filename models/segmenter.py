@@ -59,6 +59,11 @@ class Segmenter(nn.Module):
         """Channels of the four features."""
         return self.encoder.widths
 
+    @property
+    def fused_width(self) -> int:
+        """Channels of the fused map."""
+        return self.head.fused_width
+
     def forward(self, images: Tensor) -> Tensor:
         """Segment float images (B, 3, H, W), H, W >= 32; smaller ones raise ValueError.
 

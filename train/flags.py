@@ -26,7 +26,8 @@ PUBLISHED_LOSSES = {
     "SelfSupervisedDistillationLoss": "sekd-su",
     "FeatureAlignmentLoss": "sekd-fa",
     "hcl": "transkd-base",
-    "CWloss": "cwd",
+    "CWloss": "transkd-cwd",
+    "KL": "kd",
 }
 PRECISIONS = ("auto", "none", "bf16", "fp16")
 
@@ -71,6 +72,7 @@ def _add_run_flags(group: argparse._ArgumentGroup) -> None:
     add("--overwrite", action="store_true", help="replace a run that is already in the folder")
     add(
         "--resume",
+        "--continue-path",
         nargs="?",
         const="",
         help="continue the run in its folder, or from the given checkpoint file",
@@ -216,7 +218,18 @@ def _add_distillation_flags(group: argparse._ArgumentGroup) -> None:
         choices=("CSF", "ABF"),
         help="with --knowledge-distillation-loss hcl: CSF is transkd-base, ABF is reviewkd",
     )
-    add("--kd-alpha", type=non_negative_number, default=1.0, help="weight of all method terms")
+    add(
+        "--kd-alpha",
+        type=non_negative_number,
+        default=1.0,
+        help="accepted from published commands, without effect: no published script reads it",
+    )
+    add(
+        "--kd-weight",
+        type=non_negative_number,
+        default=1.0,
+        help="factor on all terms of the method, beside the cross-entropy",
+    )
     add(
         "--temperature",
         "--kd-tau",
@@ -243,7 +256,37 @@ def _add_distillation_flags(group: argparse._ArgumentGroup) -> None:
         default=1.0,
         help="weight of the hierarchical context loss (reviewkd, transkd)",
     )
-    add("--lambda-cwd", type=non_negative_number, default=3.0, help="weight of cwd")
+    add(
+        "--lambda-cwd",
+        type=non_negative_number,
+        default=0.3,
+        help="weight of cwd; 0.3 suits SegFormer, 3 convolutional networks",
+    )
+    add(
+        "--lambda-cwd-features",
+        type=non_negative_number,
+        default=5.0,
+        help="weight of cwd-features",
+    )
+    add(
+        "--standardize-logits",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="compare z-scores of logits over classes: kd, cwd, dist, bpkd",
+    )
+    add(
+        "--review-width",
+        type=positive_integer,
+        default=64,
+        help="reviewkd: channels in which stages are fused; its authors take 256 to 512",
+    )
+    add(
+        "--embed-weights",
+        type=non_negative_number,
+        nargs=4,
+        default=[0.1, 0.1, 0.5, 1.0],
+        help="transkd: weights of the four embedding stages",
+    )
     add(
         "--embed",
         type=int,

@@ -70,15 +70,24 @@ def build_distiller(run: Run, data: Data, student: nn.Module, teacher: FrozenTea
         options.method,
         student,
         teacher.network,
-        alpha=options.kd_alpha,
+        weight=options.kd_weight,
         temperature=options.temperature,
         norm_type=options.norm_type,
         divergence=options.divergence,
         hcl_weight=options.review_kd_loss_weight,
         lambda_cwd=options.lambda_cwd,
+        lambda_cwd_features=options.lambda_cwd_features,
+        review_width=options.review_width,
+        embed_weights=tuple(options.embed_weights),
+        standardize_logits=options.standardize_logits,
         embed=options.embed,
         gl_residual=options.gl_residual,
     )
+    if options.kd_alpha != 1:
+        run.accelerator.print(
+            f"without effect: --kd-alpha {options.kd_alpha}, which no published script reads; "
+            "--kd-weight scales the method's terms"
+        )
     if distiller.ignored:
         flags = ", ".join(distiller.ignored)
         run.accelerator.print(f"without effect: --method {options.method} does not read {flags}")

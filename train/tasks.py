@@ -65,5 +65,5 @@ class DistillationTask(nn.Module):
         images = normalize(images, self.preprocessing["mean"], self.preprocessing["std"])
         student_out = self.student.forward_intermediates(images)
         terms = {"cross_entropy": self.criterion(student_out.logits, labels)}
-        terms |= self.distiller(student_out, teacher_out)
+        terms |= self.distiller(student_out, teacher_out, labels)
         return {"loss": torch.stack(list(terms.values())).sum(), **terms}

@@ -29,3 +29,12 @@ def test_an_all_zero_map_is_no_division_by_zero():
     student = torch.zeros(1, 2, 3, 3, requires_grad=True)
     AttentionTransferLoss()([student], [torch.randn(1, 2, 3, 3)]).backward()
     assert student.grad.isfinite().all()
+
+
+def test_with_a_reference_the_value_does_not_fall_with_the_crop():
+    """A map and the same map four times as large: the mean falls to a fourth, the loss does not."""
+    student, teacher = torch.randn(2, 1, 3, 8, 8)
+    tiled = [maps.tile(1, 1, 2, 2) for maps in (student, teacher)]
+    loss = AttentionTransferLoss(reference_side=8)
+    assert loss([student], [teacher]) == AttentionTransferLoss()([student], [teacher])
+    torch.testing.assert_close(loss([tiled[0]], [tiled[1]]), loss([student], [teacher]))

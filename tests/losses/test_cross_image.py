@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from losses.cross_image import CrossImageLoss
+from losses.cross_image import CrossImageLoss, MemoryRelationLoss
 
 
 def expected_value(student, teacher, tau):
@@ -32,7 +32,70 @@ def test_value_by_hand_with_different_widths(batch):
 
 
 def test_large_maps_are_pooled():
-    student, teacher = torch.randn(2, 2, 4, 8, 12).unbind(0)
-    pooled = [torch.nn.functional.adaptive_avg_pool2d(x, (4, 4)) for x in (student, teacher)]
-    loss = CrossImageLoss(max_size=4)
+    student, teacher = torch.randn(2, 2, 4, 64, 72).unbind(0)
+    pooled = [torch.nn.functional.avg_pool2d(x, 4) for x in (student, teacher)]
+    loss = CrossImageLoss()
     assert torch.allclose(loss([student], [teacher]), loss(pooled[:1], pooled[1:]))
+
+
+def draw(seed, count=1):
+    torch.manual_seed(seed)
+    maps = torch.randn(count, 4, 3, 4), torch.randn(count, 4, 3, 4)
+    return maps, torch.randint(0, 2, (count, 3, 4), dtype=torch.uint8)
+
+
+def test_the_memory_of_regions_by_hand():
+    loss = MemoryRelationLoss(4, num_classes=2, regions=True, slots=8, drawn=100, temperature=0.5)
+    (student, teacher), labels = draw(0)
+    value = loss([student], [teacher], labels)
+    s, t = (x.double().numpy()[0].reshape(4, -1) for x in (student, teacher))
+    s, t = s / np.linalg.norm(s, axis=0), t / np.linalg.norm(t, axis=0)
+    ids = labels.numpy().ravel()
+    centres = np.stack([t[:, ids == k].sum(1) for k in (0, 1)])
+    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+    p_s, p_t = (np.exp(centres @ x / 0.5) for x in (s, t))
+    p_s, p_t = p_s / p_s.sum(0), p_t / p_t.sum(0)
+    expected = (p_t * np.log(p_t / p_s)).sum(0).mean()
+    assert value.item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_memory_is_a_ring_of_teacher_pixels_by_class():
+    loss = MemoryRelationLoss(4, num_classes=2, regions=False, slots=8, drawn=8, new_pixels=4)
+    for seed in range(3):
+        (student, teacher), labels = draw(seed, count=2)
+        labels[:] = 1
+        loss([student], [teacher], labels)
+    assert loss.stored.tolist() == [0, 3 * 8]
+    assert loss.memory[0].abs().max() == 0
+    torch.testing.assert_close(loss.memory[1].norm(dim=1), torch.ones(8))
+    pixels = torch.nn.functional.normalize(teacher, dim=1).permute(0, 2, 3, 1).reshape(-1, 4)
+    assert all((pixels == kept).all(1).any() for kept in loss.memory[1])
+
+
+def test_void_is_not_remembered():
+    loss = MemoryRelationLoss(4, num_classes=2, regions=False, slots=64, drawn=8)
+    (student, teacher), labels = draw(0)
+    labels[:, :, 1:] = 255
+    loss([student], [teacher], labels)
+    assert loss.stored.sum() == 3
+
+
+def test_the_memory_is_restored_with_the_state():
+    options = {"num_classes": 2, "regions": False, "slots": 16, "drawn": 8}
+    first, second = MemoryRelationLoss(4, **options), MemoryRelationLoss(4, **options)
+    for seed in range(3):
+        (student, teacher), labels = draw(seed)
+        first([student], [teacher], labels)
+    second.load_state_dict(first.state_dict())
+    values = []
+    for loss in (first, second):
+        (student, teacher), labels = draw(9)
+        values.append(loss([student], [teacher], labels))
+    assert torch.equal(*values)
+
+
+def test_nothing_is_remembered_in_evaluation():
+    loss = MemoryRelationLoss(4, num_classes=2, regions=True, slots=8, drawn=4).eval()
+    (student, teacher), labels = draw(0)
+    assert loss([student], [teacher], labels).item() == 0
+    assert loss.stored.sum() == 0

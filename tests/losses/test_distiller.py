@@ -12,7 +12,7 @@ from losses.declaration import FLAGS, Adapter, Method, MethodOptions, Term, merg
 from losses.distiller import Distiller
 
 WIDTHS = (4, 6, 8, 10)
-NETWORK = SimpleNamespace(widths=WIDTHS, num_classes=2)
+NETWORK = SimpleNamespace(widths=WIDTHS, fused_width=6, num_classes=2)
 
 
 class Mean(nn.Module):
@@ -55,7 +55,7 @@ def build_embeddings(student, teacher, options):
     return Count("embeddings", options.stages("embeddings"))
 
 
-def mean(options):
+def mean(*_):
     return Mean()
 
 
@@ -73,14 +73,14 @@ def distil(method: Method, student_out, teacher_out, **options):
     return distiller, {k: v.item() for k, v in distiller(student_out, teacher_out).items()}
 
 
-def test_weights_and_alpha():
+def test_weights():
     method = Method(
         (
             Term("fixed", mean, 0.5, reads="logits"),
             Term("set", mean, lambda options: options.hcl_weight, reads="features"),
         )
     )
-    _, terms = distil(method, outputs(0), outputs(1), alpha=0.5, hcl_weight=3)
+    _, terms = distil(method, outputs(0), outputs(1), weight=0.5, hcl_weight=3)
     assert terms == {"fixed": 0.5 * 0.5, "set": 0.5 * 3 * 4}
 
 
@@ -123,7 +123,7 @@ def test_embed_0_drops_terms_and_their_adapters():
 
 
 def test_maps_are_resized_to_the_teachers():
-    method = Method((Term("a", lambda options: FirstStage(), 1.0, reads="features"),))
+    method = Method((Term("a", lambda *_: FirstStage(), 1.0, reads="features"),))
     student, teacher = outputs(0, side=6), outputs(0, side=12)
     student.features[0] = torch.randn(1, 4, 6, 5)
     teacher.features[0] = F.interpolate(student.features[0], (12, 10), mode="bilinear")
@@ -173,8 +173,11 @@ def test_an_unknown_method_lists_the_known(name):
     [
         ({"embed": 7}, "--embed 7"),
         ({"embed": -1}, "--embed -1"),
-        ({"alpha": -0.5}, "--kd-alpha"),
+        ({"weight": -0.5}, "--kd-weight"),
         ({"temperature": 0}, "--temperature"),
+        ({"embed_weights": (1.0, 2.0)}, "--embed-weights: give four"),
+        ({"embed_weights": (1.0, 1.0, 1.0, -1.0)}, "--embed-weights -1"),
+        ({"review_width": 0}, "--review-width 0"),
         ({"norm_type": "group"}, "--norm-type group.*channel, spatial"),
         ({"divergence": "js"}, "--divergence js.*kl, mse"),
     ],
@@ -196,15 +199,22 @@ def test_a_method_without_terms_is_refused():
 
 
 GIVEN = {
-    "alpha": 0.5,
+    "weight": 0.5,
     "temperature": 2.0,
     "norm_type": "spatial",
     "divergence": "mse",
     "hcl_weight": 2.0,
     "lambda_cwd": 1.0,
+    "lambda_cwd_features": 1.0,
+    "review_width": 32,
+    "embed_weights": (1.0, 1.0, 1.0, 1.0),
+    "standardize_logits": True,
     "embed": 3,
     "gl_residual": False,
 }
+
+
+OF_CWD = ("--temperature", "--norm-type", "--divergence")
 
 
 @pytest.mark.parametrize(
@@ -212,13 +222,25 @@ GIVEN = {
     [
         ("sekd-ct", {"--embed"}),
         ("transkd-gl", {"--embed", "--review-kd-loss-weight"}),
-        ("cwd", {"--temperature", "--norm-type", "--divergence", "--lambda-cwd"}),
+        (
+            "cwd",
+            {
+                "--temperature",
+                "--norm-type",
+                "--divergence",
+                "--lambda-cwd",
+                "--standardize-logits",
+            },
+        ),
+        ("cwd-features", {"--temperature", "--norm-type", "--divergence", "--lambda-cwd-features"}),
+        ("transkd-base", {"--embed", "--review-kd-loss-weight"}),
+        ("reviewkd", {"--review-kd-loss-weight", "--review-width"}),
         ("at", set()),
-        ("at+kd", {"--temperature"}),
+        ("at+kd", {"--temperature", "--standardize-logits"}),
     ],
 )
 def test_flags_that_a_method_does_not_read_are_known(method, read):
-    unread = {FLAGS[name] for name in GIVEN} - {"--kd-alpha"} - read
+    unread = {FLAGS[name] for name in GIVEN} - {"--kd-weight"} - read
     assert set(build_method(method, NETWORK, NETWORK, **GIVEN).ignored) == unread
     assert build_method(method, NETWORK, NETWORK).ignored == []
 

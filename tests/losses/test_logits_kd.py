@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from losses.logits import PixelKLLoss
+from losses.logits import PixelKLLoss, Standardized, standardize
 
 
 def softmax(x: np.ndarray) -> np.ndarray:
@@ -43,3 +43,14 @@ def test_golden(golden, golden_maps, tau):
     pairs = zip(golden_maps("student.feature"), golden_maps("teacher.feature"), strict=True)
     values = [loss([s], [t]).item() for s, t in pairs]
     assert values == pytest.approx(golden("transkd")["losses"][f"pixel_kl_T{tau}"], rel=1e-4)
+
+
+def test_standardised_logits_know_no_scale():
+    """z-scores by hand for one pixel; a teacher of twice the scale says the same."""
+    z = np.array([1.0, 2.0, 6.0])
+    scores = (z - z.mean()) / z.std()
+    maps = torch.tensor(z).reshape(1, 3, 1, 1)
+    assert standardize(maps).flatten().tolist() == pytest.approx(scores.tolist(), rel=1e-5)
+    loss = Standardized(PixelKLLoss(2.0))
+    assert loss([maps], [2 * maps + 5]).item() == pytest.approx(0, abs=1e-6)
+    assert loss([maps], [-maps]).item() > 0.1

@@ -43,3 +43,9 @@ def test_masked_pixels_are_generated_from_their_neighbours():
     module(features).square().sum().backward()
     seen = features.grad.abs().sum(dim=1)
     assert 0 < (seen > 0).float().mean() < 0.6  # only what the mask left reaches the student
+
+
+def test_with_a_reference_the_sum_is_that_of_a_map_of_its_size():
+    student, teacher = torch.randn(2, 2, 3, 4, 4)
+    plain = GenerationLoss()([student], [teacher])
+    torch.testing.assert_close(GenerationLoss(reference_side=8)([student], [teacher]), 4 * plain)

@@ -83,7 +83,7 @@ def test_terms_and_weights(method):
     distiller = build_method(method, B0, B3)
     assert distiller.weights == TERMS[method]
     assert all(name in ("fef", "embed_projections") for name in distiller.adapters)
-    halved = build_method(method, B0, B3, alpha=0.5)
+    halved = build_method(method, B0, B3, weight=0.5)
     assert halved.weights == {name: weight / 2 for name, weight in TERMS[method].items()}
 
 

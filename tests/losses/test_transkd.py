@@ -152,5 +152,5 @@ def test_a_stage_on_its_own_has_weight_one(build_tiny):
 
 @pytest.mark.parametrize(("method", "term"), [("transkd-base", "hcl"), ("reviewkd", "review")])
 def test_review_weight_scales_hcl(build_tiny, method, term):
-    distiller = build_method(method, build_tiny(), build_tiny(), hcl_weight=3.0, alpha=0.5)
+    distiller = build_method(method, build_tiny(), build_tiny(), hcl_weight=3.0, weight=0.5)
     assert distiller.weights[term] == 1.5

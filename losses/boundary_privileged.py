@@ -1,0 +1,70 @@
+"""Boundary-privileged distillation (`bpkd`): borders and bodies of classes apart.
+
+Liu et al., "BPKD: Boundary Privileged Knowledge Distillation For Semantic Segmentation", WACV 2024
+(arXiv 2306.08075), sections 3.2 and 3.3.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from losses.logits import LEFT_OUT, pixel_divergence
+from losses.void import labelled, labels_at
+
+
+class BoundaryPrivilegedLoss(nn.Module):
+    """KL per pixel inside a band around class borders, plus KL of shapes over class bodies.
+
+    A class's band is what lies between its dilation and its erosion; the divergence is averaged
+    over the band of each class, then over classes. A body is what erosion leaves; the class's
+    logit is made a distribution over it, whose divergences are averaged over images and classes.
+    Without labels the teacher's most probable class stands in for them.
+
+    Args:
+        temperature: tau of both parts; each is scaled by its square.
+        radius: of dilation and erosion, in cells of the logits.
+        body_weight: factor on the second part.
+    """
+
+    def __init__(self, temperature: float = 1.0, radius: int = 1, body_weight: float = 1.0) -> None:
+        super().__init__()
+        self.temperature = temperature
+        self.radius = radius
+        self.body_weight = body_weight
+
+    def forward(
+        self, student_maps: list[Tensor], teacher_maps: list[Tensor], labels: Tensor | None = None
+    ) -> Tensor:
+        """Compare logits (B, K, h, w); returns a scalar >= 0."""
+        (student,), (teacher,) = student_maps, teacher_maps
+        size, classes = student.shape[-2:], student.shape[1]
+        ids = teacher.argmax(1) if labels is None else labels_at(labels, size)
+        inside = torch.stack([ids == k for k in range(classes)], dim=1).float()
+        known = labelled(labels, size)
+        band, body = self._split(inside)
+        if known is not None:
+            band, body = band * known, body * known
+        edge = self._edges(student, teacher, band)
+        return edge + self.body_weight * self._bodies(student.float(), teacher.float(), body)
+
+    def _split(self, inside: Tensor) -> tuple[Tensor, Tensor]:
+        """Band and body of every class, (B, K, h, w) each, of 0 and 1."""
+        side = 2 * self.radius + 1
+        dilated = F.max_pool2d(inside, side, stride=1, padding=self.radius)
+        eroded = -F.max_pool2d(-inside, side, stride=1, padding=self.radius)
+        return dilated - eroded, eroded
+
+    def _edges(self, student: Tensor, teacher: Tensor, band: Tensor) -> Tensor:
+        divergence = pixel_divergence(student, teacher, self.temperature)
+        pixels = band.sum((0, 2, 3))
+        means = (divergence * band).sum((0, 2, 3)) / pixels.clamp_min(1)
+        return means.sum() / (pixels > 0).sum().clamp_min(1)
+
+    def _bodies(self, student: Tensor, teacher: Tensor, body: Tensor) -> Tensor:
+        student, teacher = (
+            F.log_softmax((x / self.temperature).masked_fill(body == 0, LEFT_OUT).flatten(2), -1)
+            for x in (student, teacher)
+        )
+        divergence = F.kl_div(student, teacher, reduction="none", log_target=True).sum(-1)
+        shown = body.flatten(2).any(-1).float()
+        return self.temperature**2 * (divergence * shown).sum() / shown.sum().clamp_min(1)

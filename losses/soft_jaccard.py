@@ -1,0 +1,42 @@
+"""Jaccard metric loss with soft targets (`jml`).
+
+Wang et al., "Jaccard Metric Losses: Optimizing the Jaccard Index with Soft Labels", NeurIPS 2023
+(arXiv 2302.05666): the intersection written with L1 norms stays a Jaccard index where targets are
+soft, so that label and teacher can be averaged to one target.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from losses.void import labelled, labels_at
+
+SMOOTH = 1.0  # pixels, keeps a class that occurs nowhere at 0
+
+
+class SoftJaccardLoss(nn.Module):
+    """Mean over classes of 1 - (tp + 1) / (tp + fp + fn + 1), over the pixels of the batch.
+
+    With p the student's probabilities and y' = (y + p_t) / 2 of label and teacher,
+    tp = (|p| + |y'| - |p - y'|) / 2, fp = |p| - tp and fn = |y'| - tp. Without labels y' = p_t.
+    Only classes that the target holds count. Logits are compared at their own size.
+    """
+
+    def forward(
+        self, student_maps: list[Tensor], teacher_maps: list[Tensor], labels: Tensor | None = None
+    ) -> Tensor:
+        """Compare logits (B, K, h, w); returns a scalar in [0, 1]."""
+        (student,), (teacher,) = student_maps, teacher_maps
+        probabilities, target = student.float().softmax(1), teacher.float().softmax(1)
+        mask = labelled(labels, student.shape[-2:])
+        if labels is not None:
+            ids = labels_at(labels, student.shape[-2:])
+            known = (ids < student.shape[1]).unsqueeze(1)
+            one_hot = F.one_hot(ids.where(known[:, 0], 0), student.shape[1]).permute(0, 3, 1, 2)
+            target = torch.where(known, (one_hot + target) / 2, target)
+            probabilities, target = probabilities * mask, target * mask
+        sums, targets = probabilities.sum((0, 2, 3)), target.sum((0, 2, 3))
+        both = (sums + targets - (probabilities - target).abs().sum((0, 2, 3))) / 2
+        loss = 1 - (both + SMOOTH) / (sums + targets - both + SMOOTH)
+        held = (targets > SMOOTH).float()
+        return (loss * held).sum() / held.sum().clamp_min(1)

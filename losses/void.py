@@ -1,0 +1,51 @@
+"""Void carries no knowledge: masks that leave unlabelled pixels and padding out of a loss.
+
+What a teacher makes of padding, or of pixels that nobody labelled, is not worth learning. A cell of
+a map counts where at least half of the pixels that it covers are labelled.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+VOID = 255
+LEAST_LABELLED = 0.5  # share of a cell's pixels
+
+
+def labelled(labels: Tensor | None, size: tuple[int, int]) -> Tensor | None:
+    """Return which cells of maps of `size` count, float (B, 1, h, w) of 0 and 1.
+
+    Args:
+        labels: class ids (B, H, W), 255 for void; None where there are none: everything counts.
+        size: (h, w) of the maps.
+    """
+    if labels is None:
+        return None
+    known = (labels != VOID).float().unsqueeze(1)
+    return (F.adaptive_avg_pool2d(known, size) >= LEAST_LABELLED).float()
+
+
+def labels_at(labels: Tensor, size: tuple[int, int]) -> Tensor:
+    """Class ids (B, h, w) of the pixels nearest to the cells' centres, int64."""
+    if labels.shape[-2:] == tuple(size):
+        return labels.long()
+    return F.interpolate(labels.unsqueeze(1).float(), size, mode="nearest-exact")[:, 0].long()
+
+
+def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
+    """Mean over batch, channels and the cells that count; 0 where none does.
+
+    Args:
+        values: (B, C, h, w).
+        mask: of `labelled`.
+    """
+    if mask is None:
+        return values.mean()
+    return (values * mask).sum() / (mask.sum() * values.shape[1]).clamp_min(1)
+
+
+def masked_mse(student: Tensor, teacher: Tensor, labels: Tensor | None) -> Tensor:
+    """MSE of maps (B, C, h, w) over the cells that count, in float32."""
+    if labels is None:
+        return F.mse_loss(student.float(), teacher.float())
+    squares = (student.float() - teacher.float()).square()
+    return masked_mean(squares, labelled(labels, student.shape[-2:]))
