@@ -1,6 +1,7 @@
 """What every data set shares: pairing images with labels, reading them, checking them."""
 
 import os
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -200,6 +201,7 @@ def index_by_stem(
         if path.suffix.lower() not in suffixes or not stem.endswith(ending):
             continue
         key = path.with_name(stem.removesuffix(ending)).relative_to(folder).as_posix()
+        key = unicodedata.normalize("NFC", key)  # macOS parts letters from accents in some names
         if key in found:
             raise ValueError(f"{path}: has the same stem as {found[key]}; remove one")
         found[key] = path

@@ -31,6 +31,7 @@ from datasets.layout import (
     write_label,
     write_lists,
 )
+from datasets.near import near_file
 from datasets.registry import DATASETS
 from datasets.synthetic import SPLITS, Synthetic, check_drawing, draw_sample, field_stem
 
@@ -111,7 +112,8 @@ def split(args: argparse.Namespace) -> None:
     labels = index_by_stem(folder)
     missing = next((path for key, path in images.items() if key not in labels), None)
     if missing is not None:
-        raise FileNotFoundError(f"{missing}: image without a label in {folder}")
+        near = near_file(folder / f"{missing.stem}.png", args.datadir, missing)
+        raise FileNotFoundError(f"{missing}: image without a label in {folder}{near}")
     deal = split_folders if args.by_folder else split_names
     splits = deal(list(images), args.ratio, args.seed)
     write_lists(args.datadir, splits)

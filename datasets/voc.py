@@ -1,6 +1,7 @@
 """PASCAL VOC 2012, and any data in its folder layout."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from datasets.base import (
 )
 from datasets.description import FILE_NAME as DESCRIPTION
 from datasets.description import read_description
+from datasets.near import contents, near_file
 
 SPLIT_FOLDER = Path("ImageSets", "Segmentation")
+SEARCHED = 3  # missing files that near ones are looked for; each walks the folder
 PASCAL_NAME = re.compile(r"(\d{4}_)?\d{6}")
 PASCAL_FOLDER = re.compile(r"VOC\d{4}")
 TRAINAUG_HINT = (
@@ -75,14 +78,17 @@ class VocLayout(SegmentationDataset):
         pairs, missing = [], []
         for name in read_split(self.split_list):
             if name not in images:
+                wanted = image_folder / f"{name}.jpg"
+                near = near_file(wanted, image_folder) if len(missing) < SEARCHED else ""
                 missing.append(
-                    f"{image_folder / name}.jpg: no such image (nor .jpeg, .png); "
-                    f"{self.split_list} names it"
+                    f"{wanted}: no such image (nor .jpeg, .png){near}; {self.split_list} names it"
                 )
             elif name not in labels:
-                missing.append(
-                    f"{images[name]}: image without a label, {label_folder / name}.png is missing"
-                )
+                wanted = label_folder / f"{name}.png"
+                near = ""
+                if len(missing) < SEARCHED:
+                    near = near_file(wanted, self.root, images[name])
+                missing.append(f"{images[name]}: image without a label, {wanted} is missing{near}")
             else:
                 pairs.append((images[name], labels[name]))
         if missing:
@@ -155,7 +161,9 @@ def find_voc_root(root: Path) -> Path:
             return root / inner
     raise FileNotFoundError(
         f"{root}: not in VOC layout, no {SPLIT_FOLDER.as_posix()} in it, in VOC2012 or in "
-        f"VOCdevkit/VOC2012; make the lists with `python datasets/prepare.py split`"
+        f"VOCdevkit/VOC2012; found: {contents(root)}; needed: JPEGImages/a.jpg, "
+        "SegmentationClass/a.png and ImageSets/Segmentation/train.txt; `python datasets/prepare.py "
+        "split` makes the lists, `import` brings other layouts into this one"
     )
 
 
@@ -171,7 +179,7 @@ def read_split(path: Path) -> list[str]:
         if Path(name).suffix.lower() in IMAGE_SUFFIXES:
             name = name[: -len(Path(name).suffix)]
         if name:
-            names.append(name)
+            names.append(unicodedata.normalize("NFC", name))
     if len(set(names)) < len(names):
         doubled = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"{path}: names {doubled!r} more than once")

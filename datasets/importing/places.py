@@ -89,9 +89,12 @@ class Export:
         """
         if path not in self._parsed:
             try:
-                self._parsed[path] = json.loads(path.read_text(encoding="utf-8-sig"))
+                content = json.loads(path.read_text(encoding="utf-8-sig"))
             except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
                 raise ValueError(f"{path}: not a whole JSON file; export it again") from error
+            if isinstance(content, dict):
+                content.pop("imageData", None)  # labelme's copy of the image: megabytes a file
+            self._parsed[path] = content
         return self._parsed[path]
 
     def xml(self, path: Path) -> ElementTree.Element:

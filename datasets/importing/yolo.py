@@ -73,7 +73,11 @@ def _key(export: Export, path: Path) -> tuple[str, ...]:
 def _names(export: Export) -> list[str]:
     """Read the class names of --classes, data.yaml, or a file with one a line."""
     if export.request.classes is not None:
-        return [name.strip() for name in export.request.classes.split(",")]
+        text, path = export.request.classes, Path(export.request.classes)
+        names = (
+            path.read_text(encoding="utf-8-sig").splitlines() if path.is_file() else text.split(",")
+        )
+        return [name.strip() for name in names if name.strip()]
     for path in export.files:
         if path.suffix.lower() in (".yaml", ".yml"):
             try:

@@ -112,3 +112,35 @@ def test_empty_and_doubled_lists(make_voc):
     listing.write_text("a\na\n")
     with pytest.raises(ValueError, match=r"train\.txt: names 'a' more than once"):
         build_dataset("VOC", root, "train")
+
+
+@pytest.mark.parametrize(
+    "place", ["masks/b.png"] + [f"SegmentationClass/{n}" for n in ("b_mask.png", "B.png", "b.bmp")]
+)
+def test_labels_that_are_almost_there_are_named(make_voc, place):
+    root = make_voc()
+    (root / "masks").mkdir()
+    (root / "SegmentationClass" / "b.png").rename(root / place)
+    with pytest.raises(FileNotFoundError) as caught:
+        build_dataset("VOC", root, "train")
+    assert f"b.png is missing (near: {place})" in str(caught.value)
+
+
+def test_names_in_another_unicode_form_are_paired(make_voc):
+    root = make_voc(train=["Mu\u0308sli"], val=["M\u00fcsli"])
+    image, label = root / "JPEGImages", root / "SegmentationClass"
+    (image / "M\u00fcsli.jpg").unlink()
+    (label / "Mu\u0308sli.png").unlink()
+    for split in ("train", "val"):
+        ((path, other),) = build_dataset("VOC", root, split).pairs
+        assert (path.name, other.name) == ("Mu\u0308sli.jpg", "M\u00fcsli.png")
+
+
+def test_another_layout_is_shown_beside_the_one_that_is_needed(tmp_path):
+    for folder in ("train", "trainannot"):
+        (tmp_path / folder).mkdir()
+    with pytest.raises(FileNotFoundError) as caught:
+        build_dataset("VOC", tmp_path, "train")
+    told = str(caught.value)
+    assert "found: train/, trainannot/; needed: JPEGImages/a.jpg, SegmentationClass/a.png" in told
+    assert "`import`" in told

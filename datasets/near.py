@@ -1,0 +1,42 @@
+"""Files whose names are almost those that are missing."""
+
+import unicodedata
+from difflib import get_close_matches
+from pathlib import Path
+
+from datasets.files import files_below
+
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".json")
+
+
+def near_file(wanted: Path, root: Path, partner: Path | None = None) -> str:
+    """Say which file below `root` may be meant: ` (near: masks/a.png)`, or nothing.
+
+    Args:
+        wanted: the path that is missing.
+        root: the data set's folder.
+        partner: the image that a label is missing for; it is not meant itself.
+    """
+    found: dict[str, Path] = {}
+    for path in sorted(files_below(root)):
+        if path.suffix.lower() in _SUFFIXES and path != partner:
+            found.setdefault(_plain(path.stem), path)
+    stem = _plain(wanted.stem)
+    longer = [key for key in found if key.startswith(stem) and not key[len(stem) :][:1].isdigit()]
+    for key in (stem, *longer, *get_close_matches(stem, found, 1, cutoff=0.85)):
+        if key in found and found[key] != wanted:
+            return f" (near: {found[key].relative_to(root)})"
+    return ""
+
+
+def contents(folder: Path) -> str:
+    """Say what is in a folder: its first sub-folders and files."""
+    inside = sorted(folder.iterdir(), key=lambda path: (path.is_file(), path.name))
+    names = [f"{path.name}/" if path.is_dir() else path.name for path in inside
+             if not path.name.startswith(".")]  # fmt: skip
+    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+    return (", ".join(names[:6]) or "nothing") + more
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
