@@ -34,6 +34,7 @@ class Schedule:
     """How long training lasts, in optimizer steps and epochs of so many batches."""
 
     batches: int
+    accumulate: int
     steps_per_epoch: int
     total_steps: int
 
@@ -41,7 +42,12 @@ class Schedule:
     def of(cls, batches: int, accumulate: int, epochs: int, max_steps: int | None) -> "Schedule":
         """Count steps for `batches` an epoch; a rest shorter than `accumulate` is a step too."""
         steps_per_epoch = math.ceil(batches / accumulate)
-        return cls(batches, steps_per_epoch, max_steps or epochs * steps_per_epoch)
+        return cls(batches, accumulate, steps_per_epoch, max_steps or epochs * steps_per_epoch)
+
+    def group_size(self, batch: int) -> int:
+        """Batches in the optimizer step that the given batch of an epoch (from 0) belongs to."""
+        first = batch - batch % self.accumulate
+        return min(self.accumulate, self.batches - first)
 
     @property
     def epochs(self) -> int:
@@ -201,7 +207,9 @@ class Loop:
         )
         with memory_advice(advice), self.accelerator.accumulate(self.task):
             terms = self.task(batch["image"], batch["label"])
-            self.accelerator.backward(terms["loss"])
+            # Accelerate divides by --accumulate, also in the last, smaller group of an epoch.
+            missing = self.schedule.accumulate / self.schedule.group_size(progress.batch)
+            self.accelerator.backward(terms["loss"] * missing)
             if self.clip_grad is not None and self.accelerator.sync_gradients:
                 self.accelerator.clip_grad_norm_(self.task.parameters(), self.clip_grad)
             self.optimizer.step()

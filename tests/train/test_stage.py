@@ -445,3 +445,16 @@ def test_what_the_paper_protocol_does_not_read_is_told(run_stage, capsys):
         assert run_stage("student", *flags) == 0
     told = "without effect: --protocol paper does not read --flip, --rotate\n"
     assert told in capsys.readouterr().out
+
+
+def test_a_smaller_last_group_is_averaged_over_its_own_batches(run_stage, runs, load):
+    """Three batches: one group of three, or all that there is of a group of four."""
+    moments = []
+    for accumulate in (3, 4):
+        name = f"by-{accumulate}"
+        flags = ("--accumulate", accumulate, "--num-epochs", "1", "--run-name", name)
+        assert run_stage("student", *flags) == 0
+        state = load(runs / name / "last.pth")["training"]["optimizer"]["state"]
+        moments.append({key: entry["exp_avg"] for key, entry in state.items()})
+    assert max(moment.abs().max() for moment in moments[0].values()) > 0
+    torch.testing.assert_close(moments[0], moments[1], rtol=1e-4, atol=1e-7)
