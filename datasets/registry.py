@@ -5,6 +5,7 @@ from pathlib import Path
 
 from datasets.acdc import ACDC
 from datasets.base import SegmentationDataset
+from datasets.camvid import CamVid
 from datasets.cityscapes import Cityscapes
 from datasets.cwfid import CWFID
 from datasets.phenobench import PhenoBench
@@ -20,6 +21,7 @@ DATASETS: dict[str, type[SegmentationDataset]] = {
     "SugarBeets": SugarBeets,
     "SweetPepper": SweetPepper,
     "CWFID": CWFID,
+    "CamVid": CamVid,
     "PhenoBench": PhenoBench,
     "Synthetic": Synthetic,
 }

@@ -146,9 +146,15 @@ def _add_optimisation_flags(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--num-epochs", type=positive_integer, default=500, help="passes over the training split")
     add("--max-steps", type=positive_integer, help="end after N optimizer steps instead")
-    add("--batch-size", type=positive_integer, default=4, help="images a step and process")
+    add("--batch-size", type=positive_integer, default=4, help="images per step and process")
     add("--accumulate", type=positive_integer, default=1, help="batches per optimizer step")
     add("--lr", type=positive_number, default=6e-5, help="peak learning rate of AdamW")
+    add(
+        "--head-lr",
+        type=positive_number,
+        default=1.0,
+        help="factor on --lr for the decode head; SegFormer's own training takes 10",
+    )
     add("--weight-decay", type=non_negative_number, default=0.01, help="of matrices, not of norms")
     add(
         "--warmup-steps",

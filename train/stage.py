@@ -126,7 +126,7 @@ def build_loop(run: Run, task: nn.Module, data: Data) -> tuple[Loop, TrainingSta
     distiller = getattr(task, "distiller", None)
     sampler = EpochSampler(len(data.train), options.seed)
     loader = build_loader(data.train, sampler, options.batch_size, options.num_workers)
-    optimizer = build_optimizer(task, options.lr, options.weight_decay)
+    optimizer = build_optimizer(task, options.lr, options.weight_decay, options.head_lr)
     if options.compile:
         task.compile()
     task, loader, prepared = accelerator.prepare(task, loader, optimizer)
@@ -170,16 +170,37 @@ def build_loader(
     )
 
 
-def build_optimizer(task: nn.Module, lr: float, weight_decay: float) -> torch.optim.AdamW:
-    """AdamW; norms, biases and other vectors do not decay (as in SegFormer's own training)."""
+def build_optimizer(
+    task: nn.Module, lr: float, weight_decay: float, head_lr: float = 1.0
+) -> torch.optim.AdamW:
+    """AdamW in which vectors, such as norms and biases, do not decay.
+
+    Args:
+        task: has `.student` with a `.head`.
+        lr: of everything but the head.
+        weight_decay: of matrices and kernels.
+        head_lr: factor on `lr` for the head.
+    """
+    head = set(task.student.head.parameters()) if head_lr != 1 else set()
     parameters = [p for p in task.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+    rest, fast = [p for p in parameters if p not in head], [p for p in parameters if p in head]
+    groups = []
+    for members, rate in ((rest, lr), (fast, lr * head_lr)):
+        groups += [
+            {
+                "params": [p for p in members if p.ndim > 1],
+                "lr": rate,
+                "weight_decay": weight_decay,
+            },
+            {"params": [p for p in members if p.ndim <= 1], "lr": rate, "weight_decay": 0.0},
+        ]
     # Fused: one pass over all parameters instead of some ten small operations for each.
     return torch.optim.AdamW(
-        groups, lr=lr, betas=(0.9, 0.999), weight_decay=weight_decay, fused=True
+        [group for group in groups if group["params"]],
+        lr=lr,
+        betas=(0.9, 0.999),
+        weight_decay=weight_decay,
+        fused=True,
     )
 
 

@@ -3,6 +3,7 @@ import pytest
 import yaml
 
 from datasets import build_dataset
+from datasets.cwfid import CWFID
 
 
 @pytest.fixture
@@ -24,13 +25,17 @@ def numbers(dataset) -> list[int]:
 
 def test_published_splits(cwfid_root):
     splits = {s: build_dataset("CWFID", cwfid_root, s) for s in ("train", "test", "fit", "val")}
-    assert {s: len(d) for s, d in splits.items()} == {"train": 39, "test": 21, "fit": 33, "val": 6}
+    assert {s: len(d) for s, d in splits.items()} == {"train": 39, "test": 21, "fit": 31, "val": 8}
     train, test, fit, val = (set(numbers(d)) for d in splits.values())
     assert not train & test
     assert train | test == set(range(1, 61))
     assert 28 in test
     assert not fit & val
     assert fit | val == train
+
+
+def test_no_test_image_chooses_a_model():
+    assert (CWFID.default_train_split, CWFID.default_val_split) == ("fit", "val")
 
 
 def test_published_annotation(cwfid_root):

@@ -120,6 +120,7 @@ def test_method_none_needs_no_teacher(run_stage, runs):
 RESUMED = {
     "student": ["--num-workers", "1"],
     "student at an epoch's end": [],
+    "sekd with memories": ["--method", "cirkd"],
     "sekd": ["--method", "sekd-su", "--accumulate", "2", "--clip-grad", "1", "--warmup-steps", "1"],
 }
 
@@ -127,6 +128,7 @@ RESUMED = {
 INTERRUPTED = {
     "student": (4, 1),
     "student at an epoch's end": (6, 0),
+    "sekd with memories": (4, 1),
     "sekd": (3, 2),
 }
 
