@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from datasets.importing.places import Export
+from datasets.importing.places import Export, parsing
 from datasets.importing.raster import ring
 from datasets.importing.records import Region, Sample, Source
 
@@ -29,9 +29,10 @@ def read(export: Export) -> Source:
     samples, names, left_out = [], {}, Counter()
     for path in _files(export):
         content = export.json(path)
-        categories = _categories(path, content)
-        names |= dict.fromkeys(categories.values())
-        samples += _samples(export, path, content, categories, left_out)
+        with parsing(path, "COCO"):
+            categories = _categories(path, content)
+            names |= dict.fromkeys(categories.values())
+            samples += _samples(export, path, content, categories, left_out)
     return Source(samples, tuple(names), left_out=left_out)
 
 

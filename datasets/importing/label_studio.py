@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
-from datasets.importing.places import Export
+from datasets.importing.places import Export, parsing
 from datasets.importing.raster import ellipse, rectangle, ring, turn
 from datasets.importing.records import Region, Sample, Source
 
@@ -34,18 +34,19 @@ def read(export: Export) -> Source:
     """
     samples, names, left_out = [], {}, Counter()
     for path in _files(export):
-        for task in export.json(path):
-            done = [a for a in task["annotations"] if not a.get("was_cancelled")]
-            if not done:
-                left_out["tasks without an annotation"] += 1
-                continue
-            where = f"{path}: task {task.get('id')}"
-            results = done[-1].get("result") or []
-            regions = tuple(_regions(results, where, left_out))
-            names |= dict.fromkeys(region.name for region in regions)
-            image = _image(export, path, task, where)
-            split = export.split_of(path)
-            samples.append(Sample(image, path, split, regions, _size(results)))
+        with parsing(path, "Label Studio"):
+            for task in export.json(path):
+                done = [a for a in task["annotations"] if not a.get("was_cancelled")]
+                if not done:
+                    left_out["tasks without an annotation"] += 1
+                    continue
+                where = f"{path}: task {task.get('id')}"
+                results = done[-1].get("result") or []
+                regions = tuple(_regions(results, where, left_out))
+                names |= dict.fromkeys(region.name for region in regions)
+                image = _image(export, path, task, where)
+                split = export.split_of(path)
+                samples.append(Sample(image, path, split, regions, _size(results)))
     return Source(samples, tuple(names), left_out=left_out)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from datasets.importing.places import Export
+from datasets.importing.places import Export, parsing
 from datasets.importing.raster import ellipse, place, rectangle, ring
 from datasets.importing.records import Region, Sample, Source
 
@@ -35,14 +35,17 @@ def read(export: Export) -> Source:
         if not _is_labelme(export, path):
             continue
         content = export.json(path)
-        regions = []
-        for number, shape in enumerate(content["shapes"]):
-            region = _region(shape, f"{path}: shape {number}", left_out)
-            if region is not None:
-                regions.append(region)
-                names[region.name] = None
-        image = export.find_image(str(content["imagePath"]), path)
-        samples.append(Sample(image, path, export.split_of(path), tuple(regions), _size(content)))
+        with parsing(path, "labelme"):
+            regions = []
+            for number, shape in enumerate(content["shapes"]):
+                region = _region(shape, f"{path}: shape {number}", left_out)
+                if region is not None:
+                    regions.append(region)
+                    names[region.name] = None
+            image = export.find_image(str(content["imagePath"]), path)
+            samples.append(
+                Sample(image, path, export.split_of(path), tuple(regions), _size(content))
+            )
     return Source(samples, tuple(names), left_out=left_out)
 
 

@@ -5,6 +5,8 @@ import re
 import unicodedata
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -180,6 +182,26 @@ class Export:
                           if len(self.relative(path).parts) > 1})  # fmt: skip
         inside = f" in {', '.join(f'{name}/' for name in folders[:6])}" if folders else ""
         return (told or "no file") + inside
+
+
+@contextmanager
+def parsing(path: Path, tool: str) -> Iterator[None]:
+    """Make one line of whatever is of another kind than it should be in an annotation file.
+
+    Args:
+        path: the file; errors that name it already, and files that are missing, pass.
+        tool: what is said to have written it.
+
+    Raises:
+        ValueError: the block stumbles over a missing key, a wrong type or the like.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, IndexError, OverflowError, ValueError) as error:
+        if isinstance(error, ValueError) and str(error).startswith(str(path)):
+            raise
+        told = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{path}: not as {tool} writes it ({told}); export it again") from error
 
 
 def is_image(path: Path) -> bool:

@@ -18,12 +18,20 @@ class Region:
         rings: polygons, float (N, 2) each, x and y in px from the image's top left corner.
         mask: draws the object instead: maps the image's (height, width) to bool (H, W).
         order: regions of higher order are painted later, over others.
+
+    Raises:
+        ValueError: a corner is not finite.
     """
 
     name: str
     rings: tuple[np.ndarray, ...] = ()
     mask: Callable[[tuple[int, int]], np.ndarray] | None = None
     order: float = 0.0
+
+    def __post_init__(self) -> None:
+        # pycocotools ends the process on such numbers.
+        if not all(np.isfinite(ring).all() for ring in self.rings):
+            raise ValueError("a corner that is not a finite number")
 
 
 @dataclass(frozen=True)
