@@ -2,6 +2,7 @@
 
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -93,7 +94,7 @@ def _ring(shape: ElementTree.Element, where: str) -> np.ndarray:
     return turn(ellipse(x, y, radius_x, radius_y), angle, (x, y))
 
 
-def _mask(shape: ElementTree.Element, where: str):
+def _mask(shape: ElementTree.Element, where: str) -> Callable[[tuple[int, int]], np.ndarray]:
     """Read run lengths, background first, row by row within the mask's own box."""
     runs = [int(number) for number in shape.get("rle", "").split(",")]
     left, top, width, height = (int(shape.get(key)) for key in ("left", "top", "width", "height"))

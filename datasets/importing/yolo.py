@@ -1,6 +1,7 @@
 """YOLO polygons: a text file per image, a line per object: class id, then x y ... from 0 to 1."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -98,7 +99,7 @@ def _names(export: Export) -> list[str]:
     )
 
 
-def _regions(path: Path, size: tuple[int, int], names: list[str]):
+def _regions(path: Path, size: tuple[int, int], names: list[str]) -> Iterator[Region]:
     for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
         where = f"{path}: line {number}"
         if not line.strip():

@@ -129,6 +129,13 @@ def test_a_table_of_colours_beside_the_masks(export, photographs, masks, bring):
     assert data["val"].classes == ("soil", "crop", "weed") and len(data["val"]) == 10
 
 
+def test_two_names_of_background_are_noted(export, photographs, masks, bring, capsys):
+    photographs(export / "images")
+    masks(export / "masks", MASKS)
+    bring("--classes", "background,bg,crop")
+    assert "note: background is a class 2 times: background, bg" in capsys.readouterr().out
+
+
 def test_grey_masks_saved_as_rgb(export, photographs, masks, bring, labels_of):
     photographs(export / "images")
     masks(export / "masks", dict.fromkeys(NAMES, np.repeat(ids()[..., None], 3, 2)))
