@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from datasets.base import parse_classes
+from datasets.description import FILE_NAME as DESCRIPTION
+from datasets.description import read_description
 from datasets.importing.places import Export
 from datasets.reading import Colour, read_image, read_indices
 
@@ -32,6 +34,8 @@ def name_values(
     for path in export.files:
         if path.name.casefold() == LABELMAP:
             return None, read_labelmap(path)
+        if path.name == DESCRIPTION and (described := read_description(path.parent)):
+            return dict(enumerate(described.classes)) | {described.ignore: "void"}, None
         if path.suffix.lower() == ".csv" and (colours := read_colour_table(path)):
             return None, colours
         if path.name.casefold() in NAMES:

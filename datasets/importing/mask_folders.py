@@ -34,6 +34,8 @@ NEEDED = (
 
 def detect_folders(export: Export) -> bool:
     """Look for an image whose mask is in the partner of its folder."""
+    if export.file is not None:
+        return False
     images, masks = _by_role(export)
     rooms = {_room(export, path) for path in images}
     return bool(masks) and any(_room(export, path) in rooms for path in masks)
@@ -52,7 +54,7 @@ def read_folders(export: Export) -> Source:
 
 def detect_pairs(export: Export) -> bool:
     """Look for `x.jpg` and `x_L.png` in one folder."""
-    return _pair_ending(export) is not None
+    return export.file is None and _pair_ending(export) is not None
 
 
 def read_pairs(export: Export) -> Source:
@@ -125,6 +127,9 @@ def _by_role(export: Export) -> tuple[list[Path], list[Path]]:
                 masks.append(path)
         else:
             images.append(path)
+    named = [path for path in images if _has_role(export, path, "image")]
+    if named and request.images is None:  # others, such as a preview, are no photographs
+        images = named
     return images, [path for path in masks if path.suffix.lower() in MASK_SUFFIXES]
 
 

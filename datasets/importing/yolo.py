@@ -18,6 +18,8 @@ LINE = re.compile(r"^\d+(\s+-?[\d.]+(e[+-]?\d+)?)+$", re.IGNORECASE)
 
 def detect(export: Export) -> bool:
     """Look for label lines in a text file beside a data.yaml, classes.txt or folder `labels`."""
+    if export.file is not None:
+        return False
     texts = _texts(export)
     return bool(texts) and any(_is_label(path) for path in texts[:5])
 

@@ -82,6 +82,21 @@ def test_a_single_series_is_cut_into_stretches(export, photographs, masks, bring
         assert len(numbers) == count and numbers[-1] - numbers[0] == count - 1
 
 
+def test_what_was_imported_can_be_imported_again(folders, bring, tmp_path, capsys):
+    bring(*CLASSES, "--ignore", "weed")
+    first, again = tmp_path / "imported", tmp_path / "again"
+    argv = ["import", "--input", first, "--output", again, "--map", "soil=ground"]
+    assert main([str(word) for word in argv]) == 0
+    assert "splits: as in the source" in capsys.readouterr().out
+    assert yaml.safe_load((again / "dataset.yaml").read_text())["classes"] == ["ground", "crop"]
+    labels = [np.array(Image.open(p / "SegmentationClass" / "a.png")) for p in (first, again)]
+    assert np.array_equal(*labels) and set(np.unique(labels[0])) == {0, 1, 255}
+
+
+def test_a_file_that_is_no_annotation(folders, refuses):
+    assert "no known format" in refuses(source=folders / "images" / "a.jpg")
+
+
 def test_the_format_can_be_given(folders, bring, refuses):
     assert "no a.jpg with a_L.png" in refuses(*CLASSES, "--format", "pairs")
     assert len(bring(*CLASSES, "--format", "folders")["train"]) == 8
