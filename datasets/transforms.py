@@ -124,18 +124,32 @@ class PaperTransform:
     def __call__(self, image: Image, label: Mask) -> tuple[Image, Mask]:
         """Map uint8 (3, H, W) and (H, W) to (3, height, width) and a quarter of it."""
         image = _resize_image(image.as_subclass(Tensor), self.size)
-        label = _resize_label(label.as_subclass(Tensor), self.size)
+        label = label.as_subclass(Tensor)
+        shift = (0, 0)
         if self.train:
             if torch.rand(()) < 0.5:
                 image, label = image.flip(-1), label.flip(-1)
-            top, left = (_randint(-self.MAX_SHIFT, self.MAX_SHIFT) for _ in range(2))
-            window = [top, left, *self.size]
-            # Cropping fills with 0: black in the image, and void in a label whose bits are turned.
-            image = F.crop_image(image, *window)
-            label = F.crop_image(label[None] ^ VOID, *window)[0] ^ VOID
-        label = _resize_label(label, self.label_size)
+            shift = tuple(_randint(-self.MAX_SHIFT, self.MAX_SHIFT) for _ in range(2))
+            image = F.crop_image(image, *shift, *self.size)  # what comes from outside is black
+        label = self._shrink(label, shift)
         label = label.where(label != VOID, torch.tensor(self.num_classes - 1, dtype=label.dtype))
         return Image(image.contiguous()), Mask(label)
+
+    def _shrink(self, label: Tensor, shift: Size) -> Tensor:
+        """Take the label's value at the middle of each cell, in one step from the original.
+
+        A detour over the image's size would round twice, and move one pixel in eight.
+        """
+        picked, outside = [], []
+        for side, size, cells, offset in zip(
+            label.shape, self.size, self.label_size, shift, strict=True
+        ):
+            middles = (torch.arange(cells) + 0.5) * (size / cells) + offset  # in the image's pixels
+            outside.append((middles < 0) | (middles >= size))
+            picked.append((middles * (side / size)).long().clamp(0, side - 1))
+        rows, columns = picked
+        small = label[rows][:, columns]
+        return small.masked_fill(outside[0][:, None] | outside[1], VOID)
 
 
 def scaled_size(size: Sequence[int], image_size: int | Size | None) -> Size:

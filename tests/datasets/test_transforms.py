@@ -195,6 +195,18 @@ def test_paper_shift_moves_both_and_fills_with_the_last_class():
         assert (moved == 2).sum() <= 4 * 64 - 4
 
 
+def test_paper_labels_are_shrunk_in_one_step():
+    """The value at the middle of each cell of the original, whatever the image's size between."""
+    label = torch.randint(0, 6, (97, 131), dtype=torch.uint8)
+    image = Image(torch.zeros(3, 97, 131, dtype=torch.uint8))
+    _, small = PaperTransform(48, 66, train=False, num_classes=6)(image, Mask(label))
+    expected = [
+        [label[int((i + 0.5) * 97 / 12), int((j + 0.5) * 131 / 17)] for j in range(17)]
+        for i in range(12)
+    ]
+    assert torch.equal(small.as_subclass(torch.Tensor), torch.tensor(expected))
+
+
 def test_collate():
     def sample(height: int) -> dict:
         image, label = blocks(height, 40)
