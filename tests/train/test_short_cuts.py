@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from losses import build_method
+from losses.void import labelled
 from models.mit import EfficientAttention
 from tests.losses import unfold_texture
 from train.segmentation_loss import SegmentationLoss
@@ -23,8 +24,13 @@ PREPROCESSING = {"mean": [0.5] * 3, "std": [0.2] * 3}
 
 
 class PlainTexture(nn.Module):
-    def forward(self, student_maps, teacher_maps):
-        return unfold_texture.texture(student_maps, teacher_maps)
+    def forward(self, student_maps, teacher_maps, labels=None):
+        masks = [labelled(labels, maps.shape[-2:]) for maps in student_maps]
+        losses = [
+            unfold_texture.texture([torch.where(mask > 0, s, t)], [t]) / mask.mean()
+            for mask, s, t in zip(masks, student_maps, teacher_maps, strict=True)
+        ]
+        return sum(losses) / len(losses)
 
 
 def plain_attention(self, x):
