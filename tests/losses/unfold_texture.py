@@ -38,4 +38,6 @@ def statistical(student: Tensor, teacher: Tensor) -> Tensor:
 def normalised_patches(maps: Tensor) -> Tensor:
     """(B, C, h, w) -> (B, C, 16, patches)."""
     patches = F.unfold(maps, 4, stride=2, padding=2).unflatten(1, (maps.shape[1], 16))
-    return (patches - patches.mean(2, keepdim=True)) / (patches.std(2, keepdim=True).clamp_min(1e-2) + 1e-6)
+    return (patches - patches.mean(2, keepdim=True)) / (
+        patches.std(2, keepdim=True).clamp_min(1e-2) + 1e-6
+    )
