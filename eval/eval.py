@@ -14,6 +14,7 @@ if not __package__:  # run by path: the project root, not this folder, is where 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from rich.console import Console
+from torch import Tensor
 
 from command_line.arguments import add_state, positive_number
 from command_line.cli import OneLineParser, run
@@ -21,8 +22,10 @@ from command_line.device import choose_device
 from command_line.outputs import check_target
 from eval.boundary import RATIO, BoundaryMetrics
 from eval.deployment.latency import SIZES, latency_size, measure_latency, print_latency
+from eval.evaluator import Observer
 from eval.flags.evaluation import add_evaluation_flags
 from eval.official_cityscapes import official_scorer
+from eval.per_image import ImageCounts
 from eval.results import named_scores, print_result, summarize, write_json
 from eval.scoring import merge, score_groups, scores_by
 from eval.subject import load_subject
@@ -37,27 +40,31 @@ def main() -> None:
     """Run the command line."""
     args = build_parser().parse_args()
     device = choose_device(args.device, args.cpu)
-    if args.json:
-        check_target(args.json, "--json")
+    for flag, path in (("--json", args.json), ("--per-image", args.per_image)):
+        if path:
+            check_target(path, flag)
     subject = load_subject(args, device)
     if subject.preprocessing["protocol"] == "paper":
         Console(stderr=True).print(PAPER_WARNING)
         if args.official:
             raise ValueError("--official scores labels at full size: it needs --protocol standard")
-    also = []
+    num_classes, ignore_index = subject.dataset.num_classes, subject.dataset.ignore_index
+    images = ImageCounts(num_classes, ignore_index) if args.per_image else None
+    boundary = None
     if args.boundary is not None:
-        num_classes, ignore_index = subject.dataset.num_classes, subject.dataset.ignore_index
-        also.append(BoundaryMetrics(num_classes, ignore_index, args.boundary))
+        boundary = BoundaryMetrics(num_classes, ignore_index, args.boundary)
+    also = [meter for meter in (boundary, images) if meter is not None]
     timed = args.latency is not None
     latency = measure_latency(subject, device, args.latency) if timed else None
     with official_scorer(subject.dataset, args.official) as official:
-        groups = score_groups(subject, device, args, official, args.per_folder, also)
+        observer = all_of(official, images)
+        groups = score_groups(subject, device, args, observer, args.per_folder, also)
         result = summarize(
             subject,
             merge(subject, groups).compute(),
             conditions=scores_by(subject, groups, "condition"),
             folders=scores_by(subject, groups, "folder"),
-            boundary=also and named_scores(also[0].compute(), subject.dataset.classes),
+            boundary=boundary and named_scores(boundary.compute(), subject.dataset.classes),
             inference=str(subject.inference),
             official=official and official.scores(),
             latency=latency,
@@ -68,6 +75,19 @@ def main() -> None:
         print_latency(latency, Console())
     if args.json:
         write_json(args.json, result)
+    if images is not None:
+        images.write(args.per_image, subject.dataset.classes)
+
+
+def all_of(*observers: Observer | None) -> Observer:
+    """An observer that hands each prediction to all that are given."""
+
+    def observe(name: str, prediction: Tensor) -> None:
+        for observer in observers:
+            if observer is not None:
+                observer(name, prediction)
+
+    return observe
 
 
 def distance_share(text: str) -> float:
@@ -84,6 +104,12 @@ def build_parser() -> OneLineParser:
     add = parser.add_argument
     add_state(add)
     add("--json", type=Path, metavar="FILE", help="write the result to this file")
+    add(
+        "--per-image",
+        type=Path,
+        metavar="FILE",
+        help="write the mIoU and the counts of each image to this CSV file",
+    )
     add(
         "--official",
         action="store_true",

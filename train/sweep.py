@@ -1,107 +1,126 @@
-"""Train one student by every method with the same flags, and write one table.
+"""Train all runs of a study's recipe, score each once, and write one table.
 
-    python train/sweep.py --output results/methods.md -- --dataset CWFID --datadir D --max-steps 200
+    python train/sweep.py recipes/cwfid-study.yaml --output results/study.md --datadir DIR
 
-What stands after `--` goes to train_sekd.py. A method whose run has ended already is not trained
-again, and one that was interrupted is resumed, so an interrupted sweep is continued by the same
-command.
+A run that has ended is not trained again, and one that was interrupted is resumed: the same command
+continues an interrupted study. `train/study/recipe.py` describes the recipe.
 """
 
-import csv
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
 if not __package__:  # run by path: the project root, not this folder, is where imports start
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from tqdm import tqdm
+
+from command_line.arguments import positive_integer
 from command_line.cli import OneLineParser, run
 from command_line.outputs import check_target, replacing
-from eval.reporting.markdown import markdown_table
-from losses import METHODS
-from models import load_checkpoint
-from train.options import parse_options
-from train.run_folder import BEST, LAST, LOG
-
-SCRIPT = Path(__file__).with_name("train_sekd.py")
-SHARE = 0.1  # of the run that its first and its last loss are averaged over
+from eval.results import write_json
+from models.weights import software_versions
+from train.study.comparison import as_json, document, outcomes, plot
+from train.study.queue import Queue, seconds_left, steps_done, write_plan
+from train.study.recipe import Job, Study, read_study
 
 
-def main() -> None:
+def main() -> int:
     """Run the command line."""
     args = build_parser().parse_args()
-    flags = [word for word in args.flags if word != "--"]
-    check_target(args.output, "--output")
-    methods = args.methods.split(",")
-    for method in methods:  # all of them, before hours are spent on the first
-        options = parse_options("sekd", [*flags, "--method", method], model="SegformerB0")
-    savedir = options.savedir
-    rows = []
-    for method in methods:
-        train_method(method, flags, savedir / method)
-        rows.append({"method": method, **losses_of(savedir / method / LOG)})
-        scores = load_checkpoint(savedir / method / BEST)[1]["metrics"]
-        rows[-1]["mIoU"] = f"{100 * scores['miou']:.2f}" if "miou" in scores else "-"
-        with replacing(args.output) as temporary:
-            temporary.write_text(document(args.title, flags, rows), encoding="utf-8")
-    print(f"table: {args.output}")
+    if args.output is not None:
+        check_target(args.output, "--output")
+    more = {} if args.datadir is None else {"datadir": str(args.datadir)}
+    study = read_study(args.recipe, more)
+    jobs = chosen(study, args.only)
+    left = seconds_left(jobs, args.parallel)
+    tqdm.write(f"{len(jobs)} runs, time left: {format_time(left)}")
+    if args.plan:
+        write_plan(jobs, tqdm.write)
+        return 0
+    try:
+        with StepsBar(jobs) as bar:
+            queue = Queue(study, jobs, args.parallel, args.launcher, tqdm.write, bar.look)
+            queue.run()
+    finally:
+        if args.output is not None:
+            write_tables(study, args.output)
+    return 1 if queue.failed else 0
 
 
-def train_method(method: str, flags: list[str], folder: Path) -> None:
-    """Train, resume, or leave alone what has ended.
+def chosen(study: Study, only: list[str] | None) -> list[Job]:
+    """The jobs of the runs named by --only, with the teachers they need; all without it.
 
     Raises:
-        ValueError: the training script failed; it has said why.
+        ValueError: no run has such a name.
     """
-    words = [*flags, "--method", method, "--run-name", folder.name, "--savedate", "false"]
-    # What was killed before its first checkpoint begins anew.
-    words.append("--resume" if (folder / LAST).exists() else "--overwrite")
-    if status := run_script(words):
-        raise ValueError(f"--method {method} ended with status {status}; see above")
+    if only is None:
+        return list(study.jobs)
+    wanted = set(only)
+    if unknown := sorted(wanted - set(study.runs)):
+        raise ValueError(
+            f"--only {unknown[0]}: no run of {study.path}; runs: {', '.join(study.runs)}"
+        )
+    wanted |= {job.teacher for job in study.jobs if job.run in wanted and job.teacher}
+    return [job for job in study.jobs if job.run in wanted]
 
 
-def run_script(words: list[str]) -> int:
-    """Run train_sekd.py with these flags; return its status."""
-    process = subprocess.Popen([sys.executable, str(SCRIPT), *words])
-    try:
-        return process.wait()
-    except KeyboardInterrupt:  # it has heard the same Ctrl-C, and saves before it ends
-        process.wait()
-        raise
+class StepsBar(tqdm):
+    """A bar over the optimizer steps of all jobs, read from their logs."""
+
+    def __init__(self, jobs: list[Job]) -> None:
+        self.jobs = jobs
+        total = sum(job.steps or 0 for job in jobs)
+        super().__init__(total=total, initial=self.steps(), unit="step", disable=None)
+
+    def steps(self) -> int:
+        """Steps that the jobs have done."""
+        return sum(map(steps_done, self.jobs))
+
+    def look(self) -> None:
+        """Read the logs again."""
+        self.update(self.steps() - self.n)
 
 
-def losses_of(log: Path) -> dict[str, str]:
-    """First and last loss of a run, as means over a share of its epochs, and their ratio."""
-    with log.open(newline="") as file:
-        losses = [float(row["loss"]) for row in csv.DictReader(file)]
-    count = max(1, round(SHARE * len(losses)))
-    first, last = (sum(part) / count for part in (losses[:count], losses[-count:]))
-    return {
-        "first loss": f"{first:.3f}",
-        "last loss": f"{last:.3f}",
-        "last / first": f"{last / first:.2f}",
-    }
+def write_tables(study: Study, output: Path) -> None:
+    """Write Markdown, JSON and a plot of what has ended so far, beside each other."""
+    found = outcomes(study)
+    if not found:
+        return
+    command = shlex.join(["python", "train/sweep.py", str(study.path), "--output", str(output)])
+    with replacing(output) as temporary:
+        temporary.write_text(document(study, found, command), encoding="utf-8")
+    write_json(output.with_suffix(".json"), as_json(study, found, software_versions()))
+    with replacing(output.with_suffix(".png")) as temporary:
+        plot(study, found, temporary)
+    tqdm.write(f"table: {output}")
 
 
-def document(title: str, flags: list[str], rows: list[dict[str, str]]) -> str:
-    """Return a Markdown section: the command and the table."""
-    command = shlex.join(["python", "train/train_sekd.py", *flags, "--method"])
-    table = markdown_table(list(rows[0]), [list(row.values()) for row in rows])
-    return f"## {title}\n\n```\n{command} METHOD\n```\n\n{table}"
+def format_time(seconds: float | None) -> str:
+    """Write a duration as 1:02:03, or that none is known."""
+    return "not known before a run has begun" if seconds is None else tqdm.format_interval(seconds)
 
 
 def build_parser() -> OneLineParser:
     """Return the command line."""
-    parser = OneLineParser(description="Train one student by every method with the same flags.")
-    parser.add_argument(
-        "--methods",
-        default=",".join([*METHODS, "none"]),
-        help="comma list; a+b joins two (default: all, and none)",
+    parser = OneLineParser(description="Train all runs of a study, score each, write one table.")
+    add = parser.add_argument
+    add("recipe", type=Path, help="YAML recipe of runs, such as recipes/cwfid-study.yaml")
+    add("--output", type=Path, help="Markdown file to write; JSON and plot are written beside it")
+    add("--datadir", type=Path, help="data set of all runs, instead of the recipe's")
+    add("--only", nargs="+", metavar="RUN", help="run these alone, and the teachers they need")
+    add(
+        "--plan",
+        action="store_true",
+        help="list what is left, and train nothing",
     )
-    parser.add_argument("--output", type=Path, required=True, help="Markdown file to write")
-    parser.add_argument("--title", default="Methods", help="heading of the section")
-    parser.add_argument("flags", nargs="*", metavar="-- FLAGS", help="flags of train_sekd.py")
+    add("--parallel", type=positive_integer, default=1, help="runs at a time (default: 1)")
+    add(
+        "--launcher",
+        default="",
+        help="what starts a training script, such as 'accelerate launch --num_processes 2' "
+        "(default: this Python)",
+    )
     return parser
 
 

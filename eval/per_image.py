@@ -1,0 +1,72 @@
+"""Scores image by image: what tells the spread of a result, and the images it is worst on."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from command_line.outputs import replacing
+from eval.metrics import SegmentationMetrics
+
+
+class ImageCounts:
+    """Pixels in common and in the union of prediction and label, per image and class.
+
+    Both a meter and an observer of `eval.evaluator.evaluate`: it is given each batch, then each
+    image's name. Sums over images give the scores of the whole split.
+
+    Args:
+        num_classes: K.
+        ignore_index: label value that is left out.
+    """
+
+    def __init__(self, num_classes: int, ignore_index: int = 255) -> None:
+        self.num_classes = num_classes
+        self.ignore_index = ignore_index
+        self.names: list[str] = []
+        self.matrices: list[Tensor] = []
+
+    def update(self, prediction: Tensor, label: Tensor) -> None:
+        """Count class maps (B, H, W), each image for itself."""
+        for one, known in zip(prediction, label, strict=True):
+            metrics = SegmentationMetrics(self.num_classes, self.ignore_index)
+            metrics.update(one, known)
+            self.matrices.append(metrics.matrix)
+
+    def __call__(self, name: str, prediction: Tensor) -> None:
+        """Note the name of an image that was counted."""
+        self.names.append(name)
+
+    @property
+    def counts(self) -> np.ndarray:
+        """(images, 2, K) int64: pixels in common, and in the union."""
+        matrices = torch.stack(self.matrices)
+        common = matrices.diagonal(dim1=1, dim2=2)
+        union = matrices.sum(1) + matrices.sum(2) - common
+        return torch.stack((common, union), dim=1).numpy()
+
+    def write(self, path: Path, classes: tuple[str, ...]) -> None:
+        """Write a CSV file: per image its mIoU, and per class the pixels in common and in union."""
+        columns = [f"{name} {what}" for what in ("common", "union") for name in classes]
+        with replacing(path) as temporary, temporary.open("w", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerow(["image", "miou", *columns])
+            for name, counts in zip(self.names, self.counts, strict=True):
+                rows.writerow([name, f"{mean_iou(counts):.6f}", *counts.reshape(-1)])
+
+
+def read_counts(path: Path) -> tuple[list[str], np.ndarray]:
+    """Read what `ImageCounts.write` wrote: names, and counts (images, 2, K) int64."""
+    with path.open(newline="") as file:
+        _, *rows = csv.reader(file)
+    counts = np.array([row[2:] for row in rows], dtype=np.int64)
+    return [row[0] for row in rows], counts.reshape(len(rows), 2, -1)
+
+
+def mean_iou(counts: np.ndarray) -> np.ndarray:
+    """MIoU from counts (..., 2, K); a class that occurs nowhere is left out of the mean."""
+    common, union = counts[..., 0, :], counts[..., 1, :]
+    with np.errstate(invalid="ignore"):
+        return np.nanmean(common / np.where(union > 0, union, np.nan), axis=-1)

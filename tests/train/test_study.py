@@ -1,0 +1,179 @@
+"""A study: its recipe, its queue of processes and its tables."""
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from train import sweep
+from train.study.comparison import outcomes, paired_difference
+from train.study.queue import COUNTS, SCORES, is_done, seconds_left
+from train.study.recipe import Job, read_study
+
+SMALL = {
+    "height": 32, "image-size": 32, "batch-size": 2, "limit-train": 4, "limit-val": 2,
+    "num-workers": 0, "device": "cpu", "max-steps": 2, "iouVal": False,
+}  # fmt: skip
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    """A function that writes a recipe; keywords replace or add settings."""
+
+    def write(runs, **settings) -> Path:
+        path = tmp_path / "study.yaml"
+        savedir = str(tmp_path / "runs")
+        path.write_text(
+            yaml.safe_dump({"savedir": savedir, "runs": runs, **settings}, sort_keys=False)
+        )
+        return path
+
+    return write
+
+
+def flag(job: Job, name: str) -> str:
+    return next(word for word in job.words if word.startswith(f"{name}=")).split("=")[1]
+
+
+def test_a_grid_makes_a_run_of_each_combination(recipe):
+    runs = {"none": {"stage": "student", "grid": {"lr": [0.1, 0.2], "max-steps": [5, 10]}}}
+    study = read_study(recipe(runs, seeds=[3, 4]))
+    assert list(study.runs) == [
+        "none lr=0.1,max-steps=5",
+        "none lr=0.1,max-steps=10",
+        "none lr=0.2,max-steps=5",
+        "none lr=0.2,max-steps=10",
+    ]
+    last = study.jobs[-1]
+    assert (flag(last, "--lr"), last.steps, last.seed, last.stage) == ("0.2", 10, 4, "student")
+
+
+def test_flags_of_a_run_win_over_those_of_all_and_a_name_may_be_a_method(recipe):
+    runs = {
+        "t": {"stage": "teacher", "seeds": [7]},
+        "kd+at": {"lr": 0.5},
+        "alone": {"method": "cwd"},
+    }
+    study = read_study(recipe(runs, flags={"lr": 0.1}, teacher="t", seeds=[0]))
+    teacher, joined, alone = study.jobs
+    assert (flag(teacher, "--lr"), flag(joined, "--lr")) == ("0.1", "0.5")
+    assert (flag(joined, "--method"), flag(alone, "--method")) == ("kd+at", "cwd")
+    assert flag(joined, "--teacher") == str(teacher.folder / "last.pth")
+    assert teacher.teacher is None and joined.teacher == "t"
+
+
+@pytest.mark.parametrize(
+    ("runs", "settings", "message"),
+    [
+        ({"kdd": {}}, {}, "run 'kdd' needs 'stage"),
+        ({"kd": {"lrr": 1}}, {}, "run 'kd': .*lrr"),
+        ({"kd": {"method": "kd+mgdd"}}, {}, "run 'kd' needs 'stage|mgdd is unknown"),
+        ({"kd": {}}, {"baseline": "none"}, "baseline none is no run; runs: kd"),
+        ({"kd": {}}, {"sedes": [1]}, "unknown setting 'sedes'"),
+        ({"../kd": {}}, {}, "a folder cannot have this name"),
+        (["kd"], {}, "a study needs"),
+    ],
+)
+def test_a_mistake_in_a_recipe_is_found_before_the_first_run(recipe, runs, settings, message):
+    with pytest.raises((ValueError, SystemExit), match=message):
+        read_study(recipe(runs, **settings))
+
+
+def run_sweep(monkeypatch, *words) -> int:
+    monkeypatch.setattr(sys, "argv", ["sweep.py", *map(str, words)])
+    return sweep.main()
+
+
+def test_a_study_trains_scores_and_compares_and_is_not_done_twice(
+    recipe, tmp_path, monkeypatch, capfd
+):
+    runs = {"b1": {"stage": "teacher"}, "none": {"stage": "student"}, "kd": {}}
+    path = recipe(runs, flags=SMALL, teacher="b1", baseline="none", score="val")
+    output = tmp_path / "study.md"
+    assert run_sweep(monkeypatch, path, "--output", output, "--parallel", 2) == 0
+    text = output.read_text()
+    assert "| run | seeds | steps | hours | mIoU | to none | 95 % interval |" in text
+    assert [line.split(" |")[0] for line in text.splitlines()[8:11]] == ["| b1", "| none", "| kd"]
+    assert json.loads(output.with_suffix(".json").read_text())["baseline"] == "none"
+    assert output.with_suffix(".png").read_bytes()[:4] == b"\x89PNG"
+    study = read_study(path)
+    assert all(map(is_done, study.jobs)) and seconds_left(study.jobs, 1) == 0
+    # The counts of the images are those of the whole score.
+    job = study.runs["none"][0]
+    with (job.folder / COUNTS).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    scores = json.loads((job.folder / SCORES).read_text())
+    common, union = (sum(int(row[f"soil {what}"]) for row in rows) for what in ("common", "union"))
+    assert len(rows) == scores["images"]
+    assert common / union == pytest.approx(scores["per_class"]["soil"])
+    capfd.readouterr()
+    assert run_sweep(monkeypatch, path, "--parallel", 2) == 0
+    assert "started" not in capfd.readouterr().out
+
+
+def test_what_needs_a_failed_run_is_left_out_and_the_rest_goes_on(
+    recipe, tmp_path, monkeypatch, capfd
+):
+    runs = {"b1": {"stage": "teacher", "datadir": "nowhere", "dataset": "VOC"}, "kd": {}}
+    path = recipe(runs, flags=SMALL, teacher="b1")
+    assert run_sweep(monkeypatch, path) == 1
+    lines = capfd.readouterr().out
+    assert "failed with status 2: b1, seed 0: train_teacher.py: error: " in lines
+    assert "left out: kd, seed 0, its teacher b1 has no weights" in lines
+
+
+def test_only_runs_what_is_named_and_its_teacher(recipe):
+    runs = {"b1": {"stage": "teacher"}, "none": {"stage": "student"}, "kd": {}, "at": {}}
+    study = read_study(recipe(runs, teacher="b1"))
+    assert [job.run for job in sweep.chosen(study, ["at"])] == ["b1", "at"]
+    with pytest.raises(ValueError, match="--only att: no run of .*; runs: b1, none, kd, at"):
+        sweep.chosen(study, ["att"])
+
+
+def write_result(job: Job, counts: np.ndarray) -> None:
+    """Stand-in for a scored run; counts (images, 2, K)."""
+    job.folder.mkdir(parents=True)
+    classes = [f"c{index}" for index in range(counts.shape[2])]
+    lines = [
+        "image,miou," + ",".join(f"{c} {what}" for what in ("common", "union") for c in classes)
+    ]
+    lines += [f"i{n},0," + ",".join(map(str, row.reshape(-1))) for n, row in enumerate(counts)]
+    (job.folder / COUNTS).write_text("\n".join(lines) + "\n")
+    common, union = counts.sum(0)
+    iou = (common / union).tolist()
+    result = {"miou": float(np.mean(iou)), "per_class": dict(zip(classes, iou, strict=True))}
+    (job.folder / SCORES).write_text(json.dumps(result))
+
+
+def test_the_difference_is_paired_over_seeds_and_images(recipe):
+    study = read_study(
+        recipe(
+            {"none": {"stage": "student"}, "kd": {"teacher": "t.pth"}},
+            seeds=[0, 1],
+            baseline="none",
+        )
+    )
+    # Each image and seed has its own level; the distilled run is always 10 points above.
+    for job in study.jobs:
+        gain = 100 if job.run == "kd" else 0
+        levels = np.array([200, 500, 800]) + 50 * job.seed + gain
+        write_result(job, np.stack([levels, np.full(3, 1000)], axis=1)[:, :, None])
+    none, kd = outcomes(study)
+    assert none.scores == pytest.approx((50, 55)) and kd.mean == pytest.approx(62.5)
+    assert none.difference is None
+    # What is common to both runs is no uncertainty of their difference.
+    assert kd.difference == pytest.approx(10) and kd.interval == pytest.approx((10, 10))
+    assert kd.spread == pytest.approx(5 / 2**0.5)
+
+
+def test_runs_that_were_scored_on_other_images_are_not_compared(recipe):
+    runs = {"none": {"stage": "student"}, "kd": {"teacher": "t.pth"}}
+    first, second = read_study(recipe(runs)).jobs
+    write_result(first, np.ones((2, 2, 1), int))
+    write_result(second, np.ones((3, 2, 1), int))
+    with pytest.raises(ValueError, match="were scored on different images"):
+        paired_difference([(second, first)])

@@ -1,0 +1,1 @@
+"""Many runs from one recipe: what `train/sweep.py` is made of."""

@@ -1,0 +1,197 @@
+"""Run the jobs of a study: several at a time, teachers first, what has ended never again."""
+
+import os
+import shlex
+import statistics
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+
+import yaml
+
+from eval.reporting.run_records import read_log
+from train.run_folder import ARGUMENTS, LAST, LOG
+from train.study.recipe import Job, Study
+
+SCRIPTS = Path(__file__).parents[1]
+EVALUATE = SCRIPTS.parent / "eval" / "eval.py"
+WATCH = 3  # seconds
+SCORES, COUNTS = "scores.json", "counts.csv"
+
+
+class Queue:
+    """Starts jobs as processes and remembers which are left.
+
+    Args:
+        study: what to run.
+        jobs: of the study, those to run now.
+        parallel: processes at a time; they share the processor's cores evenly.
+        launcher: what starts a training script, such as `accelerate launch --num_processes 2`.
+        tell: called with a line whenever a job starts, ends or fails.
+        watch: called every few seconds.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        jobs: Sequence[Job],
+        parallel: int,
+        launcher: str,
+        tell: Callable[[str], None],
+        watch: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.study = study
+        self.waiting = [job for job in jobs if not is_done(job)]
+        self.parallel = parallel
+        self.launcher = shlex.split(launcher) or [sys.executable]
+        self.tell = tell
+        self.watch = watch
+        self.failed: list[Job] = []
+        self.processes: set[subprocess.Popen] = set()
+        self.lock = threading.Lock()
+        self.stopped = False
+
+    def run(self) -> None:
+        """Run what is left; a job that fails is told, and so are those that need it.
+
+        Raises:
+            KeyboardInterrupt: after the running jobs have saved and ended.
+        """
+        running: dict[Future, Job] = {}
+        with ThreadPoolExecutor(self.parallel) as pool:
+            try:
+                while self.waiting or running:
+                    for job in self._ready()[: self.parallel - len(running)]:
+                        self.waiting.remove(job)
+                        running[pool.submit(self._work, job)] = job
+                    if not running:
+                        break
+                    ended, _ = wait(running, timeout=WATCH, return_when=FIRST_COMPLETED)
+                    self.watch()
+                    for future in ended:
+                        self._note(running.pop(future), future.result())
+            except KeyboardInterrupt:
+                self._stop()
+                raise
+        for job in self.waiting:
+            self.tell(f"left out: {name_of(job)}, its teacher {job.teacher} has no weights")
+        self.failed += self.waiting
+
+    def _ready(self) -> list[Job]:
+        """Jobs whose teacher has ended, in the recipe's order."""
+        first = {name: jobs[0] for name, jobs in self.study.runs.items()}
+        return [job for job in self.waiting if not job.teacher or is_done(first[job.teacher])]
+
+    def _work(self, job: Job) -> int:
+        """Train, or resume, and score; return the status of what failed, or 0."""
+        self.tell(f"started: {name_of(job)}")
+        words = [*self.launcher, str(SCRIPTS / f"train_{job.stage}.py"), *job.words]
+        # What was killed before its first checkpoint begins anew.
+        words.append("--resume" if (job.folder / LAST).exists() else "--overwrite")
+        return self._start(job, words) or self._start(job, self._scoring(job))
+
+    def _scoring(self, job: Job) -> list[str]:
+        state = job.folder / LAST
+        words = [sys.executable, str(EVALUATE), "--state", str(state), "--num-workers", "0"]
+        words += ["--json", str(job.folder / SCORES), "--per-image", str(job.folder / COUNTS)]
+        return words + (["--subset", self.study.score] if self.study.score else [])
+
+    def _start(self, job: Job, words: list[str]) -> int:
+        """Run a command with its output in the job's log file."""
+        threads = str(max(1, (os.cpu_count() or 1) // self.parallel))
+        log = log_of(job)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a") as output:
+            output.write(f"$ {shlex.join(words)}\n")
+            output.flush()
+            with self.lock:
+                if self.stopped:
+                    return 130
+                process = subprocess.Popen(
+                    words,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env={**os.environ, "OMP_NUM_THREADS": threads},
+                )
+                self.processes.add(process)
+            status = process.wait()
+            self.processes.discard(process)
+        return status
+
+    def _note(self, job: Job, status: int) -> None:
+        if status == 0:
+            self.tell(f"ended: {name_of(job)}")
+            return
+        self.failed.append(job)
+        *_, last = log_of(job).read_text(errors="replace").strip().splitlines() or [""]
+        self.tell(f"failed with status {status}: {name_of(job)}: {last} ({log_of(job)})")
+
+    def _stop(self) -> None:
+        """Wait for the jobs, which have heard the same Ctrl-C and save before they end."""
+        with self.lock:
+            self.stopped = True
+        for process in list(self.processes):
+            process.wait()
+
+
+def is_done(job: Job) -> bool:
+    """Whether a job has been trained to its end and scored."""
+    return (job.folder / SCORES).exists()
+
+
+def name_of(job: Job) -> str:
+    """Name a job for people."""
+    return f"{job.run}, seed {job.seed}"
+
+
+def log_of(job: Job) -> Path:
+    """Where a job's output goes: beside its folder, which a training script makes itself."""
+    return job.folder.with_name(f"{job.folder.name}.log")
+
+
+def steps_done(job: Job) -> int:
+    """Optimizer steps that a job's log tells of; all of them where it has ended."""
+    if is_done(job) and job.steps:
+        return job.steps
+    steps = read_log(job.folder / LOG).get("step")
+    return int(steps[-1]) if steps else 0
+
+
+def seconds_per_step(job: Job) -> float | None:
+    """Median time of a training step from a job's log, without validation; None without a log."""
+    log = read_log(job.folder / LOG)
+    if not log:
+        return None
+    batch = batch_of(job)
+    paces = [batch / rate for rate in log["images_per_second"] if rate > 0]
+    return statistics.median(paces) if paces else None
+
+
+def batch_of(job: Job) -> int:
+    """Images per optimizer step of one process, from the flags the run has saved."""
+    flags = yaml.safe_load((job.folder / ARGUMENTS).read_text())
+    return flags["batch_size"] * flags["accumulate"]
+
+
+def seconds_left(jobs: Sequence[Job], parallel: int) -> float | None:
+    """Estimate how long the jobs take, from the pace of those that have begun; None without any."""
+    paces = {job: pace for job in jobs if (pace := seconds_per_step(job))}
+    if not paces:
+        return None
+    usual = statistics.median(paces.values())
+    seconds = 0.0
+    for job in jobs:
+        alike = [pace for other, pace in paces.items() if other.run == job.run]
+        pace = statistics.median(alike) if alike else usual
+        seconds += pace * max(0, (job.steps or 0) - steps_done(job))
+    return seconds / parallel
+
+
+def write_plan(jobs: Sequence[Job], out: Callable[[str], None]) -> None:
+    """Say of each job whether it has ended, is half way, or has not begun."""
+    for job in jobs:
+        state = "done" if is_done(job) else f"{steps_done(job)} of {job.steps or '?'} steps"
+        out(f"{name_of(job)}: {state}")

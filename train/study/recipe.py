@@ -1,0 +1,177 @@
+"""A study's recipe: which runs there are, and which of them need another one first.
+
+A recipe is YAML:
+
+    savedir: runs/study                   # every run is in <savedir>/<run>/seed<N>
+    config: recipes/cwfid.yaml            # recipe of flags that all runs share (optional)
+    flags: {max-steps: 4800}              # more of them (optional)
+    seeds: [0, 1, 2]
+    score: test                           # split that a run's last weights are scored on
+    baseline: none                        # run that the others are compared with
+    teacher: teacher                      # of every distilled run: a run of this recipe, or a file
+    runs:
+      teacher: {stage: teacher, model: SegformerB1, seeds: [0]}
+      none: {stage: student, grid: {lr: [3.0e-4, 6.0e-4]}}
+      kd: {kd-weight: 0.5}
+
+A run named after a method is distilled by it; `stage`, `seeds`, `teacher` and `grid` are settings
+of the study, and all else are flags of its training script. `grid` makes a run of each combination.
+"""
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from losses import METHODS
+from train.flags import build_parser
+from train.options import parse_options, read_recipe, to_arguments
+
+SETTINGS = ("savedir", "config", "flags", "seeds", "score", "baseline", "teacher", "runs")
+OF_A_RUN = ("stage", "seeds", "teacher", "grid")
+STAGES = ("teacher", "student", "sekd")
+NAME = re.compile(r"[\w.+=, -]+")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run with one seed.
+
+    Attributes:
+        run: name of the run in the recipe, with the values of its grid.
+        seed: of everything random in it.
+        stage: teacher, student or sekd.
+        words: command line of the stage's script.
+        folder: where the run is.
+        teacher: run of the recipe that has to end first, None where there is none.
+        steps: optimizer steps, None where epochs say how long it lasts.
+    """
+
+    run: str
+    seed: int
+    stage: str
+    words: tuple[str, ...]
+    folder: Path
+    teacher: str | None
+    steps: int | None
+
+
+@dataclass(frozen=True)
+class Study:
+    """A recipe that was read and checked.
+
+    Attributes:
+        path: of the recipe.
+        jobs: all runs with all seeds, in the recipe's order.
+        score: split that last weights are scored on, None for the data set's own.
+        baseline: run that the others are compared with, None for no comparison.
+    """
+
+    path: Path
+    jobs: tuple[Job, ...]
+    score: str | None
+    baseline: str | None
+
+    @property
+    def runs(self) -> dict[str, list[Job]]:
+        """Jobs by run."""
+        runs: dict[str, list[Job]] = {}
+        for job in self.jobs:
+            runs.setdefault(job.run, []).append(job)
+        return runs
+
+
+@dataclass
+class _Recipe:
+    """The recipe as it is written, before runs are made of it."""
+
+    path: Path
+    savedir: Path
+    runs: Mapping[str, Mapping[str, Any] | None]
+    config: str | None = None
+    flags: Mapping[str, Any] = field(default_factory=dict)
+    seeds: list[int] = field(default_factory=lambda: [0])
+    score: str | None = None
+    baseline: str | None = None
+    teacher: str | None = None
+
+
+def read_study(path: Path, more: Mapping[str, Any] | None = None) -> Study:
+    """Read a recipe and check every run's flags, before hours are spent on the first.
+
+    Args:
+        path: YAML file, see the module's text.
+        more: flags of all runs that override the recipe's, such as ``datadir``.
+
+    Raises:
+        ValueError: naming the recipe, the run and the remedy.
+        FileNotFoundError: there is no such file.
+    """
+    written = read_recipe(path)
+    if unknown := sorted(set(written) - set(SETTINGS)):
+        raise ValueError(f"{path}: unknown setting '{unknown[0]}'; known: {', '.join(SETTINGS)}")
+    if not isinstance(written.get("runs"), dict) or "savedir" not in written:
+        raise ValueError(f"{path}: a study needs 'savedir: FOLDER' and 'runs: {{NAME: FLAGS}}'")
+    recipe = _Recipe(path, Path(written.pop("savedir")), **written)
+    recipe.flags = {**recipe.flags, **(more or {})}
+    runs = dict(_expanded(recipe))
+    jobs = tuple(
+        _job(recipe, name, flags, seed, runs)
+        for name, flags in runs.items()
+        for seed in flags.get("seeds", recipe.seeds)
+    )
+    if recipe.baseline is not None and recipe.baseline not in runs:
+        raise ValueError(f"{path}: baseline {recipe.baseline} is no run; runs: {', '.join(runs)}")
+    return Study(path, jobs, recipe.score, recipe.baseline)
+
+
+def _expanded(recipe: _Recipe) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield runs by name, one for each combination of values of a run's grid."""
+    for name, flags in recipe.runs.items():
+        flags = dict(flags or {})
+        if not NAME.fullmatch(str(name)):
+            raise ValueError(f"{recipe.path}: run '{name}': a folder cannot have this name")
+        grid = flags.pop("grid", {})
+        for values in itertools.product(*grid.values()):
+            chosen = dict(zip(grid, values, strict=True))
+            suffix = ",".join(f"{flag}={value}" for flag, value in chosen.items())
+            yield " ".join(filter(None, (str(name), suffix))), {**flags, **chosen}
+
+
+def _job(
+    recipe: _Recipe, name: str, flags: Mapping[str, Any], seed: int, runs: Mapping[str, Any]
+) -> Job:
+    own = {key: value for key, value in flags.items() if key not in OF_A_RUN}
+    method = own.get("method") or name.split()[0]
+    is_method = all(part in METHODS for part in method.split("+"))
+    stage = flags.get("stage", "sekd" if is_method else None)
+    if stage not in STAGES:
+        raise ValueError(
+            f"{recipe.path}: run '{name}' needs 'stage: teacher' or 'stage: student': no method "
+            "has this name"
+        )
+    folder = recipe.savedir / name / f"seed{seed}"
+    merged = {**recipe.flags, **own}
+    teacher = flags.get("teacher", recipe.teacher) if stage == "sekd" else None
+    if stage == "sekd":
+        merged["method"] = method
+        merged |= {} if teacher is None else {"teacher": _teacher_file(recipe, teacher, runs)}
+    merged |= {"seed": seed, "savedir": folder.parent, "run-name": folder.name}
+    words = [] if recipe.config is None else ["--config", str(recipe.config)]
+    try:
+        words += to_arguments(build_parser(stage), merged, "its flags")
+        options = parse_options(stage, words, model="SegformerB0")
+    except ValueError as error:
+        raise ValueError(f"{recipe.path}: run '{name}': {error}") from None
+    needed = teacher if teacher in runs else None
+    return Job(name, seed, stage, tuple(words), folder, needed, options.max_steps)
+
+
+def _teacher_file(recipe: _Recipe, teacher: str, runs: Mapping[str, Any]) -> Path:
+    """The last weights of the teacher's first seed, or the file that is named."""
+    if teacher not in runs:
+        return Path(teacher)
+    seed = runs[teacher].get("seeds", recipe.seeds)[0]
+    return recipe.savedir / teacher / f"seed{seed}" / "last.pth"
