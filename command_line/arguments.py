@@ -26,6 +26,23 @@ def non_negative_number(text: str) -> float:
     return _number(text, float, exclusive=False)
 
 
+def probability(text: str) -> float:
+    """Read a number from 0 to 1."""
+    return _at_most(non_negative_number(text), 1, text)
+
+
+def factor(text: str) -> float:
+    """Read a number above 0, at most 1."""
+    return _at_most(positive_number(text), 1, text)
+
+
+def decay(text: str) -> float:
+    """Read a number above 0 and below 1."""
+    if (value := positive_number(text)) >= 1:
+        raise argparse.ArgumentTypeError(f"must be less than 1, not {text}")
+    return value
+
+
 def switch(text: str) -> bool:
     """Read true or false, as published command lines give some switches a value."""
     if text.lower() in ("true", "1", "yes"):
@@ -61,6 +78,12 @@ def default_workers() -> int:
     """Return how many processes read data: one a CPU core that this one may use, at most 4."""
     affinity = getattr(os, "sched_getaffinity", None)  # Linux has it
     return min(4, len(affinity(0)) if affinity else os.cpu_count() or 1)
+
+
+def _at_most(value: float, most: float, text: str) -> float:
+    if value > most:
+        raise argparse.ArgumentTypeError(f"must be at most {most}, not {text}")
+    return value
 
 
 def _number(text: str, kind: type, exclusive: bool) -> float:

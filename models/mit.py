@@ -204,6 +204,19 @@ class MixTransformer(nn.Module):
             self.add_module(f"norm{i + 1}", nn.LayerNorm(dim, eps=norm_eps))
         self.apply(initialise)
 
+    def blocks(self) -> list[list[nn.Parameter]]:
+        """Parameters by block, from the first to the last.
+
+        A stage's patch embedding belongs to its first block, its norm to its last.
+        """
+        found = []
+        for stage in range(1, 5):
+            members = [list(b.parameters()) for b in self.get_submodule(f"block{stage}")]
+            members[0] += self.get_submodule(f"patch_embed{stage}").parameters()
+            members[-1] += self.get_submodule(f"norm{stage}").parameters()
+            found += members
+        return found
+
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return the four features, see :meth:`forward_intermediates`."""
         return self.forward_intermediates(images).features

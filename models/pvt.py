@@ -32,6 +32,16 @@ class PyramidVisionTransformer(nn.Module):
         )
         self.widths = tuple(info["num_chs"] for info in self.backbone.feature_info)
 
+    def blocks(self) -> list[list[nn.Parameter]]:
+        """Parameters by block, from the first to the last; see `MixTransformer.blocks`."""
+        found = []
+        for stage in self.backbone.stages:
+            members = [list(block.parameters()) for block in stage.blocks]
+            members[0] += (stage.downsample or self.backbone.patch_embed).parameters()
+            members[-1] += stage.norm.parameters()
+            found += members
+        return found
+
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return the four features, see :meth:`forward_intermediates`."""
         return self.forward_intermediates(images).features

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from timm.utils import ModelEmaV3
 from torch import nn
 
 from models import load_checkpoint, save_checkpoint
@@ -37,13 +38,22 @@ class Progress:
 
 @dataclass
 class TrainingState:
-    """The parts of a run whose state a resumed run needs, besides the student."""
+    """The parts of a run whose state a resumed run needs, besides the student.
+
+    `average` follows the student's weights (`--ema`); its network is then the one that is saved as
+    the run's, and the student's own weights are part of this state.
+    """
 
     distiller: nn.Module | None
     optimizer: torch.optim.Optimizer
     scheduler: torch.optim.lr_scheduler.LambdaLR
     scaler: Any | None
     progress: Progress
+    average: ModelEmaV3 | None = None
+
+    def deployed(self, student: nn.Module) -> nn.Module:
+        """The network that is validated and saved: the average, or else the student."""
+        return student if self.average is None else self.average.module
 
 
 @dataclass
@@ -66,6 +76,11 @@ class Keeper:
     every: int = 0
     metrics: dict = field(default_factory=dict)
     saved_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def network(self) -> nn.Module:
+        """The network that a checkpoint holds."""
+        return self.state.deployed(self.student)
 
     @property
     def due(self) -> bool:
@@ -93,7 +108,7 @@ class Keeper:
         """Write the bare student, no adapters, no optimizer; with the last scores if its own."""
         self._check_weights()
         info = {**self.info, "metrics": self.metrics if scored else {}}
-        save_checkpoint(self.folder / name, self.student, info)
+        save_checkpoint(self.folder / name, self.network, info)
 
     def save_last(self) -> None:
         """Write last.pth, from which the run can be resumed, with the last known scores.
@@ -116,7 +131,7 @@ class Keeper:
 
     def load_best(self) -> None:
         """Put the weights of best.pth into the student."""
-        _load_student(self.folder / BEST, self.student)
+        _load_weights(self.folder / BEST, self.network)
 
     def write_test_scores(self, split: str, scores: dict) -> None:
         """Write the scores of `--test-split` to test.json."""
@@ -132,8 +147,11 @@ def save_training(path: Path, student: nn.Module, info: dict, state: TrainingSta
         "scaler": state.scaler.state_dict() if state.scaler is not None else None,
         "progress": asdict(state.progress),
     }
+    if state.average is not None:
+        training["student"] = student.state_dict()
     adapters = state.distiller.state_dict() if state.distiller is not None else None
-    save_checkpoint(path, student, info, training=training, adapters=adapters)
+    network = state.deployed(student)
+    save_checkpoint(path, network, info, training=training, adapters=adapters)
 
 
 def resume_training(path: Path, student: nn.Module, state: TrainingState) -> dict:
@@ -148,10 +166,16 @@ def resume_training(path: Path, student: nn.Module, state: TrainingState) -> dic
     Raises:
         ValueError: the file holds no training state, or that of another network or method.
     """
-    info = _load_student(path, student)
+    info = _load_weights(path, state.deployed(student))
     training = info["training"]
     if training is None:
         raise ValueError(f"{path} holds weights but no training state: resume from a last.pth")
+    averaged = "student" in training
+    if averaged != (state.average is not None):
+        had = "with" if averaged else "without"
+        raise ValueError(f"--resume: {path} was trained {had} --ema: resume it likewise")
+    if averaged:
+        student.load_state_dict(training["student"])
     if state.distiller is not None:
         try:
             state.distiller.load_state_dict(info["adapters"] or {})
@@ -188,10 +212,10 @@ def _load_schedule(saved: dict, state: TrainingState) -> None:
         group["lr"] = peak * factor(scheduler.last_epoch)
 
 
-def _load_student(path: Path, student: nn.Module) -> dict:
+def _load_weights(path: Path, network: nn.Module) -> dict:
     """Put the weights of a checkpoint into an existing network; return what the file says."""
-    network, info = load_checkpoint(path, model=student.name, num_classes=student.num_classes)
-    student.load_state_dict(network.state_dict())
+    saved, info = load_checkpoint(path, model=network.name, num_classes=network.num_classes)
+    network.load_state_dict(saved.state_dict())
     return info
 
 

@@ -7,12 +7,15 @@ import argparse
 from pathlib import Path
 
 from command_line.arguments import (
+    decay,
     default_workers,
+    factor,
     image_size,
     non_negative_integer,
     non_negative_number,
     positive_integer,
     positive_number,
+    probability,
     switch,
 )
 from command_line.cli import OneLineParser
@@ -29,6 +32,7 @@ PUBLISHED_LOSSES = {
     "CWloss": "transkd-cwd",
     "KL": "kd",
 }
+LABEL_LOSSES = ("ce", "ce+jaccard", "ce+lovasz", "ohem")
 PRECISIONS = ("auto", "none", "bf16", "fp16")
 
 DESCRIPTIONS = {
@@ -115,6 +119,19 @@ def _add_data_flags(group: argparse._ArgumentGroup) -> None:
     add("--rotate", type=non_negative_number, default=0.0, help="random rotation, +- degrees")
     add("--shift", type=non_negative_integer, default=0, help="random shift, +- px")
     add(
+        "--cutmix",
+        type=probability,
+        default=0.0,
+        help="probability, per image, of a rectangle from another image of the batch",
+    )
+    add(
+        "--copy-paste",
+        type=probability,
+        default=0.0,
+        help="probability, per image, of the plants of another image of the batch: all classes but "
+        "the first",
+    )
+    add(
         "--photometric",
         action=argparse.BooleanOptionalAction,
         default=True,
@@ -155,6 +172,26 @@ def _add_optimisation_flags(group: argparse._ArgumentGroup) -> None:
         default=1.0,
         help="factor on --lr for the decode head; SegFormer's own training takes 10",
     )
+    add(
+        "--layer-decay",
+        type=factor,
+        default=1.0,
+        help="factor on the learning rate from each block of the encoder to the one before, for "
+        "pretrained encoders; 0.75 to 0.95 are common",
+    )
+    add(
+        "--loss",
+        choices=LABEL_LOSSES,
+        default="ce",
+        help="loss on labels: cross-entropy; with soft Jaccard or Lovász added; or cross-entropy "
+        "of the hard pixels (ohem)",
+    )
+    add(
+        "--ema",
+        type=decay,
+        help="decay of a moving average of the weights, such as 0.999, which is then what is "
+        "validated, saved as the network and deployed; it warms up in the first steps",
+    )
     add("--weight-decay", type=non_negative_number, default=0.01, help="of matrices, not of norms")
     add(
         "--warmup-steps",
@@ -183,6 +220,12 @@ def _add_optimisation_flags(group: argparse._ArgumentGroup) -> None:
         help="compile networks and losses with torch.compile",
     )
     add(
+        "--sync-bn",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="BatchNorm over the images of all processes; needs GPUs",
+    )
+    add(
         "--tf32",
         action=argparse.BooleanOptionalAction,
         default=False,
@@ -205,7 +248,12 @@ def _add_logging_flags(group: argparse._ArgumentGroup) -> None:
 
 def _add_distillation_flags(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--teacher", help="teacher checkpoint: file, folder or Hugging Face id")
+    add(
+        "--teacher",
+        nargs="+",
+        help="teacher checkpoint: file, folder or Hugging Face id; of several, the mean of their "
+        "probabilities is distilled",
+    )
     add_switch(group, "--teacher-val", True, "measure the teacher's mIoU before training")
     add(
         "--teacher-amp",
@@ -235,6 +283,12 @@ def _add_distillation_flags(group: argparse._ArgumentGroup) -> None:
         type=non_negative_number,
         default=1.0,
         help="factor on all terms of the method, beside the cross-entropy",
+    )
+    add(
+        "--kd-warmup",
+        type=non_negative_integer,
+        default=0,
+        help="steps in which the method's terms grow to their full weight",
     )
     add(
         "--temperature",

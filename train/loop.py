@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 
 import torch
 from accelerate import Accelerator
+from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from command_line.memory import memory_advice
+from datasets.mixing import BatchMixing
 from datasets.sampling import EpochSampler, derive_seed
 from train.checkpoint import Keeper, Progress
 from train.trackers import Tracker
@@ -149,6 +151,8 @@ class Loop:
         batch_size: images a batch, all processes together.
         log_every: the trackers get the loss terms at multiples of any of these steps.
         keeper: saves in the middle of a long epoch; only the first process has one.
+        average: follows the student's weights, None without `--ema`.
+        mixing: batch augmentation, images and labels to images and labels.
         interrupted: the last epoch was left early because the user asked for it.
     """
 
@@ -165,6 +169,8 @@ class Loop:
     batch_size: int
     clip_grad: float | None
     log_every: Sequence[int]
+    average: ModelEmaV3 | None = None
+    mixing: BatchMixing | None = None
     keeper: Keeper | None = None
     interrupted: bool = False
 
@@ -205,8 +211,13 @@ class Loop:
             f"step {progress.step + 1} needs more memory than there is: halve --batch-size and "
             "double --accumulate, or pass a smaller --height and --width"
         )
+        task = self.accelerator.unwrap_model(self.task)
+        task.begin_step(progress.step)
         with memory_advice(advice), self.accelerator.accumulate(self.task):
-            terms = self.task(batch["image"], batch["label"])
+            images, labels = batch["image"], batch["label"]
+            if self.mixing is not None:
+                images, labels = self.mixing(images, labels)
+            terms = self.task(images, labels)
             # Accelerate divides by --accumulate, also in the last, smaller group of an epoch.
             missing = self.schedule.accumulate / self.schedule.group_size(progress.batch)
             self.accelerator.backward(terms["loss"] * missing)
@@ -221,6 +232,9 @@ class Loop:
         if not self.accelerator.optimizer_step_was_skipped:  # fp16 overflowed: nothing was learnt
             self.scheduler.step()
         self.progress.step += 1
+        if self.average is not None:
+            student = self.accelerator.unwrap_model(self.task).student
+            self.average.update(student, step=self.progress.step)
         on_log = any(self.progress.step % every == 0 for every in self.log_every)
         if on_log or self.accelerator.device.type == "cpu":  # reading a GPU stalls it
             meter.read()

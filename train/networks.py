@@ -1,4 +1,4 @@
-"""What a stage trains and trains against: student, teacher, distiller and cross-entropy."""
+"""What a stage trains and trains against: student, teacher, distiller and loss on labels."""
 
 from pathlib import Path
 
@@ -11,10 +11,11 @@ from models.files import resolve
 from models.weights import load_backbone
 from train.data import Data
 from train.precision import resolve_teacher_precision
+from train.region_losses import HardPixelLoss, JaccardLoss, LovaszLoss, SummedLoss
 from train.run import Run
 from train.run_folder import find_teacher
 from train.segmentation_loss import SegmentationLoss
-from train.teacher import FrozenTeacher
+from train.teacher import FrozenTeacher, TeacherEnsemble
 
 CHECKPOINTS = Path(__file__).resolve().parents[1] / "ckpt_pretrained"
 
@@ -38,19 +39,39 @@ def build_student(run: Run, data: Data) -> nn.Module:
     return network
 
 
-def build_teacher(run: Run, data: Data) -> FrozenTeacher:
+def build_teacher(run: Run, data: Data) -> FrozenTeacher | TeacherEnsemble:
     """Load `--teacher`, or the newest one trained on the same data set, and say which.
 
     Raises:
         FileNotFoundError: there is none.
-        ValueError: its logits are distilled and it has another class list.
+        ValueError: there are several, and they disagree in classes.
     """
     options = run.options
+    if isinstance(options.teacher, list):
+        return _build_ensemble(run, data, [resolve(teacher) for teacher in options.teacher])
     if options.teacher:
         path = resolve(options.teacher)
     else:
         path = find_teacher(options.savedir, options.dataset, options.datadir, data.classes)
     options.teacher = str(path)
+    return _load_teacher(run, data, path)
+
+
+def _build_ensemble(run: Run, data: Data, paths: list[Path]) -> TeacherEnsemble:
+    teachers = [_load_teacher(run, data, path) for path in paths]
+    first = teachers[0]
+    for path, other in zip(paths, teachers, strict=True):
+        one, two = (list(t.classes or range(t.network.num_classes)) for t in (first, other))
+        if one != two:
+            raise ValueError(
+                f"--teacher {path} has the classes {', '.join(map(str, two))}, {paths[0]} "
+                f"{', '.join(map(str, one))}: teachers that are averaged need the same ones"
+            )
+    return TeacherEnsemble(teachers)
+
+
+def _load_teacher(run: Run, data: Data, path: str | Path) -> FrozenTeacher:
+    options = run.options
     network, info = load_checkpoint(path)
     run.accelerator.print(f"teacher: {path} ({network.name}, {network.num_classes} classes)")
     preprocessing = info["preprocessing"] or data.preprocessing
@@ -59,11 +80,14 @@ def build_teacher(run: Run, data: Data) -> FrozenTeacher:
     return FrozenTeacher(network.to(device), preprocessing, info["classes"], precision)
 
 
-def build_distiller(run: Run, data: Data, student: nn.Module, teacher: FrozenTeacher) -> nn.Module:
+def build_distiller(
+    run: Run, data: Data, student: nn.Module, teacher: FrozenTeacher | TeacherEnsemble
+) -> nn.Module:
     """Build the adapters and losses of `--method`.
 
     Raises:
-        ValueError: the method compares logits and the teacher's classes are not the student's.
+        ValueError: the method compares logits and the teacher's classes are not the student's, or
+            it compares features and there are several teachers.
     """
     options = run.options
     distiller = build_method(
@@ -91,6 +115,11 @@ def build_distiller(run: Run, data: Data, student: nn.Module, teacher: FrozenTea
     if distiller.ignored:
         flags = ", ".join(distiller.ignored)
         run.accelerator.print(f"without effect: --method {options.method} does not read {flags}")
+    if isinstance(teacher, TeacherEnsemble) and distiller.reads != {"logits"}:
+        raise ValueError(
+            f"--method {options.method} compares features, which several teachers do not share: "
+            "pass one --teacher, or a method on logits alone, such as kd"
+        )
     same_classes = not teacher.classes or tuple(teacher.classes) == tuple(data.classes)
     if "logits" in distiller.reads and not same_classes:
         raise ValueError(
@@ -101,8 +130,8 @@ def build_distiller(run: Run, data: Data, student: nn.Module, teacher: FrozenTea
     return distiller
 
 
-def build_criterion(run: Run, data: Data) -> SegmentationLoss:
-    """Build the cross-entropy with the weights that `--class-weights` asks for.
+def build_criterion(run: Run, data: Data) -> nn.Module:
+    """Build the loss on labels of `--loss`, with the weights that `--class-weights` asks for.
 
     Raises:
         ValueError: not one number a class.
@@ -122,7 +151,14 @@ def build_criterion(run: Run, data: Data) -> SegmentationLoss:
             )
         spelt = ", ".join(f"{n} {w:.3g}" for n, w in zip(data.classes, weights, strict=True))
         run.accelerator.print(f"class weights: {spelt}")
-    return SegmentationLoss(data.ignore_index, weights)
+    void, wanted = data.ignore_index, run.options.loss
+    if wanted == "ohem":
+        return HardPixelLoss(void, weights)
+    cross_entropy = SegmentationLoss(void, weights)
+    if wanted == "ce":
+        return cross_entropy
+    region = {"ce+jaccard": JaccardLoss, "ce+lovasz": LovaszLoss}[wanted]
+    return SummedLoss(cross_entropy, region(void))
 
 
 def _read_weights(text: str) -> list[str]:

@@ -123,11 +123,16 @@ def arguments_to_save(options: argparse.Namespace) -> dict:
         if key in NOT_SAVED:
             continue
         if isinstance(value, (list, tuple)):
-            value = list(value)
-        elif isinstance(value, Path) or (key in MAY_BE_FILES and value and Path(value).exists()):
-            value = str(Path(value).absolute())  # the run may be looked at from another folder
-        plain[key] = value
+            value = [_absolute(key, item) for item in value]
+        plain[key] = value if isinstance(value, list) else _absolute(key, value)
     return plain
+
+
+def _absolute(key: str, value: object) -> object:
+    """A path as absolute text: the run may be looked at from another folder."""
+    if isinstance(value, Path) or (key in MAY_BE_FILES and value and Path(value).exists()):
+        return str(Path(value).absolute())
+    return value
 
 
 def _canonical(stage: str, options: argparse.Namespace) -> argparse.Namespace:
@@ -174,6 +179,8 @@ def _settle_method(options: argparse.Namespace) -> None:
             f"--knowledge-distillation-loss {published} means --method {named}, "
             f"not {options.method}: leave one of them out"
         )
+    if options.teacher is not None and len(options.teacher) == 1:
+        (options.teacher,) = options.teacher
     options.method = options.method or named or DEFAULT_METHOD
     # Kept as --method alone, so that a resumed run may name either spelling.
     options.knowledge_distillation_loss = options.knowledge_distillation_feature_fusion = None

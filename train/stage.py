@@ -8,11 +8,13 @@ from typing import NoReturn
 import torch
 from accelerate import Accelerator
 from PIL import Image
+from timm.utils import ModelEmaV3
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import BatchSampler, DataLoader, Dataset
 from tqdm import tqdm
 
+from datasets.mixing import BatchMixing
 from datasets.sampling import EpochSampler, SeededDataset
 from datasets.transforms import collate
 from datasets.workers import leave_signals_to_parent
@@ -59,7 +61,7 @@ def train(run: Run, task: nn.Module, data: Data) -> None:
         size = (run.options.height, run.options.width)
         info["training_cost"] = training_cost(student, state.distiller.adapters.values(), *size)
     keeper = Keeper(run.folder, student, info, state, run.options.epochs_save, known_scores)
-    validator = Validator(run, student, data)
+    validator = Validator(run, state.deployed(student), data)
     if run.accelerator.is_main_process:
         loop.keeper = keeper
     if loop.done:
@@ -126,7 +128,11 @@ def build_loop(run: Run, task: nn.Module, data: Data) -> tuple[Loop, TrainingSta
     distiller = getattr(task, "distiller", None)
     sampler = EpochSampler(len(data.train), options.seed)
     loader = build_loader(data.train, sampler, options.batch_size, options.num_workers)
-    optimizer = build_optimizer(task, options.lr, options.weight_decay, options.head_lr)
+    optimizer = build_optimizer(
+        task, options.lr, options.weight_decay, options.head_lr, options.layer_decay
+    )
+    if options.sync_bn:
+        task = synchronized(task, accelerator)
     if options.compile:
         task.compile()
     task, loader, prepared = accelerator.prepare(task, loader, optimizer)
@@ -135,6 +141,11 @@ def build_loop(run: Run, task: nn.Module, data: Data) -> tuple[Loop, TrainingSta
         optimizer, schedule.total_steps, options.warmup_steps, options.power
     )
     progress = Progress(accelerator.num_processes)
+    average = None
+    if options.ema is not None:
+        student = accelerator.unwrap_model(task).student
+        average = ModelEmaV3(student, options.ema, use_warmup=True)
+    mixing = BatchMixing(options.cutmix, options.copy_paste)
     loop = Loop(
         accelerator=accelerator,
         task=task,
@@ -148,11 +159,27 @@ def build_loop(run: Run, task: nn.Module, data: Data) -> tuple[Loop, TrainingSta
         seed=options.seed,
         batch_size=options.batch_size * accelerator.num_processes,
         clip_grad=options.clip_grad,
+        average=average,
+        mixing=mixing if options.cutmix or options.copy_paste else None,
         log_every=(options.steps_loss, options.steps_plot)
         if options.visualize
         else (options.steps_loss,),
     )
-    return loop, TrainingState(distiller, optimizer, scheduler, accelerator.scaler, progress)
+    scaler = accelerator.scaler
+    return loop, TrainingState(distiller, optimizer, scheduler, scaler, progress, average)
+
+
+def synchronized(task: nn.Module, accelerator: Accelerator) -> nn.Module:
+    """BatchNorm over the images of all processes; nothing to do for a single one.
+
+    Raises:
+        ValueError: PyTorch has it on GPUs alone.
+    """
+    if accelerator.num_processes == 1:
+        return task
+    if accelerator.device.type != "cuda":
+        raise ValueError(f"--sync-bn needs GPUs, not {accelerator.device.type}: leave it out")
+    return nn.SyncBatchNorm.convert_sync_batchnorm(task)
 
 
 def build_loader(
@@ -171,7 +198,11 @@ def build_loader(
 
 
 def build_optimizer(
-    task: nn.Module, lr: float, weight_decay: float, head_lr: float = 1.0
+    task: nn.Module,
+    lr: float,
+    weight_decay: float,
+    head_lr: float = 1.0,
+    layer_decay: float = 1.0,
 ) -> torch.optim.AdamW:
     """AdamW in which vectors, such as norms and biases, do not decay.
 
@@ -180,12 +211,20 @@ def build_optimizer(
         lr: of everything but the head.
         weight_decay: of matrices and kernels.
         head_lr: factor on `lr` for the head.
+        layer_decay: factor on `lr` from a block of the encoder to the one before.
     """
-    head = set(task.student.head.parameters()) if head_lr != 1 else set()
-    parameters = [p for p in task.parameters() if p.requires_grad]
-    rest, fast = [p for p in parameters if p not in head], [p for p in parameters if p in head]
+    factors = dict.fromkeys(task.student.head.parameters(), head_lr)
+    if layer_decay != 1:
+        blocks = task.student.encoder.blocks()
+        for depth, block in enumerate(reversed(blocks)):
+            factors |= dict.fromkeys(block, layer_decay**depth)
+    rates: dict[float, list[nn.Parameter]] = {1.0: []}  # first: its rate is the one that is logged
+    for parameter in task.parameters():
+        if parameter.requires_grad:
+            rates.setdefault(factors.get(parameter, 1.0), []).append(parameter)
     groups = []
-    for members, rate in ((rest, lr), (fast, lr * head_lr)):
+    for factor, members in rates.items():
+        rate = lr * factor
         groups += [
             {
                 "params": [p for p in members if p.ndim > 1],

@@ -13,7 +13,14 @@ from datasets.transforms import normalize
 from models.segmenter import Intermediates
 
 
-class SupervisedTask(nn.Module):
+class Task(nn.Module):
+    """What the loop trains: calls it with a batch, and tells it before which step it is."""
+
+    def begin_step(self, step: int) -> None:
+        """Hear that optimizer step `step` (from 0) comes next; tasks with a schedule follow it."""
+
+
+class SupervisedTask(Task):
     """Train a network on labels alone.
 
     Args:
@@ -34,7 +41,7 @@ class SupervisedTask(nn.Module):
         return {"loss": self.criterion(self.student(images), labels)}
 
 
-class DistillationTask(nn.Module):
+class DistillationTask(Task):
     """Train a student on labels and on what a frozen teacher makes of the same images.
 
     Args:
@@ -42,6 +49,7 @@ class DistillationTask(nn.Module):
         distiller: owns the adapters; (student, teacher) intermediates to named, weighted terms.
         teacher: images (B, 3, H, W) uint8, and what is read of them, to `Intermediates`; asked once
             a batch, whatever number of terms reads its answer.
+        warmup: optimizer steps in which the distiller's terms grow linearly to their full weight.
     """
 
     def __init__(
@@ -51,6 +59,7 @@ class DistillationTask(nn.Module):
         preprocessing: dict,
         distiller: nn.Module,
         teacher: Callable[[Tensor, Collection[str]], Intermediates],
+        warmup: int = 0,
     ) -> None:
         super().__init__()
         self.student = student
@@ -58,6 +67,13 @@ class DistillationTask(nn.Module):
         self.preprocessing = preprocessing
         self.distiller = distiller
         self.teacher = teacher
+        self.warmup = warmup
+        self.register_buffer("share", torch.ones(()), persistent=False)
+
+    def begin_step(self, step: int) -> None:
+        """Give the distiller's terms the share of their weight that belongs to a step."""
+        if self.warmup:
+            self.share.fill_(min(1.0, (step + 1) / (self.warmup + 1)))
 
     def forward(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Return {"loss", "cross_entropy", <terms>}; shapes as for `SupervisedTask`."""
@@ -65,5 +81,8 @@ class DistillationTask(nn.Module):
         images = normalize(images, self.preprocessing["mean"], self.preprocessing["std"])
         student_out = self.student.forward_intermediates(images)
         terms = {"cross_entropy": self.criterion(student_out.logits, labels)}
-        terms |= self.distiller(student_out, teacher_out, labels)
+        distilled = self.distiller(student_out, teacher_out, labels)
+        if self.warmup:
+            distilled = {name: self.share * term for name, term in distilled.items()}
+        terms |= distilled
         return {"loss": torch.stack(list(terms.values())).sum(), **terms}

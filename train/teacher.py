@@ -5,10 +5,12 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from datasets.transforms import normalize
 from models.segmenter import Intermediates
 
+TINY = torch.finfo(torch.float32).tiny
 HEAD_MAPS = frozenset({"logits", "fused"})  # what the decode head yields
 
 
@@ -47,3 +49,42 @@ class FrozenTeacher:
             return nullcontext()
         enabled = self.precision != torch.float32
         return torch.autocast(device_type, self.precision if enabled else None, enabled)
+
+
+class TeacherEnsemble:
+    """Several frozen teachers that answer with the mean of their probabilities.
+
+    Only logits can be averaged: features of different networks have no common channels.
+
+    Args:
+        teachers: of the same classes.
+    """
+
+    def __init__(self, teachers: Sequence[FrozenTeacher]) -> None:
+        self.teachers = tuple(teachers)
+
+    @property
+    def network(self) -> nn.Module:
+        """The first teacher's; what a distiller learns of the ensemble is its number of classes."""
+        return self.teachers[0].network
+
+    @property
+    def classes(self) -> Sequence[str] | None:
+        """Names of the classes, where the first teacher knows them."""
+        return self.teachers[0].classes
+
+    def __call__(self, images: Tensor, reads: Collection[str] = HEAD_MAPS) -> Intermediates:
+        """Return logits of images (B, 3, H, W) uint8 whose softmax is the mean of probabilities.
+
+        Teachers of another output stride are resized to the first one's maps.
+        """
+        assert set(reads) <= {"logits"}, reads
+        answers = [teacher(images, {"logits"}) for teacher in self.teachers]
+        with torch.no_grad():
+            size = answers[0].logits.shape[-2:]
+            probabilities = [
+                functional.interpolate(answer.logits.float().softmax(1), size, mode="bilinear")
+                for answer in answers
+            ]
+            mean = torch.stack(probabilities).mean(0)
+            return Intermediates(answers[0].images, mean.clamp_min(TINY).log())

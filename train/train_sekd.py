@@ -32,7 +32,8 @@ def main() -> None:
     teacher = build_teacher(run, data)
     distiller = build_distiller(run, data, student, teacher)
     announce_teacher(run, teacher, data)
-    task = DistillationTask(student, criterion, data.preprocessing, distiller, teacher)
+    warmup = options.kd_warmup
+    task = DistillationTask(student, criterion, data.preprocessing, distiller, teacher, warmup)
     train(run, task, data)
 
 

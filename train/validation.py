@@ -14,7 +14,7 @@ from eval.inference import predict_labels
 from eval.reporting.pictures import colorize, overlay, titled_row
 from train.data import Data
 from train.run import Run
-from train.teacher import FrozenTeacher
+from train.teacher import FrozenTeacher, TeacherEnsemble
 
 PICTURES = 4
 
@@ -102,9 +102,13 @@ class Validator:
         )
 
 
-def announce_teacher(run: Run, teacher: FrozenTeacher, data: Data) -> None:
-    """Print the teacher's mIoU on the validation split, unless `--teacher-val false`."""
+def announce_teacher(run: Run, teacher: FrozenTeacher | TeacherEnsemble, data: Data) -> None:
+    """Print the mIoU of each teacher on the validation split, unless `--teacher-val false`."""
     if not run.options.teacher_val or data.val is None:
+        return
+    if isinstance(teacher, TeacherEnsemble):
+        for member in teacher.teachers:
+            announce_teacher(run, member, data)
         return
     other_classes = teacher.classes and tuple(teacher.classes) != tuple(data.classes)
     if other_classes or teacher.network.num_classes != len(data.classes):

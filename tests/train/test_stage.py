@@ -120,7 +120,8 @@ def test_method_none_needs_no_teacher(run_stage, runs):
 RESUMED = {
     "student": ["--num-workers", "1"],
     "student at an epoch's end": [],
-    "sekd with memories": ["--method", "cirkd"],
+    "student with average": ["--ema", "0.9", "--cutmix", "0.5", "--copy-paste", "0.5"],
+    "sekd with memories": ["--method", "cirkd", "--kd-warmup", "6"],
     "sekd": ["--method", "sekd-su", "--accumulate", "2", "--clip-grad", "1", "--warmup-steps", "1"],
 }
 
@@ -128,6 +129,7 @@ RESUMED = {
 INTERRUPTED = {
     "student": (4, 1),
     "student at an epoch's end": (6, 0),
+    "student with average": (4, 1),
     "sekd with memories": (4, 1),
     "sekd": (3, 2),
 }

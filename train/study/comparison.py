@@ -210,6 +210,7 @@ def plot(study: Study, found: Sequence[Outcome], path: Path) -> None:
     for one in found:
         if one.run == study.baseline:
             axes.axhline(one.mean, color="0.6", lw=1, ls="--", zorder=0)
+    axes.set_xlim(left=0)
     axes.set_xlabel("hours of training on this machine")
     axes.set_ylabel("mIoU, %")
     axes.legend(fontsize=8, ncols=2)

@@ -1,0 +1,58 @@
+"""Augmentations that mix the images of a batch: CutMix, and copy-paste of plants.
+
+All randomness is drawn from torch's global CPU generator, so that its seed repeats a batch.
+"""
+
+import torch
+from torch import Tensor
+
+VOID = 255
+
+
+class BatchMixing:
+    """Puts a part of the next image of a batch, with its labels, into each image.
+
+    Args:
+        cutmix: probability, per image, of a rectangle (Yun et al., ICCV 2019; for segmentation
+            French et al., BMVC 2020). Its share of the image is uniform in [0, 1].
+        copy_paste: probability, per image, of all plants (Ghiasi et al., CVPR 2021): the pixels of
+            every class but the first, which is the ground, and void.
+    """
+
+    def __init__(self, cutmix: float = 0.0, copy_paste: float = 0.0) -> None:
+        self.cutmix = cutmix
+        self.copy_paste = copy_paste
+
+    def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Mix images (B, 3, H, W) and labels (B, H, W); what was given is left as it is."""
+        if self.copy_paste:
+            taken = (labels.roll(1, 0) != 0) & (labels.roll(1, 0) != VOID)
+            images, labels = paste(images, labels, taken & self._drawn(self.copy_paste, labels))
+        if self.cutmix:
+            rectangles = torch.stack([rectangle(labels.shape[-2:]) for _ in labels])
+            taken = rectangles.to(labels.device) & self._drawn(self.cutmix, labels)
+            images, labels = paste(images, labels, taken)
+        return images, labels
+
+    @staticmethod
+    def _drawn(probability: float, labels: Tensor) -> Tensor:
+        """Which images of the batch are mixed, bool (B, 1, 1)."""
+        return (torch.rand(len(labels)) < probability).to(labels.device)[:, None, None]
+
+
+def paste(images: Tensor, labels: Tensor, taken: Tensor) -> tuple[Tensor, Tensor]:
+    """Take the pixels where `taken` (B, H, W) from the image before, in a circle."""
+    return (
+        torch.where(taken.unsqueeze(1), images.roll(1, 0), images),
+        torch.where(taken, labels.roll(1, 0), labels),
+    )
+
+
+def rectangle(size: torch.Size) -> Tensor:
+    """A random rectangle of the image's own proportions, bool (H, W); cut off at its borders."""
+    share, *centre = torch.rand(3).tolist()
+    spans = []
+    for length, middle in zip(size, centre, strict=True):
+        positions = torch.arange(length) + 0.5
+        spans.append((positions - middle * length).abs() < share**0.5 * length / 2)
+    return spans[0][:, None] & spans[1]

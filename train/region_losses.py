@@ -1,0 +1,128 @@
+"""Losses on labels besides the cross-entropy (`--loss`): overlap of regions, and hard pixels."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+SMOOTH = 1.0  # pixels, keeps a class that occurs nowhere at 0
+
+
+class SummedLoss(nn.Module):
+    """The sum of losses on the same logits and labels."""
+
+    def __init__(self, *losses: nn.Module) -> None:
+        super().__init__()
+        self.losses = nn.ModuleList(losses)
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Compare logits (B, K, h, w) with labels (B, H, W); returns a scalar."""
+        return torch.stack([loss(logits, labels) for loss in self.losses]).sum()
+
+
+class JaccardLoss(nn.Module):
+    """Mean over the batch's classes of 1 - (tp + 1) / (tp + fp + fn + 1), with probabilities.
+
+    The soft Jaccard index (Rahman and Wang, ISVC 2016), over all labelled pixels of the batch:
+    tp = sum of p_k y_k and tp + fp + fn = sum of p_k + y_k - p_k y_k.
+    """
+
+    def __init__(self, ignore_index: int = 255) -> None:
+        super().__init__()
+        self.ignore_index = ignore_index
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Compare logits (B, K, h, w), upsampled, with labels (B, H, W); a scalar in [0, 1]."""
+        probabilities, truth = labelled_pixels(logits, labels, self.ignore_index)
+        both = (probabilities * truth).sum(0)
+        union = probabilities.sum(0) + truth.sum(0) - both
+        return mean_of_held(1 - (both + SMOOTH) / (union + SMOOTH), truth)
+
+
+class LovaszLoss(nn.Module):
+    """Lovász-Softmax: the tight convex extension of the Jaccard index (Berman et al., CVPR 2018).
+
+    For each class that the batch holds, the errors |y_k - p_k| of all labelled pixels are sorted
+    from large to small and weighted by the growth of the Jaccard loss along that order (equation 9
+    of arXiv 1705.08790); the mean over those classes is taken.
+    """
+
+    def __init__(self, ignore_index: int = 255) -> None:
+        super().__init__()
+        self.ignore_index = ignore_index
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Compare logits (B, K, h, w), upsampled, with labels (B, H, W); a scalar in [0, 1]."""
+        probabilities, truth = labelled_pixels(logits, labels, self.ignore_index)
+        if not len(truth):
+            return logits.sum() * 0
+        errors, order = (truth - probabilities).abs().sort(dim=0, descending=True)
+        hits = truth.gather(0, order)
+        total = hits.sum(0)
+        common = total - hits.cumsum(0)
+        union = total + (1 - hits).cumsum(0)
+        jaccard = 1 - common / union.clamp_min(1)
+        growth = torch.cat((jaccard[:1], jaccard.diff(dim=0)))
+        return mean_of_held((errors * growth).sum(0), truth)
+
+
+class HardPixelLoss(nn.Module):
+    """Cross-entropy of the hard pixels alone: online hard example mining, OHEM.
+
+    Hard are the pixels whose own class has less than `threshold` probability, and in any case the
+    hardest sixteenth of the labelled ones (Yu et al., BiSeNet, ECCV 2018, section 3.3; the share is
+    that of the authors' code). Class weights, if any, weigh the pixels that are kept.
+    """
+
+    def __init__(
+        self,
+        ignore_index: int = 255,
+        class_weights: list[float] | None = None,
+        threshold: float = 0.7,
+        least: float = 1 / 16,
+    ) -> None:
+        super().__init__()
+        self.ignore_index = ignore_index
+        self.least = least
+        self.limit = -torch.tensor(threshold).log().item()
+        weights = None if class_weights is None else torch.tensor(class_weights).float()
+        self.register_buffer("class_weights", weights, persistent=False)
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Compare logits (B, K, h, w), upsampled, with labels (B, H, W); returns a scalar."""
+        logits = upsampled(logits, labels)
+        losses = F.cross_entropy(
+            logits, labels.long(), ignore_index=self.ignore_index, reduction="none"
+        )
+        known = labels != self.ignore_index
+        losses, ids = losses[known], labels[known].long()
+        if not len(losses):
+            return logits.sum() * 0
+        kept = losses.detach() > self.limit
+        least = max(1, int(self.least * len(losses)))
+        if kept.sum() < least:
+            kept = torch.zeros_like(kept).index_fill_(0, losses.detach().topk(least).indices, True)
+        if self.class_weights is None:
+            return losses[kept].mean()
+        weights = self.class_weights[ids[kept]]
+        tiny = torch.finfo(torch.float32).tiny
+        return (losses[kept] * weights).sum() / weights.sum().clamp_min(tiny)
+
+
+def upsampled(logits: Tensor, labels: Tensor) -> Tensor:
+    """Logits (B, K, h, w) in float32 at the size of labels (B, H, W)."""
+    size = labels.shape[-2:]
+    return F.interpolate(logits.float(), size, mode="bilinear", align_corners=False)
+
+
+def labelled_pixels(logits: Tensor, labels: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
+    """Probabilities and one-hot truth (N, K) of the N labelled pixels of a batch."""
+    probabilities = upsampled(logits, labels).softmax(1).movedim(1, -1)
+    known = labels != ignore_index
+    truth = F.one_hot(labels[known].long(), logits.shape[1]).float()
+    return probabilities[known], truth
+
+
+def mean_of_held(losses: Tensor, truth: Tensor) -> Tensor:
+    """Mean of losses (K,) over the classes that occur in the one-hot truth (N, K)."""
+    held = truth.any(0).float()
+    return (losses * held).sum() / held.sum().clamp_min(1)
