@@ -4,7 +4,7 @@ import os
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -23,6 +23,18 @@ PLANT_PALETTE = ((0, 0, 0), (0, 255, 0), (255, 0, 0))
 DATADIR_HINT = "pass the data set's folder with --datadir"
 
 Pairs = list[tuple[Path, Path]]
+
+
+class LabelSpace(NamedTuple):
+    """What a protocol's label maps hold.
+
+    Attributes:
+        count: ids that a network may predict, K; one more than classes where void is one of them.
+        ignored: the id that is kept out of the score.
+    """
+
+    count: int
+    ignored: int
 
 
 class SegmentationDataset(Dataset):
@@ -46,6 +58,8 @@ class SegmentationDataset(Dataset):
     classes: tuple[str, ...]
     palette: tuple[Colour, ...]
     ignore_index: int = 255
+    # Whether published networks have an output for void, the last one: see `label_space`.
+    void_output: ClassVar[bool] = False
     splits: tuple[str, ...]
     default_train_split: ClassVar[str] = "train"
     default_val_split: ClassVar[str] = "val"
@@ -97,6 +111,16 @@ class SegmentationDataset(Dataset):
     @property
     def num_classes(self) -> int:
         return len(self.classes)
+
+    def label_space(self, protocol: str) -> LabelSpace:
+        """Tell what label maps hold under `--protocol` standard or paper.
+
+        The published protocol counts void pixels to the last output. Where that is an output of its
+        own, they are not scored, and to predict it on a labelled pixel is a miss.
+        """
+        if protocol == "paper" and self.void_output:
+            return LabelSpace(self.num_classes + 1, self.num_classes)
+        return LabelSpace(self.num_classes, self.ignore_index)
 
     def condition(self, index: int) -> str | None:
         """Name the weather or light of a sample, where the data set tells it."""

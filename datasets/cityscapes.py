@@ -41,6 +41,7 @@ class TrainIdDataset(SegmentationDataset):
 
     classes = tuple(name for name, _, _ in _CLASSES)
     palette = tuple(colour for _, _, colour in _CLASSES)
+    void_output = True  # 20 outputs, void the last
 
     def ids_of(self, path: Path) -> Mapping[int, int]:
         """Map labelIds to trainIds; trainIds stay as they are."""

@@ -108,18 +108,18 @@ class PaperTransform:
     """What the published figures used: `--protocol paper`.
 
     The image is resized to height x width, the label to a quarter of that by nearest neighbour, and
-    void is counted as the last class. In training, both are mirrored half of the time and shifted
-    by up to 2 px at the image's resolution, before the label is shrunk (the published code shifts
-    the small label by the pixels of the large image). Use mean 0 and std 1 in `normalize`.
+    void becomes the last of `outputs` ids. In training, both are mirrored half of the time and
+    shifted by up to 2 px at the image's resolution, before the label is shrunk (the published code
+    shifts the small label by the pixels of the large image). Use mean 0 and std 1 in `normalize`.
     """
 
     MAX_SHIFT = 2
 
-    def __init__(self, height: int, width: int, train: bool, num_classes: int) -> None:
+    def __init__(self, height: int, width: int, train: bool, outputs: int) -> None:
         self.size = (height, width)
         self.label_size = (math.ceil(height / 4), math.ceil(width / 4))
         self.train = train
-        self.num_classes = num_classes
+        self.outputs = outputs
 
     def __call__(self, image: Image, label: Mask) -> tuple[Image, Mask]:
         """Map uint8 (3, H, W) and (H, W) to (3, height, width) and a quarter of it."""
@@ -132,7 +132,7 @@ class PaperTransform:
             shift = tuple(_randint(-self.MAX_SHIFT, self.MAX_SHIFT) for _ in range(2))
             image = F.crop_image(image, *shift, *self.size)  # what comes from outside is black
         label = self._shrink(label, shift)
-        label = label.where(label != VOID, torch.tensor(self.num_classes - 1, dtype=label.dtype))
+        label = label.where(label != VOID, torch.tensor(self.outputs - 1, dtype=label.dtype))
         return Image(image.contiguous()), Mask(label)
 
     def _shrink(self, label: Tensor, shift: Size) -> Tensor:

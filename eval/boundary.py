@@ -20,14 +20,15 @@ class BoundaryMetrics:
     split, as for mIoU.
 
     Attributes:
-        intersections, unions: (K,) int64.
+        intersections, unions: int64, of each class but the ignored one.
     """
 
     def __init__(self, num_classes: int, ignore_index: int = 255, ratio: float = RATIO) -> None:
         self.ignore_index = ignore_index
         self.ratio = ratio
-        self.intersections = torch.zeros(num_classes, dtype=torch.int64)
-        self.unions = torch.zeros(num_classes, dtype=torch.int64)
+        self.classes = [index for index in range(num_classes) if index != ignore_index]
+        self.intersections = torch.zeros(len(self.classes), dtype=torch.int64)
+        self.unions = torch.zeros(len(self.classes), dtype=torch.int64)
 
     def update(self, prediction: Tensor, label: Tensor) -> None:
         """Count one batch: class indices (B, H, W), of the same size."""
@@ -35,9 +36,9 @@ class BoundaryMetrics:
             predicted, labelled = (maps.cpu().numpy() for maps in (predicted, labelled))
             valid = labelled != self.ignore_index
             distance = max(1, round(self.ratio * math.hypot(*labelled.shape)))
-            for index in range(len(self.unions)):
-                ours = _rim((predicted == index) & valid, distance)
-                theirs = _rim(labelled == index, distance)
+            for index, class_id in enumerate(self.classes):
+                ours = _rim((predicted == class_id) & valid, distance)
+                theirs = _rim(labelled == class_id, distance)
                 self.intersections[index] += int(np.count_nonzero(ours & theirs))
                 self.unions[index] += int(np.count_nonzero(ours | theirs))
 

@@ -48,11 +48,10 @@ def main() -> None:
         Console(stderr=True).print(PAPER_WARNING)
         if args.official:
             raise ValueError("--official scores labels at full size: it needs --protocol standard")
-    num_classes, ignore_index = subject.dataset.num_classes, subject.dataset.ignore_index
-    images = ImageCounts(num_classes, ignore_index) if args.per_image else None
+    images = ImageCounts(*subject.labels) if args.per_image else None
     boundary = None
     if args.boundary is not None:
-        boundary = BoundaryMetrics(num_classes, ignore_index, args.boundary)
+        boundary = BoundaryMetrics(*subject.labels, args.boundary)
     also = [meter for meter in (boundary, images) if meter is not None]
     timed = args.latency is not None
     latency = measure_latency(subject, device, args.latency) if timed else None

@@ -197,8 +197,8 @@ def miou(network: nn.Module, subject: Subject, args: argparse.Namespace) -> floa
     metrics = evaluate(
         network,
         DataLoader(dataset, num_workers=workers, collate_fn=collate),
-        num_classes=dataset.num_classes,
-        ignore_index=dataset.ignore_index,
+        num_classes=subject.labels.count,
+        ignore_index=subject.labels.ignored,
         preprocessing=subject.preprocessing | (UNTOUCHED if raw else {}),
         device="cpu",
         progress=None,

@@ -80,9 +80,9 @@ class SegmentationMetrics:
         out of the mean; a class that was only predicted counts as 0.
 
         Returns:
-            ``miou``, ``per_class`` (list of float or None), ``pixel_accuracy``, ``mean_accuracy``
-            (over the classes that occur in the labels), ``fwiou`` (IoU weighted by the class's
-            share of the labelled pixels).
+            ``miou``, ``per_class`` (list of float or None; without the ignored id, where that is
+            one of the K), ``pixel_accuracy``, ``mean_accuracy`` (over the classes that occur in the
+            labels), ``fwiou`` (IoU weighted by the class's share of the labelled pixels).
 
         Raises:
             ValueError: no labelled pixel was counted.
@@ -95,6 +95,8 @@ class SegmentationMetrics:
                 f"no labelled pixel to score: every label is the ignore index {self.ignore_index}"
             )
         union = labelled + predicted - hit
+        scored = torch.arange(self.num_classes) != self.ignore_index
+        hit, labelled, union = hit[scored], labelled[scored], union[scored]
         iou = hit / union  # nan where the class is absent
         return {
             "miou": iou[union > 0].mean().item(),

@@ -45,7 +45,8 @@ class ImageCounts:
         matrices = torch.stack(self.matrices)
         common = matrices.diagonal(dim1=1, dim2=2)
         union = matrices.sum(1) + matrices.sum(2) - common
-        return torch.stack((common, union), dim=1).numpy()
+        scored = torch.arange(self.num_classes) != self.ignore_index
+        return torch.stack((common, union), dim=1)[:, :, scored].numpy()
 
     def write(self, path: Path, classes: tuple[str, ...]) -> None:
         """Write a CSV file: per image its mIoU, and per class the pixels in common and in union."""

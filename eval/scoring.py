@@ -58,8 +58,8 @@ def score_groups(
         groups[key] = evaluate(
             subject.model,
             loader,
-            num_classes=dataset.num_classes,
-            ignore_index=dataset.ignore_index,
+            num_classes=subject.labels.count,
+            ignore_index=subject.labels.ignored,
             preprocessing=subject.preprocessing,
             device=device,
             progress=None,
@@ -81,7 +81,7 @@ def merge(
     subject: Subject, groups: Mapping[Group, SegmentationMetrics], **wanted: str
 ) -> SegmentationMetrics:
     """Add up the groups, or those of one condition or folder."""
-    total = SegmentationMetrics(subject.dataset.num_classes, subject.dataset.ignore_index)
+    total = SegmentationMetrics(*subject.labels)
     for key, metrics in groups.items():
         if all(getattr(key, name) == value for name, value in wanted.items()):
             total.matrix += metrics.matrix

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from datasets import SegmentationDataset, build_dataset, find_dataset
+from datasets.base import LabelSpace
 from datasets.transforms import EvalTransform, PaperTransform
 from eval.flags.inference import choose_inference
 from eval.inference import WHOLE, Inference
@@ -28,6 +29,11 @@ class Subject:
     preprocessing: dict[str, Any]
     inference: Inference = WHOLE
 
+    @property
+    def labels(self) -> LabelSpace:
+        """What the label maps of the split hold under the protocol."""
+        return self.dataset.label_space(self.preprocessing["protocol"])
+
 
 def load_subject(args: argparse.Namespace, device: torch.device) -> Subject:
     """Load the checkpoint and open the split; flags win over what the checkpoint says.
@@ -46,10 +52,11 @@ def load_subject(args: argparse.Namespace, device: torch.device) -> Subject:
         )
     preprocessing = choose_preprocessing(args, info)
     dataset = open_dataset(args, info)
-    check_classes(args.state, model, info, dataset)
-    size, count = preprocessing["image_size"], dataset.num_classes
-    if preprocessing["protocol"] == "paper":
-        dataset.transform = PaperTransform(*size, train=False, num_classes=count)
+    check_classes(args.state, model, info, dataset, preprocessing["protocol"])
+    size, protocol = preprocessing["image_size"], preprocessing["protocol"]
+    if protocol == "paper":
+        outputs = dataset.label_space(protocol).count
+        dataset.transform = PaperTransform(*size, train=False, outputs=outputs)
     else:
         dataset.transform = EvalTransform(tuple(size) if isinstance(size, list) else size)
     return Subject(model, info, dataset, preprocessing, inference)
@@ -99,10 +106,10 @@ def open_dataset(args: argparse.Namespace, info: dict[str, Any]) -> Segmentation
     """Open the split that the flags name, or the one that the checkpoint was trained on."""
     name = args.dataset or info["dataset"] or DEFAULT_DATASET
     declared = find_dataset(name)
-    classes = args.classes
+    classes, known = args.classes, known_classes(info, declared)
     same = info["dataset"] is not None and declared is find_dataset(info["dataset"])
     if classes is None and (same or declared is find_dataset(DEFAULT_DATASET)):
-        classes = info["classes"]
+        classes = known
     root = args.datadir or (_recorded_root(info) if same else None)
     if root is None and declared.name != "Synthetic":  # the one that is drawn
         recorded = info["args"].get("datadir")
@@ -111,24 +118,43 @@ def open_dataset(args: argparse.Namespace, info: dict[str, Any]) -> Segmentation
     return build_dataset(name, root, args.subset or declared.default_val_split, classes=classes)
 
 
+def known_classes(info: dict[str, Any], declared: type[SegmentationDataset]) -> list[str] | None:
+    """Class names of a checkpoint, without the name of an output for void."""
+    names = info["classes"]
+    if names and declared.void_output and len(names) == len(declared.classes) + 1:
+        return names[:-1]
+    return names
+
+
 def _recorded_root(info: dict[str, Any]) -> Path | None:
     recorded = info["args"].get("datadir")
     return Path(recorded) if recorded and Path(recorded).exists() else None
 
 
 def check_classes(
-    state: str, model: nn.Module, info: dict[str, Any], dataset: SegmentationDataset
+    state: str,
+    model: nn.Module,
+    info: dict[str, Any],
+    dataset: SegmentationDataset,
+    protocol: str,
 ) -> None:
-    """Refuse a network whose classes are not those of the data set, in its order."""
-    if model.num_classes != dataset.num_classes:
+    """Refuse a network whose classes are not those of the data set, in its order.
+
+    One more output, for void, is dropped under the standard protocol, where void is no class.
+    """
+    void = dataset.void_output and model.num_classes == dataset.num_classes + 1
+    if void and protocol == "standard":
+        model.keep_classes(dataset.num_classes)
+    if model.num_classes != dataset.num_classes and not void:
         raise ValueError(
             f"{state} holds a network of {model.num_classes} classes, but {dataset.name} has "
             f"{dataset.num_classes} ({', '.join(dataset.classes)}): name the right --dataset, or, "
             "in VOC layout, the right --classes"
         )
-    names = [name.casefold() for name in info["classes"] or dataset.classes]
+    known = known_classes(info, type(dataset)) or dataset.classes
+    names = [name.casefold() for name in known]
     if names != [name.casefold() for name in dataset.classes]:
         raise ValueError(
-            f"{state} was trained on the classes {', '.join(info['classes'])}, but {dataset.name} "
+            f"{state} was trained on the classes {', '.join(known)}, but {dataset.name} "
             f"has {', '.join(dataset.classes)}"
         )

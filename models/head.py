@@ -123,6 +123,13 @@ class SegformerHead(nn.Module):
         maps = [upsample(stage(feature), size) for stage, feature in pairs]
         return self.linear_fuse(torch.cat(maps[::-1], dim=1))
 
+    def keep_classes(self, count: int) -> None:
+        """Drop the logits from `count` on."""
+        old = self.linear_pred
+        self.linear_pred = nn.Conv2d(old.in_channels, count, kernel_size=1)
+        self.linear_pred.weight = nn.Parameter(old.weight.detach()[:count].clone())
+        self.linear_pred.bias = nn.Parameter(old.bias.detach()[:count].clone())
+
     def classify(self, fused: Tensor) -> Tensor:
         """Dropout and per-pixel classifier, (B, head_dim, h, w) -> (B, num_classes, h, w)."""
         return self.linear_pred(self.dropout(fused))

@@ -64,6 +64,11 @@ class Segmenter(nn.Module):
         """Channels of the fused map."""
         return self.head.fused_width
 
+    def keep_classes(self, count: int) -> None:
+        """Drop the outputs from `count` on, such as one that published networks have for void."""
+        self.head.keep_classes(count)
+        self.num_classes = count
+
     def forward(self, images: Tensor) -> Tensor:
         """Segment float images (B, 3, H, W), H, W >= 32; smaller ones raise ValueError.
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from torch.utils.data import Dataset, Subset
 
 from datasets import DATASETS, SegmentationDataset, build_dataset
+from datasets.base import LabelSpace
 from datasets.memory import keep_in_memory
 from datasets.suspicions import note_first_look
 from datasets.transforms import (
@@ -23,12 +24,17 @@ from train.flags import build_parser
 from train.options import training_image_size
 from train.run import Run, saved_flags
 
+VOID_NAME, VOID_COLOUR = "void", (0, 0, 0)
 TRANSFORM_FLAGS = ("image_size", "scale", "flip", "rotate", "shift", "photometric")
 
 
 @dataclass
 class Data:
-    """The splits of one run, and what networks and checkpoints must know of them."""
+    """The splits of one run, and what networks and checkpoints must know of them.
+
+    `classes` and `palette` are those of the network's outputs. Where `labels`, which tells what
+    label maps hold, ignores one of them, it is void.
+    """
 
     train: Dataset
     train_plain: Dataset
@@ -38,7 +44,13 @@ class Data:
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
     ignore_index: int
+    labels: LabelSpace
     preprocessing: dict
+
+    @property
+    def scored(self) -> tuple[str, ...]:
+        """The classes that have a score."""
+        return tuple(c for index, c in enumerate(self.classes) if index != self.labels.ignored)
 
 
 def build_data(run: Run) -> Data:
@@ -64,7 +76,9 @@ def build_data(run: Run) -> Data:
             f"needs {images_a_step} images, but '{train_split}' has {len(train)}"
         )
     declared = _declared(train)
-    train_transform, plain_transform, preprocessing = _transforms(options, declared.num_classes)
+    labels = declared.label_space(options.protocol)
+    train_transform, plain_transform, preprocessing = _transforms(options, labels.count)
+    with_void = labels.count > declared.num_classes
     val = split(val_split, options.limit_val) if options.iouVal else None
     if options.cache == "ram":
         _keep_in_memory(run, [train] if val is None else [train, val])
@@ -76,9 +90,10 @@ def build_data(run: Run) -> Data:
         if options.test_split
         else None,
         name=options.dataset,
-        classes=tuple(declared.classes),
-        palette=declared.palette,
+        classes=(*declared.classes, VOID_NAME) if with_void else tuple(declared.classes),
+        palette=(*declared.palette, VOID_COLOUR) if with_void else declared.palette,
         ignore_index=declared.ignore_index,
+        labels=labels,
         preprocessing=preprocessing,
     )
     _announce(run, data, train_split, val_split)
@@ -133,12 +148,12 @@ def _announce(run: Run, data: Data, train_split: str, val_split: str) -> None:
         )
 
 
-def _transforms(options: argparse.Namespace, num_classes: int) -> tuple[object, object, dict]:
+def _transforms(options: argparse.Namespace, outputs: int) -> tuple[object, object, dict]:
     """(training transform, evaluation transform, preprocessing that the checkpoint records)."""
     crop = (options.height, options.width)
     if options.protocol == "paper":
         preprocessing = {"mean": [0.0] * 3, "std": [1.0] * 3, "image_size": list(crop)}
-        transforms = [PaperTransform(*crop, train, num_classes) for train in (True, False)]
+        transforms = [PaperTransform(*crop, train, outputs) for train in (True, False)]
         return *transforms, {**preprocessing, "protocol": "paper"}
     size = training_image_size(options)
     train = TrainTransform(

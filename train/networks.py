@@ -143,11 +143,15 @@ def build_criterion(run: Run, data: Data) -> nn.Module:
         weights = class_weights(class_frequencies(data.train_plain))
     else:
         weights = _read_weights(wanted)
+    if weights is None and data.scored != data.classes:
+        weights = [1.0] * len(data.scored)
     if weights is not None:
         weights = [float(weight) for weight in weights]
+        if len(weights) == len(data.scored) < len(data.classes):
+            weights.append(0.0)  # void, as the published scripts weigh it
         if len(weights) != len(data.classes):
             raise ValueError(
-                f"--class-weights gives {len(weights)} numbers for {len(data.classes)} classes"
+                f"--class-weights gives {len(weights)} numbers for {len(data.scored)} classes"
             )
         spelt = ", ".join(f"{n} {w:.3g}" for n, w in zip(data.classes, weights, strict=True))
         run.accelerator.print(f"class weights: {spelt}")

@@ -90,7 +90,7 @@ def run_epochs(run: Run, loop: Loop, keeper: Keeper, validator: Validator) -> No
                 keeper.after_epoch(scores, ended=loop.done, validated=due)
                 steps_left = loop.schedule.total_steps - progress.step
                 pace = (time.monotonic() - started) / (progress.step - started_at)
-                report_epoch(loop, meter, scores, pace * steps_left, validator.data.classes)
+                report_epoch(loop, meter, scores, pace * steps_left, validator.data.scored)
                 if due:
                     draw_pictures(run, loop, validator)
             if loop.interrupted and not loop.done:

@@ -54,8 +54,8 @@ class Validator:
         metrics = evaluate(
             self.network,
             loader,
-            num_classes=len(self.data.classes),
-            ignore_index=self.data.ignore_index,
+            num_classes=self.data.labels.count,
+            ignore_index=self.data.labels.ignored,
             preprocessing=preprocessing or self.data.preprocessing,
             device=accelerator.device,
             progress=accelerator.is_main_process and None,  # None: only on a terminal

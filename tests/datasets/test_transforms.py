@@ -170,13 +170,13 @@ def test_eval_transform_keeps_the_label():
 def test_paper_transform():
     image, label = blocks(60, 90)
     label[:10] = 255
-    small_image, small_label = PaperTransform(48, 66, train=False, num_classes=6)(image, label)
+    small_image, small_label = PaperTransform(48, 66, train=False, outputs=6)(image, label)
     assert small_image.shape == (3, 48, 66)
     assert small_label.shape == (12, 17)
     assert small_label.max() == 5  # void counts as the last class
     assert (small_label[0] == 5).all()
     torch.manual_seed(0)
-    shifted = PaperTransform(48, 66, train=True, num_classes=6)
+    shifted = PaperTransform(48, 66, train=True, outputs=6)
     views = [shifted(image, label) for _ in range(30)]
     assert all(v.shape == (3, 48, 66) and m.shape == (12, 17) for v, m in views)
     assert len({int(v.sum()) for v, _ in views}) > 10
@@ -186,7 +186,7 @@ def test_paper_transform():
 def test_paper_shift_moves_both_and_fills_with_the_last_class():
     image = Image(torch.full((3, 64, 64), 200, dtype=torch.uint8))
     label = Mask(torch.zeros(64, 64, dtype=torch.uint8))
-    transform = PaperTransform(64, 64, train=True, num_classes=3)
+    transform = PaperTransform(64, 64, train=True, outputs=3)
     transform.label_size = (64, 64)
     torch.manual_seed(1)
     for _ in range(20):
@@ -199,7 +199,7 @@ def test_paper_labels_are_shrunk_in_one_step():
     """The value at the middle of each cell of the original, whatever the image's size between."""
     label = torch.randint(0, 6, (97, 131), dtype=torch.uint8)
     image = Image(torch.zeros(3, 97, 131, dtype=torch.uint8))
-    _, small = PaperTransform(48, 66, train=False, num_classes=6)(image, Mask(label))
+    _, small = PaperTransform(48, 66, train=False, outputs=6)(image, Mask(label))
     expected = [
         [label[int((i + 0.5) * 97 / 12), int((j + 0.5) * 131 / 17)] for j in range(17)]
         for i in range(12)

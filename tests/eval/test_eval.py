@@ -92,7 +92,7 @@ def test_protocol_paper(evaluate, write_checkpoint, voc_root, capsys):
     state, model = write_checkpoint()
     arguments = ["--protocol", "paper", "--image-size", "64x96"]
     result = evaluate("--state", state, "--datadir", voc_root, *arguments)
-    transform = PaperTransform(64, 96, train=False, num_classes=3)
+    transform = PaperTransform(64, 96, train=False, outputs=3)
     mean, std = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
     expected = plain_miou(model, voc_root, transform, mean, std)
     assert result["miou"] == pytest.approx(expected, abs=1e-3)

@@ -4,10 +4,13 @@ import csv
 import json
 import sys
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
+from datasets.cityscapes import Cityscapes
 from eval import eval as eval_command
 from losses import build_method
 from models import build_model
@@ -191,3 +194,32 @@ def test_teachers_that_disagree_in_classes_are_refused(run_stage, runs, capsys):
     assert run_stage("sekd", "--teacher", *teachers, "--method", "kd") == 2
     error = capsys.readouterr().err
     assert "has the classes soil, weed, crop" in error and error.count("\n") == 1
+
+
+def test_the_paper_protocol_trains_an_output_for_void(run_stage, runs, load, tmp_path):
+    """On Cityscapes and ACDC it is the 20th, and weighs nothing."""
+    street = tmp_path / "street"
+    random = np.random.default_rng(0)
+    for split, count in (("train", 4), ("val", 2)):
+        for number in range(count):
+            label = random.integers(0, 19, (32, 64), dtype=np.uint8)
+            label[:8] = 255
+            for folder, ending, values in (
+                ("leftImg8bit", "leftImg8bit", random.integers(0, 256, (32, 64, 3), np.uint8)),
+                ("gtFine", "gtFine_labelTrainIds", label),
+            ):
+                path = street / folder / split / "a" / f"a_{number:06d}_000000_{ending}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(values).save(path)
+    flags = ("--dataset", "Cityscapes", "--protocol", "paper", "--max-steps", "2")
+    names = ",".join(Cityscapes.classes)
+    assert run_stage("student", *flags, "--classes", names, data=street) == 0
+    folder = runs / "student-SegformerB0-Cityscapes"
+    saved = load(folder / "last.pth")
+    assert saved["model"]["head.linear_pred.weight"].shape[0] == 20
+    assert saved["classes"] == [*Cityscapes.classes, "void"]
+    assert not saved["training"]["optimizer"]["state"][0]["exp_avg"].isnan().any()
+    columns = losses_by_step(folder)[0]
+    assert "iou_bicycle" in columns and "iou_void" not in columns
+    flags = ("--resume", "--dataset", "Cityscapes", "--protocol", "paper", "--max-steps", "3")
+    assert run_stage("student", *flags, "--classes", names, data=street) == 0
