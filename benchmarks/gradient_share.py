@@ -33,7 +33,6 @@ from train.teacher import FrozenTeacher
 def main() -> None:
     """Run the command line."""
     args = build_parser().parse_args()
-    torch.manual_seed(0)
     student, info = load_checkpoint(args.state)
     network, teacher_info = load_checkpoint(args.teacher)
     if info["args"] is None or teacher_info["preprocessing"] is None:
@@ -41,6 +40,7 @@ def main() -> None:
     teacher = FrozenTeacher(network, teacher_info["preprocessing"])
     shares: dict[str, list[str]] = {name: [] for name in args.methods}
     for size in args.size:
+        torch.manual_seed(size)  # the same crops, whatever methods are measured
         batches = [draw_batch(open_images(info, size), args.batch) for _ in range(args.batches)]
         for name in tqdm(args.methods, desc=f"{size} px", leave=False, disable=None):
             torch.manual_seed(1)
@@ -111,7 +111,7 @@ def build_parser() -> OneLineParser:
     add("--methods", nargs="+", default=list(METHODS), help="default: all")
     add("--size", type=positive_integer, nargs="+", default=[128, 256, 512], help="crops, px")
     add("--batch", type=positive_integer, default=4, help="crops per batch")
-    add("--batches", type=positive_integer, default=3, help="the median is over these")
+    add("--batches", type=positive_integer, default=5, help="the median is over these")
     return parser
 
 
