@@ -1,0 +1,52 @@
+"""What a distillation run does, seen from outside: its flags, its teacher and its resumption."""
+
+import pytest
+
+from tests.train.test_behaviour import log_of
+
+ONE_STEP = ("--max-steps", "1", "--warmup-steps", "0", "--steps-loss", "1", "--teacher-val", "no")
+
+
+@pytest.fixture
+def teacher(run_stage, runs):
+    """A checkpoint of a teacher that was trained for one epoch."""
+    assert run_stage("teacher", "--num-epochs", "1", "--run-name", "teacher") == 0
+    return runs / "teacher" / "best.pth"
+
+
+@pytest.fixture
+def first_terms(run_stage, runs, teacher):
+    """`first_terms(*flags)`: the loss terms of the first step of a student and its teacher."""
+
+    def terms(*flags):
+        flags = (*ONE_STEP, "--teacher", teacher, *flags, "--run-name", "first", "--overwrite")
+        assert run_stage("sekd", *flags) == 0
+        return {k: float(v) for k, v in log_of(runs / "first")[0].items() if v}
+
+    return terms
+
+
+def test_kd_weight_scales_the_terms_of_the_method_alone(first_terms):
+    once, thrice = (first_terms("--method", "kd", "--kd-weight", w) for w in (1, 3))
+    assert once["kd"] > 0
+    assert thrice["kd"] == pytest.approx(3 * once["kd"], rel=1e-4)
+    assert once["loss"] - once["kd"] == pytest.approx(thrice["loss"] - thrice["kd"], rel=1e-3)
+
+
+def test_temperature_softens(first_terms):
+    hard, soft = (first_terms("--method", "kd", "--temperature", t)["kd"] for t in (1, 8))
+    assert abs(hard - soft) > 1e-4 * hard
+
+
+@pytest.mark.parametrize("method", ["kd", "sekd-ct"])
+def test_the_teacher_does_not_learn(method, run_stage, runs, teacher, load, assert_same):
+    """Its file is as it was, and the optimizer holds the student and its adapters alone."""
+    before = load(teacher)["model"]
+    flags = (*ONE_STEP, "--method", method, "--teacher", teacher)
+    assert run_stage("sekd", *flags, "--run-name", "taught") == 0
+    assert_same(before, load(teacher)["model"])
+    trained = load(runs / "taught" / "last.pth")
+    learnable = sum(p.numel() for p in trained["model"].values() if p.is_floating_point())
+    learnable += sum(p.numel() for p in trained["adapters"].values())
+    optimized = trained["training"]["optimizer"]["state"].values()
+    assert 0 < sum(entry["exp_avg"].numel() for entry in optimized) <= learnable

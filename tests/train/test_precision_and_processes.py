@@ -1,0 +1,132 @@
+"""Training in ways that need more than one plain process: scaler, compiler, processes, GPU."""
+
+import csv
+import shlex
+import shutil
+import signal
+import sys
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+import train.run
+from models import build_model
+from tests.train.conftest import TINY_RUN
+from tests.train.test_behaviour import log_of
+from tests.train.test_commands import ROOT, TORCHRUN, execute
+
+no_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+SHORT = ("--warmup-steps", "0", "--steps-loss", "1")
+
+
+class Scaler(torch.amp.GradScaler):
+    """The scaler of fp16 on a CPU: it grows every second step, and may press Ctrl-C."""
+
+    def __init__(self, interrupt_at: int | None) -> None:
+        super().__init__("cpu", init_scale=16.0, growth_interval=2)
+        self.interrupt_at = interrupt_at
+        self.updates = 0
+
+    def update(self, new_scale: float | None = None) -> None:
+        super().update(new_scale)
+        self.updates += 1
+        if self.updates == self.interrupt_at:
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.fixture
+def use_scaler(monkeypatch):
+    """`use_scaler(interrupt_at)`: give the next run a scaler, which fp16 has on a GPU only."""
+
+    def use(interrupt_at=None):
+        def build(**arguments):
+            accelerator = Accelerator(**arguments)
+            accelerator.scaler = Scaler(interrupt_at)
+            return accelerator
+
+        monkeypatch.setattr(train.run, "Accelerator", build)
+
+    return use
+
+
+def test_the_scaler_of_fp16_is_resumed(use_scaler, run_stage, runs, load, assert_same):
+    flags = ("--num-epochs", "3", "--run-name")
+    use_scaler()
+    assert run_stage("student", *flags, "whole") == 0
+    use_scaler(interrupt_at=4)
+    assert run_stage("student", *flags, "parts") == 130
+    stopped = load(runs / "parts" / "last.pth")["training"]
+    assert stopped["progress"]["step"] == 4
+    assert stopped["scaler"]["scale"] == 16 * 2**2
+    use_scaler()
+    assert run_stage("student", *flags, "parts", "--resume") == 0
+    whole, parts = (load(runs / name / "last.pth") for name in ("whole", "parts"))
+    assert whole["training"]["scaler"]["scale"] == 16 * 2**4  # 9 steps
+    for key in ("model", "training"):
+        assert_same(whole[key], parts[key], key)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_training_learns_the_same(run_stage, runs):
+    for name, flag in (("eager", "--no-compile"), ("compiled", "--compile")):
+        flags = ("--max-steps", "2", *SHORT, flag, "--run-name", name)
+        assert run_stage("student", *flags, "--no-photometric") == 0
+    eager, compiled = (log_of(runs / name) for name in ("eager", "compiled"))
+    assert [float(row["loss"]) for row in compiled] == pytest.approx(
+        [float(row["loss"]) for row in eager], rel=1e-3
+    )
+
+
+@pytest.mark.slow
+def test_two_processes_distil_one_network(voc, tmp_path, load):
+    torch.save(build_model("SegformerB0", 3).state_dict(), tmp_path / "teacher.pth")
+    words = [*TINY_RUN, "--datadir", str(voc), "--savedir", "runs", "--run-name", "two"]
+    words += ["--method", "sekd-ct", "--teacher", "teacher.pth", "--teacher-val", "no"]
+    script = str(ROOT / "train" / "train_sekd.py")
+    printed = execute([sys.executable, *shlex.split(TORCHRUN), script, *words], tmp_path)
+    assert printed.count("epoch 2/2  step 2/2") == 1  # the first process alone reports
+    with (tmp_path / "runs" / "two" / "log.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["1", "2"]
+    trained = load(tmp_path / "runs" / "two" / "last.pth")
+    assert not any(key.startswith("module.") for key in (*trained["model"], *trained["adapters"]))
+    assert trained["adapters"]
+    assert trained["training"]["progress"]["processes"] == 2
+
+
+@pytest.mark.cuda
+@no_cuda
+def test_a_gpu_answers_as_the_cpu_does(tiny_model):
+    images = torch.rand(2, 3, 72, 104, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = tiny_model(images)
+        found = tiny_model.cuda()(images.cuda()).cpu()
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.cuda
+@no_cuda
+@pytest.mark.parametrize("amp", ["bf16", "fp16"])
+def test_mixed_precision_on_a_gpu_is_close_to_float32(amp, run_stage, runs):
+    for name in ("none", amp):
+        flags = ("--device", "cuda", "--amp", name, "--max-steps", "1", *SHORT)
+        assert run_stage("student", *flags, "--run-name", name) == 0
+    plain, mixed = (float(log_of(runs / name)[0]["loss"]) for name in ("none", amp))
+    assert mixed == pytest.approx(plain, rel=0.02)
+
+
+@pytest.mark.cuda
+@no_cuda
+@pytest.mark.parametrize("amp", ["bf16", "fp16"])
+def test_a_run_is_resumed_on_a_gpu(amp, run_stage, runs, load):
+    flags = ("--device", "cuda", "--amp", amp, "--run-name", "r")
+    assert run_stage("student", *flags, "--num-epochs", "1") == 0
+    scaler = load(runs / "r" / "last.pth")["training"]["scaler"]
+    assert (scaler is not None) == (amp == "fp16")
+    assert run_stage("student", *flags, "--num-epochs", "2", "--resume") == 0
+    saved = load(runs / "r" / "last.pth")["training"]
+    assert saved["progress"]["step"] == 6
+    if amp == "fp16":  # the count of good steps goes on
+        assert saved["scaler"]["_growth_tracker"] > scaler["_growth_tracker"]
