@@ -76,10 +76,10 @@ def draw_field(rng: np.random.Generator, height: int, width: int) -> tuple[np.nd
     for plant in place_plants(for_plants, *canvas.shape[:2], scene):
         draw_plant(canvas, for_plants, plant, scene.light)
     image = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA)[..., :3]
-    return photograph(for_camera, image), _shrink_label(canvas[..., 3], height, width)
+    return photograph(for_camera, image), shrink_label(canvas[..., 3], height, width)
 
 
-def _shrink_label(ids: np.ndarray, height: int, width: int) -> np.ndarray:
+def shrink_label(ids: np.ndarray, height: int, width: int) -> np.ndarray:
     cover = {}
     for value in (CROP, WEED):
         mask = cv2.compare(np.ascontiguousarray(ids), value, cv2.CMP_EQ)

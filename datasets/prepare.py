@@ -33,7 +33,7 @@ from datasets.layout import (
 )
 from datasets.near import near_file
 from datasets.registry import DATASETS
-from datasets.synthetic import SPLITS, Synthetic, check_drawing, draw_sample, field_stem
+from datasets.synthetic import SPLITS, VARIETIES, Synthetic, check_drawing, draw_sample, field_stem
 
 SHOWN_PROBLEMS = 20
 JPEG_QUALITY = 95
@@ -159,7 +159,7 @@ def synthetic(args: argparse.Namespace) -> None:
         (new / "JPEGImages").mkdir()
         (new / "SegmentationClass").mkdir()
         jobs = [
-            pool.submit(_write_field, new, args.seed, name, index, args.size)
+            pool.submit(_write_field, new, args.seed, name, index, args.size, args.variety)
             for name, count in zip(SPLITS, counts, strict=True)
             for index in range(count)
         ]
@@ -170,8 +170,10 @@ def synthetic(args: argparse.Namespace) -> None:
     _tell_splits(splits, args.output)
 
 
-def _write_field(root: Path, seed: int, split: str, index: int, size: tuple[int, int]) -> None:
-    image, label = draw_sample(seed, split, index, size)
+def _write_field(
+    root: Path, seed: int, split: str, index: int, size: tuple[int, int], variety: str
+) -> None:
+    image, label = draw_sample(seed, split, index, size, variety)
     stem = field_stem(split, index)
     path = root / "JPEGImages" / f"{stem}.jpg"
     Image.fromarray(image).save(path, quality=JPEG_QUALITY, subsampling=0)
@@ -238,6 +240,9 @@ def build_parser() -> argparse.ArgumentParser:
                         "where left out (default: 240)")  # fmt: skip
     fields.add_argument("--size", type=parse_size, default=Synthetic.default_size,
                         metavar="HxW", help="in pixels (default: 256x256)")  # fmt: skip
+    fields.add_argument("--variety", choices=tuple(VARIETIES), default="beet",
+                        help="beet: sugar beets and seven weeds; world: crops, weeds, soils, light "
+                        "and cameras of all kinds (default: beet)")  # fmt: skip
     fields.add_argument("--workers", type=int, default=os.cpu_count(),
                         help="processes that draw (default: one a core)")  # fmt: skip
     return parser

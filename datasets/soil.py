@@ -45,7 +45,7 @@ def draw_soil(
     colour = _soil_colour(rng)
     soil = cv2.merge([cv2.multiply(shade, float(c), dtype=cv2.CV_8U) for c in colour])
     _draw_stones(rng, soil, light)
-    _draw_straw(rng, soil, light)
+    draw_straw(rng, soil, light)
     return soil
 
 
@@ -104,7 +104,7 @@ def _draw_stones(rng: np.random.Generator, soil: np.ndarray, light: Light) -> No
             cv2.fillPoly(soil, [to_fixed(points)], paint, cv2.LINE_AA, SHIFT)
 
 
-def _draw_straw(rng: np.random.Generator, soil: np.ndarray, light: Light) -> None:
+def draw_straw(rng: np.random.Generator, soil: np.ndarray, light: Light) -> None:
     """Dry stalks: long like a leaf of grass, but soil."""
     height, width = soil.shape[:2]
     unit = min(height, width)

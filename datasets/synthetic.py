@@ -9,15 +9,18 @@ import torch
 from torch import Tensor
 
 from datasets.base import Pairs
+from datasets.drawing.world import draw_world
 from datasets.fields import draw_field
 from datasets.sugar_beets import SugarBeets
 from datasets.voc import VocLayout
 
 SPLITS = ("train", "val", "test")
+VARIETIES: dict[str, Callable] = {"beet": draw_field, "world": draw_world}
 
 
 class Synthetic(VocLayout):
-    """Rows of beet rosettes among grasses and broad-leaved weeds, see `datasets/fields.py`.
+    """Rows of beet rosettes among grasses and broad-leaved weeds, see `datasets/fields.py`; or, as
+    variety "world", crops and weeds of all kinds, see `datasets/drawing/world.py`.
 
     Without a root the fields are drawn as they are asked for; picture i of a split depends on
     (seed, split, i) and the size alone. With a root, the folder that `python datasets/prepare.py
@@ -31,9 +34,10 @@ class Synthetic(VocLayout):
         size: (height, width) of drawn fields; `default_size` if None.
         count: drawn fields in this split; that of `default_counts` if None.
         seed: of drawn fields.
+        variety: of drawn fields, one of `VARIETIES`.
 
     Raises:
-        ValueError: no such split, a size below 32 pixels, no field, or a negative seed.
+        ValueError: no such split or variety, a size below 32 pixels, no field, or a negative seed.
         FileNotFoundError: a root without the VOC layout or the split.
     """
 
@@ -54,11 +58,13 @@ class Synthetic(VocLayout):
         size: tuple[int, int] | None = None,
         count: int | None = None,
         seed: int = 0,
+        variety: str = "beet",
     ) -> None:
         self.drawn = root is None
         self.size = size or self.default_size
         self.count = count
         self.seed = seed
+        self.variety = variety
         super().__init__("synthetic" if self.drawn else root, split, transform, classes)
 
     def check_split(self) -> None:
@@ -68,6 +74,9 @@ class Synthetic(VocLayout):
             return
         if self.split not in SPLITS:
             raise ValueError(f"{self.name} has no split {self.split!r}; known: {', '.join(SPLITS)}")
+        if self.variety not in VARIETIES:
+            known = ", ".join(VARIETIES)
+            raise ValueError(f"{self.name} has no variety {self.variety!r}; known: {known}")
         if self.count is None:
             self.count = self.default_counts[self.split]
         check_drawing(self.size, self.count, self.seed)
@@ -81,7 +90,7 @@ class Synthetic(VocLayout):
 
     def draw(self, index: int) -> tuple[Tensor, Tensor]:
         """Draw a field: image, uint8 (3, H, W), and label, uint8 (H, W)."""
-        image, label = draw_sample(self.seed, self.split, index, self.size)
+        image, label = draw_sample(self.seed, self.split, index, self.size, self.variety)
         return torch.from_numpy(image).permute(2, 0, 1).contiguous(), torch.from_numpy(label)
 
     def read(self, index: int) -> tuple[Tensor, Tensor]:
@@ -101,11 +110,11 @@ def field_stem(split: str, index: int) -> str:
 
 
 def draw_sample(
-    seed: int, split: str, index: int, size: tuple[int, int]
+    seed: int, split: str, index: int, size: tuple[int, int], variety: str = "beet"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw field `index` of a split: image, uint8 (H, W, 3), and label, uint8 (H, W)."""
     rng = np.random.default_rng([seed, SPLITS.index(split), index])
-    return draw_field(rng, *size)
+    return VARIETIES[variety](rng, *size)
 
 
 def check_drawing(size: tuple[int, int], count: int, seed: int) -> None:

@@ -1,0 +1,1 @@
+"""Drawn fields of the whole world: species, soils, light and cameras drawn at random."""

@@ -1,0 +1,107 @@
+"""What sun and camera make of a scene: shade, spectral bands, lens, sensor and file format."""
+
+import cv2
+import numpy as np
+
+from datasets.soil import coordinates, smooth_noise
+
+
+def photograph(rng: np.random.Generator, image: np.ndarray, cover: np.ndarray) -> np.ndarray:
+    """Photograph a scene, float32 (H, W, 3) to uint8; `cover` (H, W), 0 to 1, is that of plants."""
+    photo = image * _illumination(rng, *image.shape[:2])[..., None]
+    if rng.uniform() < 0.18:
+        photo = _near_infrared(rng, photo, cover)
+        hue_noise = 0.3
+    else:
+        hue_noise = 1.0
+    photo = _developed(rng, photo, hue_noise)
+    photo = _lens(rng, photo)
+    photo = _sensor(rng, photo)
+    return _stored(rng, np.clip(photo, 0, 255).astype(np.uint8))
+
+
+def _illumination(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """A gradient, vignetting, clouds and the edges of a machine's shadow, float32 (H, W)."""
+    x, y = coordinates(height, width)
+
+    def ramp() -> np.ndarray:
+        turn = rng.uniform(0, 2 * np.pi)
+        return x * np.float32(np.cos(turn)) + y * np.float32(np.sin(turn))
+
+    light = 1 + np.float32(rng.uniform(0, 0.35)) * ramp()
+    light -= np.float32(rng.choice([0.0, rng.uniform(0, 0.5)])) * (x * x + y * y)
+    light += np.float32(rng.uniform(0, 0.08)) * smooth_noise(rng, height, width, min(height, width) / 3)
+    if rng.uniform() < 0.25:
+        edge = ramp() - np.float32(rng.uniform(-0.4, 0.4))
+        if rng.uniform() < 0.3:  # the shadow of a person or a pole has two edges
+            edge = np.float32(rng.uniform(0.05, 0.4)) - np.abs(edge)
+        inside = np.clip(edge * np.float32(np.exp(rng.uniform(2, 5))) + 0.5, 0, 1)
+        light *= 1 - np.float32(rng.uniform(0.25, 0.7)) * inside
+    return np.maximum(light, 0.12)
+
+
+def _near_infrared(rng: np.random.Generator, photo: np.ndarray, cover: np.ndarray) -> np.ndarray:
+    """Replace bands: plants reflect near infrared strongly and red weakly, soil both alike."""
+    grey = photo.mean(2)
+    red = photo[..., 0] * (1 - cover * np.float32(rng.uniform(0.1, 0.5)))
+    gain = np.float32(rng.uniform(0.85, 1.15)) * (1 - cover) + np.float32(rng.uniform(1.2, 2.2)) * cover
+    infrared = grey * gain
+    green = photo[..., 1]
+    bands = [(red, infrared, red), (infrared, red, green), (infrared,) * 3, (red, infrared, photo[..., 2]),
+             (infrared, infrared, red)]  # fmt: skip
+    chosen = bands[rng.choice(len(bands), p=[0.5, 0.2, 0.1, 0.1, 0.1])]
+    return cv2.merge([np.ascontiguousarray(band) for band in chosen])
+
+
+def _developed(rng: np.random.Generator, photo: np.ndarray, hue_noise: float) -> np.ndarray:
+    """White balance, exposure, saturation, contrast and haze."""
+    warmth = rng.normal(0, 0.09) * hue_noise
+    gains = np.array([1 + warmth, 1 + rng.normal(0, 0.035) * hue_noise, 1 - warmth])
+    saturation = rng.uniform(0.6, 1.4)
+    mix = (np.eye(3) * saturation + (1 - saturation) / 3) * gains[:, None]
+    photo = np.clip(cv2.transform(photo, mix), 0, None)
+    # Cameras choose the exposure by what they see.
+    photo *= np.float32(np.exp(rng.normal(np.log(0.40), 0.28)) / photo.mean())
+    if rng.uniform() < 0.7:
+        photo = cv2.pow(photo, float(np.exp(rng.normal(0, 0.25))))
+    contrast = rng.uniform(0.75, 1.35)
+    return photo * np.float32(255 * contrast) + np.float32((1 - contrast) * 100 + rng.normal(0, 6))
+
+
+def _lens(rng: np.random.Generator, photo: np.ndarray) -> np.ndarray:
+    """Out of focus, in motion, enlarged from few pixels, or sharpened."""
+    kind = rng.choice(["none", "focus", "motion", "enlarged", "sharpened"], p=[0.35, 0.25, 0.08, 0.14, 0.18])
+    height, width = photo.shape[:2]
+    if kind == "focus":
+        return cv2.GaussianBlur(photo, (0, 0), rng.uniform(0.4, 1.6))
+    if kind == "motion":
+        length = int(rng.integers(3, 8))
+        kernel = np.zeros((length, length), np.float32)
+        end = np.array([np.cos(turn := rng.uniform(0, np.pi)), np.sin(turn)]) * length / 2
+        middle = (length - 1) / 2
+        start, stop = ((middle + way * end).astype(int).tolist() for way in (-1, 1))
+        cv2.line(kernel, start, stop, 1.0)
+        return cv2.filter2D(photo, -1, kernel / kernel.sum())
+    if kind == "enlarged":
+        scale = rng.uniform(0.4, 0.9)
+        small = cv2.resize(photo, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA)
+        return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
+    if kind == "sharpened":
+        return cv2.addWeighted(photo, 1 + (amount := rng.uniform(0.3, 1.5)),
+                               cv2.GaussianBlur(photo, (0, 0), 1.0), -amount, 0)  # fmt: skip
+    return photo
+
+
+def _sensor(rng: np.random.Generator, photo: np.ndarray) -> np.ndarray:
+    """Noise of single pixels, and of blotches where a phone has smoothed it."""
+    noise = rng.standard_normal(photo.shape, dtype=np.float32)
+    if rng.uniform() < 0.3:
+        noise = cv2.blur(noise, (3, 3)) * 2
+    return photo + noise * np.float32(np.exp(rng.uniform(np.log(0.7), np.log(12))))
+
+
+def _stored(rng: np.random.Generator, photo: np.ndarray) -> np.ndarray:
+    if rng.uniform() < 0.4:
+        return photo
+    quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(35, 97))]
+    return cv2.imdecode(cv2.imencode(".jpg", photo, quality)[1], cv2.IMREAD_COLOR)
