@@ -12,26 +12,33 @@ import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
 
+from models.shipped import NAME, find_shipped, read_shipped
+
 SUFFIXES = (".pth", ".pt", ".tar", ".bin", ".ckpt", ".safetensors")
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 DESCRIPTIONS = ["config.json", "preprocessor_config.json", "sekd.json"]
 FOLDER_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 
-def resolve(path_or_id: str | Path) -> Path:
+def resolve(path_or_id: str | Path, model: str | None = None) -> Path:
     """Find what ``--pretrained``, ``--teacher`` or ``--state`` names.
 
     Args:
         path_or_id: a weight file; a folder of Hugging Face or timm (with ``config.json``); a run
-            folder (its ``best.pth`` is taken); or a Hugging Face id such as ``nvidia/mit-b0``,
-            downloaded once into that library's cache.
+            folder (its ``best.pth`` is taken); ``fields`` for the weights that come with the
+            project; or a Hugging Face id such as ``nvidia/mit-b0``, downloaded once into that
+            library's cache.
+        model: whose ``fields`` weights are wanted; None for the smallest network's.
 
     Returns:
         A file, or a folder with weights and ``config.json``.
 
     Raises:
         FileNotFoundError: if there is nothing of that name, here or on the hub.
+        ValueError: if the network has no ``fields`` weights.
     """
+    if str(path_or_id) == NAME:
+        return find_shipped(model)
     path = Path(path_or_id)
     if path.is_dir():
         return _resolve_folder(path)
@@ -99,7 +106,8 @@ def read(path: Path, map_location: str | torch.device = "cpu") -> Any:
         pass  # a file that cannot be opened raises here: what follows means broken content
     try:
         if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path, device=str(map_location))
+            own = read_shipped(path, map_location)
+            return own or safetensors.torch.load_file(path, device=str(map_location))
         return torch.load(path, map_location=map_location, weights_only=True)
     except (MemoryError, torch.OutOfMemoryError):
         raise

@@ -41,7 +41,7 @@ def read_weights(
 
     ``model`` settles what names that SegFormer and PVTv2 share mean.
     """
-    source = resolve(path)
+    source = resolve(path, model)
     prefer_pvt = model is not None and resolve_name(model).startswith("PVT")
     if source.is_dir():
         return read_folder(source, map_location, prefer_pvt)

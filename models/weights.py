@@ -40,6 +40,7 @@ from models.huggingface import save_huggingface
 from models.reading import FORMAT_VERSION, INFO, describe, read_weights
 from models.registry import build_model, resolve_name
 from models.segmenter import Segmenter
+from models.shipped import save_shipped
 
 __all__ = ["load_backbone", "load_checkpoint", "resolve", "save_checkpoint", "save_huggingface"]
 
@@ -260,10 +261,14 @@ def convert(args: argparse.Namespace, console: Console) -> None:
         _tell_of_preprocessing(target, info["preprocessing"], console)
     elif target.suffix in (".pth", ".pt"):
         save_checkpoint(target, model, info)
+    elif target.suffix == ".safetensors":
+        save_shipped(target, model, info)
     elif target.suffix.lower() == ".onnx":
         raise ValueError(f"{target}: eval/export.py --format onnx writes ONNX; OUT is a .pth file")
     elif target.suffix[1:2].isalpha() and not target.is_dir():  # b0-v1.5 may be a folder
-        raise ValueError(f"{target}: OUT is a .pth file, or a folder for Hugging Face, no suffix")
+        raise ValueError(
+            f"{target}: OUT is a .pth or .safetensors file, or a folder for Hugging Face, no suffix"
+        )
     else:
         save_huggingface(model, target, info["classes"], info)
     console.print(f"{model.name} of {model.num_classes} classes: {args.source} -> {target}")
@@ -288,7 +293,10 @@ def build_parser() -> argparse.ArgumentParser:
     converted = commands.add_parser("convert", help="write weights in another format")
     converted.add_argument("source", metavar="IN", help="file, folder or Hugging Face id")
     converted.add_argument(
-        "target", metavar="OUT", help="FILE.pth for a checkpoint, else a folder for Hugging Face"
+        "target",
+        metavar="OUT",
+        help="FILE.pth for a checkpoint, FILE.safetensors for one of 16-bit floats, else a folder "
+        "for Hugging Face",
     )
     converted.add_argument("--model", help="network that IN must hold, e.g. SegformerB0")
     converted.add_argument(

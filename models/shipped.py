@@ -1,0 +1,71 @@
+"""The weights that come with the project: `fields`, learnt from drawn crop fields alone.
+
+A shipped file is a `.safetensors` of 16-bit floats whose header holds, as JSON under the key
+`sekd`, what a checkpoint says about itself.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+
+from command_line.outputs import replacing
+from models.registry import resolve_name
+from models.segmenter import Segmenter
+
+FOLDER = Path(__file__).resolve().parents[1] / "ckpt_pretrained"
+NAME = "fields"
+PREFIX = "Segformer"
+HEADER = "sekd"
+KEPT = ("classes", "palette", "ignore_index", "dataset", "preprocessing", "seed", "versions",
+        "metrics")  # fmt: skip
+
+
+def shipped_models() -> dict[str, Path]:
+    """Networks that have `fields` weights, and their files."""
+    files = sorted(FOLDER.glob(f"{NAME}_b*.safetensors"))
+    return {resolve_name(PREFIX + path.stem.removeprefix(f"{NAME}_")): path for path in files}
+
+
+def find_shipped(model: str | None) -> Path:
+    """Find the file of a network; of the smallest one that has weights for None.
+
+    Raises:
+        ValueError: that network has none.
+    """
+    found = shipped_models()
+    name = next(iter(found), None) if model is None else resolve_name(model)
+    if name not in found:
+        raise ValueError(
+            f"'{NAME}' weights come for {', '.join(found) or 'no network'}"
+            + ("" if name is None else f", not for {name}")
+        )
+    return found[name]
+
+
+def save_shipped(path: Path, model: Segmenter, info: dict[str, Any]) -> None:
+    """Write a network as 16-bit floats, with what a user of it must know."""
+    tensors = {
+        key: (value.half() if value.is_floating_point() else value).contiguous()
+        for key, value in model.state_dict().items()
+    }
+    if not all(value.isfinite().all() for value in tensors.values()):
+        raise ValueError(f"{path}: the weights do not fit 16-bit floats")
+    header = {"architecture": model.name, "overrides": model.overrides}
+    header |= {key: info[key] for key in KEPT if info.get(key) is not None}
+    with replacing(path) as temporary:
+        safetensors.torch.save_file(tensors, temporary, {HEADER: json.dumps(header)})
+
+
+def read_shipped(path: Path, map_location: str | torch.device) -> dict[str, Any] | None:
+    """Read a file of `save_shipped` as the content of a checkpoint; None for another file."""
+    with safetensors.safe_open(path, framework="pt") as file:
+        header = (file.metadata() or {}).get(HEADER)
+    if header is None:
+        return None
+    tensors = safetensors.torch.load_file(path, device=str(map_location))
+    tensors = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
+    return json.loads(header) | {"format": "sekd", "format_version": 1, "model": tensors}

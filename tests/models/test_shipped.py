@@ -1,0 +1,60 @@
+import pytest
+import torch
+
+from models import build_model, load_checkpoint, shipped
+from models.weights import load_backbone
+from models.weights import main as weights_main
+
+TINY = {"embed_dims": (8, 16, 24, 32), "depths": (1, 1, 1, 1), "head_dim": 16}
+INFO = {
+    "classes": ["soil", "crop", "weed"],
+    "preprocessing": {"mean": [0.5] * 3, "std": [0.25] * 3, "image_size": 96},
+}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Shipped weights of a tiny stand-in for SegformerB0."""
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
+    torch.manual_seed(0)
+    network = build_model("SegformerB0", 3, **TINY)
+    shipped.save_shipped(tmp_path / "fields_b0.safetensors", network, INFO)
+    return tmp_path, network
+
+
+def test_fields_is_a_whole_network_that_describes_itself(folder):
+    loaded, info = load_checkpoint("fields")
+    assert info["classes"] == INFO["classes"]
+    assert info["preprocessing"]["image_size"] == 96
+    for key, value in folder[1].state_dict().items():
+        assert torch.equal(loaded.state_dict()[key].half(), value.half()), key
+    assert loaded.head.linear_pred.weight.dtype == torch.float32
+
+
+def test_its_encoder_starts_a_network_of_other_classes(folder):
+    network = build_model("SegformerB0", 7, **TINY)
+    load_backbone(network, "fields")
+    for key, value in folder[1].encoder.state_dict().items():
+        assert torch.equal(network.encoder.state_dict()[key].half(), value.half()), key
+
+
+def test_a_network_without_fields_weights_is_told_which_have_them(folder):
+    with pytest.raises(ValueError, match="come for SegformerB0, not for PVTv2B0"):
+        load_backbone(build_model("PVTv2B0", 3), "fields")
+
+
+def test_weights_that_do_not_fit_16_bits_are_refused(folder):
+    network = folder[1]
+    with torch.no_grad():
+        network.head.linear_pred.bias[0] = 1e6
+    with pytest.raises(ValueError, match="16-bit"):
+        shipped.save_shipped(folder[0] / "other.safetensors", network, INFO)
+    assert not (folder[0] / "other.safetensors").exists()
+
+
+def test_convert_writes_a_shipped_file(folder, monkeypatch):
+    target = folder[0] / "copy.safetensors"
+    source = str(folder[0] / "fields_b0.safetensors")
+    monkeypatch.setattr("sys.argv", ["weights.py", "convert", source, str(target)])
+    weights_main()
+    assert load_checkpoint(target)[1]["classes"] == INFO["classes"]
