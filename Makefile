@@ -1,4 +1,5 @@
 # make demo     the whole pipeline on synthetic fields (installs what it needs into .venv first)
+# make field    segments the photographs of PHOTOS=DIR with the weights that come with the project
 # make test     the tests; ARGS="-k resume" hands arguments to pytest
 # make format   puts the code into its usual form
 # make check    style, and who may import whom
@@ -16,7 +17,7 @@ PIP := PIP_CONSTRAINT=build-constraints.txt PIP_BUILD_CONSTRAINT=build-constrain
 RUNTIME := $(VENV)/runtime.stamp
 DEV := $(VENV)/dev.stamp
 
-.PHONY: demo test format check clean distclean $(VENV)
+.PHONY: demo field test format check clean distclean $(VENV)
 
 DEMO := runs/demo
 DEMO_FLAGS := --config recipes/demo.yaml --savedir $(DEMO) --datadir $(DEMO)/fields
@@ -30,6 +31,11 @@ demo: $(RUNTIME) $(DEMO)/fields
 
 $(DEMO)/fields: | $(RUNTIME)
 	$(PY) datasets/prepare.py synthetic --output $@ --count 160 32 --seed 0
+
+OUTPUT ?= runs/field
+field: $(RUNTIME)
+	@test -n "$(PHOTOS)" || { echo "make field: say where the photographs are: make field PHOTOS=DIR" >&2; exit 2; }
+	$(PY) eval/predict.py --state fields --input "$(PHOTOS)" --output "$(OUTPUT)"
 
 test: $(DEV)
 	$(PY) -m pytest -n $(WORKERS) --dist worksteal $(ARGS)

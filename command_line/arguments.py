@@ -70,7 +70,8 @@ def add_state(add: Callable[..., object]) -> None:
         "--state",
         required=True,
         metavar="CKPT",
-        help="checkpoint, run folder, published file, Hugging Face folder or id",
+        help="checkpoint, run folder, published file, Hugging Face folder or id; fields for the "
+        "weights that come with the project",
     )
 
 

@@ -80,6 +80,7 @@ def draw_field(rng: np.random.Generator, height: int, width: int) -> tuple[np.nd
 
 
 def shrink_label(ids: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Shrink ids (H, W): half-covered pixels are of the plant class that covers more of them."""
     cover = {}
     for value in (CROP, WEED):
         mask = cv2.compare(np.ascontiguousarray(ids), value, cv2.CMP_EQ)

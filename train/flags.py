@@ -93,9 +93,9 @@ def _add_model_flags(group: argparse._ArgumentGroup) -> None:
         nargs="?",
         const="auto",
         type=_path_or_off,
-        help="weights for the encoder: fields, which come with the project and have seen drawn crop "
-        "fields only; a file, a folder or a Hugging Face id; without a value, the model's file in "
-        "ckpt_pretrained/",
+        help="weights for the encoder: fields, which come with the project and have seen drawn "
+        "crop fields only; a file, a folder or a Hugging Face id; without a value, the model's "
+        "file in ckpt_pretrained/",
     )
 
 

@@ -30,7 +30,9 @@ def _illumination(rng: np.random.Generator, height: int, width: int) -> np.ndarr
 
     light = 1 + np.float32(rng.uniform(0, 0.35)) * ramp()
     light -= np.float32(rng.choice([0.0, rng.uniform(0, 0.5)])) * (x * x + y * y)
-    light += np.float32(rng.uniform(0, 0.08)) * smooth_noise(rng, height, width, min(height, width) / 3)
+    light += np.float32(rng.uniform(0, 0.08)) * smooth_noise(
+        rng, height, width, min(height, width) / 3
+    )
     if rng.uniform() < 0.25:
         edge = ramp() - np.float32(rng.uniform(-0.4, 0.4))
         if rng.uniform() < 0.3:  # the shadow of a person or a pole has two edges
@@ -44,11 +46,19 @@ def _near_infrared(rng: np.random.Generator, photo: np.ndarray, cover: np.ndarra
     """Replace bands: plants reflect near infrared strongly and red weakly, soil both alike."""
     grey = photo.mean(2)
     red = photo[..., 0] * (1 - cover * np.float32(rng.uniform(0.1, 0.5)))
-    gain = np.float32(rng.uniform(0.85, 1.15)) * (1 - cover) + np.float32(rng.uniform(1.2, 2.2)) * cover
+    gain = (
+        np.float32(rng.uniform(0.85, 1.15)) * (1 - cover)
+        + np.float32(rng.uniform(1.2, 2.2)) * cover
+    )
     infrared = grey * gain
-    green = photo[..., 1]
-    bands = [(red, infrared, red), (infrared, red, green), (infrared,) * 3, (red, infrared, photo[..., 2]),
-             (infrared, infrared, red)]  # fmt: skip
+    green, blue = photo[..., 1], photo[..., 2]
+    bands = [
+        (red, infrared, red),
+        (infrared, red, green),
+        (infrared, infrared, infrared),
+        (red, infrared, blue),
+        (infrared, infrared, red),
+    ]
     chosen = bands[rng.choice(len(bands), p=[0.5, 0.2, 0.1, 0.1, 0.1])]
     return cv2.merge([np.ascontiguousarray(band) for band in chosen])
 
@@ -70,7 +80,9 @@ def _developed(rng: np.random.Generator, photo: np.ndarray, hue_noise: float) ->
 
 def _lens(rng: np.random.Generator, photo: np.ndarray) -> np.ndarray:
     """Out of focus, in motion, enlarged from few pixels, or sharpened."""
-    kind = rng.choice(["none", "focus", "motion", "enlarged", "sharpened"], p=[0.35, 0.25, 0.08, 0.14, 0.18])
+    kind = rng.choice(
+        ["none", "focus", "motion", "enlarged", "sharpened"], p=[0.35, 0.25, 0.08, 0.14, 0.18]
+    )
     height, width = photo.shape[:2]
     if kind == "focus":
         return cv2.GaussianBlur(photo, (0, 0), rng.uniform(0.4, 1.6))
@@ -84,7 +96,9 @@ def _lens(rng: np.random.Generator, photo: np.ndarray) -> np.ndarray:
         return cv2.filter2D(photo, -1, kernel / kernel.sum())
     if kind == "enlarged":
         scale = rng.uniform(0.4, 0.9)
-        small = cv2.resize(photo, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA)
+        small = cv2.resize(
+            photo, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA
+        )
         return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
     if kind == "sharpened":
         return cv2.addWeighted(photo, 1 + (amount := rng.uniform(0.3, 1.5)),

@@ -40,7 +40,9 @@ def _cracks(rng: np.random.Generator, ground: np.ndarray, light: Light) -> np.nd
     seeds = np.full((height, width), 255, np.uint8)
     count = int(np.exp(rng.uniform(np.log(6), np.log(120))))
     seeds[rng.integers(0, height, count), rng.integers(0, width, count)] = 0
-    _, cells = cv2.distanceTransformWithLabels(seeds, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    _, cells = cv2.distanceTransformWithLabels(
+        seeds, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
     size = int(rng.integers(2, 4))
     kernel = np.ones((size, size), np.uint8)
     cells = cells.astype(np.float32)
@@ -58,7 +60,15 @@ def _specks(rng: np.random.Generator, ground: np.ndarray, light: Light) -> np.nd
     centres = groups[rng.integers(len(groups), size=count)] + rng.normal(0, spread, (count, 2))
     colour = rng.uniform((190, 180, 180), 255)
     for centre, size in zip(to_fixed(centres).tolist(), rng.exponential(0.9, count), strict=True):
-        cv2.circle(ground, centre, int((0.4 + size) * (1 << SHIFT)), colour.tolist(), -1, cv2.LINE_AA, SHIFT)
+        cv2.circle(
+            ground,
+            centre,
+            int((0.4 + size) * (1 << SHIFT)),
+            colour.tolist(),
+            -1,
+            cv2.LINE_AA,
+            SHIFT,
+        )
     return ground
 
 
@@ -73,7 +83,9 @@ def _mulch(rng: np.random.Generator, ground: np.ndarray, light: Light) -> np.nda
     shape = np.stack([np.cos(turns), np.sin(turns) * rng.uniform(0.3, 1)], axis=-1)
     angle = rng.uniform(0, np.pi, (count, 1))
     x, y = (shape * corners[..., None]).transpose(2, 0, 1)
-    turned = np.stack([x * np.cos(angle) - y * np.sin(angle), x * np.sin(angle) + y * np.cos(angle)], -1)
+    turned = np.stack(
+        [x * np.cos(angle) - y * np.sin(angle), x * np.sin(angle) + y * np.cos(angle)], -1
+    )
     chips = to_fixed(turned + rng.uniform((0, 0), (width, height), (count, 1, 2)))
     base = rng.uniform(60, 190) * np.array([1.0, rng.uniform(0.78, 1.0), rng.uniform(0.6, 1.0)])
     colours = (base * rng.uniform(0.5, 1.3, (count, 1))).clip(0, 255).tolist()
@@ -92,7 +104,11 @@ def _band(rng: np.random.Generator, height: int, width: int, half: float) -> np.
     """A straight band, float32 (H, W): 1 inside."""
     x, y = coordinates(height, width)
     turn = rng.uniform(0, np.pi)
-    across = x * np.float32(np.cos(turn)) + y * np.float32(np.sin(turn)) - np.float32(rng.uniform(-0.5, 0.5))
+    across = (
+        x * np.float32(np.cos(turn))
+        + y * np.float32(np.sin(turn))
+        - np.float32(rng.uniform(-0.5, 0.5))
+    )
     return (np.abs(across) < half).astype(np.float32)
 
 
@@ -121,7 +137,9 @@ def _pipe(rng: np.random.Generator, ground: np.ndarray, light: Light) -> np.ndar
     )
     line += np.array([width, height]) / 2 + offset
     thick = max(2, round(unit * rng.uniform(0.008, 0.04)))
-    colour = rng.choice([25.0, 45.0, 90.0, 150.0]) * np.array([1.0, rng.uniform(0.85, 1.05), rng.uniform(0.8, 1.2)])
+    colour = rng.choice([25.0, 45.0, 90.0, 150.0]) * np.array(
+        [1.0, rng.uniform(0.85, 1.05), rng.uniform(0.8, 1.2)]
+    )
     layers = ((-np.array(light.direction) * thick * 0.6, 0.4, thick), (np.zeros(2), 1.0, thick),
               (np.array(light.direction) * thick * 0.2, 1.7, max(1, thick // 3)))  # fmt: skip
     for offset, shade, size in layers:
@@ -137,10 +155,18 @@ def _litter(rng: np.random.Generator, ground: np.ndarray, light: Light) -> np.nd
     t = np.linspace(0, 1, 8)
     half = np.sqrt(t * (1 - t))
     for _ in range(int(rng.integers(1, 14))):
-        size, aspect, turn = unit * rng.uniform(0.02, 0.14), rng.uniform(0.3, 0.9), rng.uniform(0, 2 * np.pi)
+        size, aspect, turn = (
+            unit * rng.uniform(0.02, 0.14),
+            rng.uniform(0.3, 0.9),
+            rng.uniform(0, 2 * np.pi),
+        )
         x, y = np.r_[t, t[::-1]] * size, np.r_[half, -half] * size * aspect
         x, y = x * np.cos(turn) - y * np.sin(turn), x * np.sin(turn) + y * np.cos(turn)
-        outline = np.stack([x, y], 1) + rng.uniform((0, 0), (width, height)) + rng.normal(0, 0.04 * size, (16, 2))
+        outline = (
+            np.stack([x, y], 1)
+            + rng.uniform((0, 0), (width, height))
+            + rng.normal(0, 0.04 * size, (16, 2))
+        )
         colour = rng.uniform(0.5, 1.1) * rng.uniform((110, 80, 50), (190, 150, 100))
         shadow = outline - np.array(light.direction) * size * 0.08
         cv2.fillPoly(ground, [to_fixed(shadow)], (colour * 0.35).tolist(), cv2.LINE_AA, SHIFT)
@@ -162,13 +188,21 @@ def _things(rng: np.random.Generator, ground: np.ndarray, light: Light) -> np.nd
     unit = min(height, width)
     for _ in range(int(rng.integers(1, 3))):
         size = unit * rng.uniform(0.04, 0.3)
-        box = (rng.uniform((0, 0), (width, height)).tolist(), (size, size * rng.uniform(0.15, 1)), rng.uniform(0, 180))
-        colour = rng.uniform(10, 250, 3) if rng.uniform() < 0.5 else np.repeat(rng.uniform(10, 250), 3)
+        box = (
+            rng.uniform((0, 0), (width, height)).tolist(),
+            (size, size * rng.uniform(0.15, 1)),
+            rng.uniform(0, 180),
+        )
+        colour = (
+            rng.uniform(10, 250, 3) if rng.uniform() < 0.5 else np.repeat(rng.uniform(10, 250), 3)
+        )
         if colour[1] > max(colour[0], colour[2]):
             colour[1] = min(colour[0], colour[2])  # green things would be guesses
         corners = cv2.boxPoints(box)
         shadow = corners - np.array(light.direction) * size * rng.uniform(0.02, 0.4)
-        cv2.fillPoly(ground, [to_fixed(shadow)], (ground.mean((0, 1)) * 0.4).tolist(), cv2.LINE_AA, SHIFT)
+        cv2.fillPoly(
+            ground, [to_fixed(shadow)], (ground.mean((0, 1)) * 0.4).tolist(), cv2.LINE_AA, SHIFT
+        )
         if rng.uniform() < 0.4:
             cv2.ellipse(ground, tuple(box), colour.tolist(), -1, cv2.LINE_AA)
         else:

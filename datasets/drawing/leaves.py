@@ -31,7 +31,7 @@ class LeafShape:
 
 @dataclass(frozen=True)
 class Leaves:
-    """N leaves, their points x + iy: polygons (N, P, M) with midribs (N, P, 3), or strokes (N, S, 2).
+    """N leaves: polygons (N, P, M) with midribs (N, P, 3), or strokes (N, S, 2), of points x + iy.
 
     Complex numbers, so that to turn, scale and move a leaf is one product and one sum.
     """
@@ -135,9 +135,7 @@ def _pinnate(rng: np.random.Generator, shape: LeafShape, count: int) -> tuple:
     sizes = 0.26 + 0.14 * np.sin(np.pi * np.linspace(0.15, 0.85, shape.pairs))
     bases = np.stack([np.r_[along, along, 0.74], np.zeros(2 * shape.pairs + 1)], axis=1)
     turn = np.full(shape.pairs, 1.15)
-    return _leaflets(
-        rng, shape, count, bases, np.r_[turn, -turn, 0.0], np.r_[sizes, sizes, 0.30]
-    )
+    return _leaflets(rng, shape, count, bases, np.r_[turn, -turn, 0.0], np.r_[sizes, sizes, 0.30])
 
 
 def _digitate(rng: np.random.Generator, shape: LeafShape, count: int) -> tuple:

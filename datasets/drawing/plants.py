@@ -102,7 +102,7 @@ _PLACEMENTS = {
 
 
 def _placed(points: np.ndarray, plant: Plant, placement: Placement) -> np.ndarray:
-    """From leaf coordinates (N, ...), complex, to OpenCV's fixed points on the canvas (N, ..., 2)."""
+    """Map complex leaf coordinates (N, ...) to OpenCV's fixed-point pixels (N, ..., 2)."""
     shape = (-1, *[1] * (points.ndim - 1))
     turns = (placement.lengths * np.exp(1j * placement.angles)).reshape(shape)
     bases = (placement.bases * plant.radius + plant.centre).view(complex).reshape(shape)
@@ -122,7 +122,9 @@ def _paint(
     if placement.stem is not None:
         stem = to_fixed(placement.stem * plant.radius + plant.centre)
         width = max(1, round(plant.radius * 0.04))
-        cv2.polylines(canvas, [stem], False, _stalk_paint(plant, colours[0]), width, cv2.LINE_8, SHIFT)
+        cv2.polylines(
+            canvas, [stem], False, _stalk_paint(plant, colours[0]), width, cv2.LINE_8, SHIFT
+        )
     if leaves.strokes is not None:
         _paint_strokes(canvas, plant, placement, leaves.strokes, colours)
     else:
@@ -158,7 +160,9 @@ def _paint_strokes(
     sizes = plant.radius * placement.lengths * plant.species.leaf.stroke
     for leaf, colour, size in zip(points, colours.clip(0, 255).tolist(), sizes, strict=True):
         width = max(1, round(size))
-        cv2.polylines(canvas, list(leaf), False, [*colour, plant.class_id], width, cv2.LINE_8, SHIFT)
+        cv2.polylines(
+            canvas, list(leaf), False, [*colour, plant.class_id], width, cv2.LINE_8, SHIFT
+        )
         if width > 2:  # the upper side of each segment catches the light
             lit = [*(min(255.0, 1.15 * c) for c in colour), plant.class_id]
             cv2.polylines(canvas, list(leaf), False, lit, width // 2, cv2.LINE_8, SHIFT)
@@ -208,7 +212,9 @@ def _paint_blades(
             cv2.polylines(canvas, [polygon], True, paint, 1, cv2.LINE_8, SHIFT)
             if glossy[i]:
                 middle = ribs[i, j, 1]
-                patch = ((polygon - middle) * 0.45).astype(np.int32) + (middle + polygon[half // 2]) // 2
+                patch = ((polygon - middle) * 0.45).astype(np.int32) + (
+                    middle + polygon[half // 2]
+                ) // 2
                 paint[:3] = (own * 1.25 + 35).clip(0, 255).tolist()
                 cv2.fillPoly(canvas, [patch], paint, cv2.LINE_8, SHIFT)
             rib = [*(own * species.rib).clip(0, 255).tolist(), plant.class_id]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datasets.drawing.leaves import Leaves, LeafShape, make_leaves
+from datasets.drawing.leaves import LeafShape, Leaves, make_leaves
 
 LEAVES_PER_SPECIES = 40  # made once per field; plants take theirs from these
 
@@ -80,8 +80,8 @@ def _rosette(rng: np.random.Generator) -> tuple:
 
 
 def _lobed(rng: np.random.Generator) -> tuple:
-    leaf = LeafShape("blade", rng.uniform(0.25, 0.6), rng.uniform(0.02, 0.3), (rng.uniform(0.7, 1.4),
-                     rng.uniform(0.3, 0.5)), lobes=int(rng.integers(2, 7)),
+    leaf = LeafShape("blade", rng.uniform(0.25, 0.6), rng.uniform(0.02, 0.3),
+                     (rng.uniform(0.7, 1.4), rng.uniform(0.3, 0.5)), lobes=int(rng.integers(2, 7)),
                      depth=rng.uniform(0.3, 0.85), wave=rng.uniform(0.03, 0.15))  # fmt: skip
     return leaf, "spiral", (2, int(rng.integers(6, 14)))
 
@@ -95,13 +95,15 @@ def _opposite(rng: np.random.Generator) -> tuple:
 def _feathery(rng: np.random.Generator) -> tuple:
     leaf = LeafShape("feathery", rng.uniform(0.4, 1.0), rng.uniform(0.15, 0.45),
                      pairs=int(rng.integers(3, 8)), segments=int(rng.integers(1, 4)),
-                     stroke=np.exp(rng.uniform(np.log(0.018), np.log(0.075))), bend=0.18)  # fmt: skip
+                     stroke=np.exp(rng.uniform(np.log(0.018), np.log(0.075))),
+                     bend=0.18)  # fmt: skip
     return leaf, rng.choice(["spiral", "tuft"]), (1, int(rng.integers(4, 12)))
 
 
 def _pinnate(rng: np.random.Generator) -> tuple:
-    leaf = LeafShape("pinnate", rng.uniform(0.25, 0.75), rng.uniform(0.15, 0.4), _outline(rng),
-                     pairs=int(rng.integers(2, 7)), lobes=rng.choice([0, 2]), depth=0.4)  # fmt: skip
+    leaf = LeafShape("pinnate", rng.uniform(0.25, 0.75), rng.uniform(0.15, 0.4),
+                     _outline(rng), pairs=int(rng.integers(2, 7)), lobes=rng.choice([0, 2]),
+                     depth=0.4)  # fmt: skip
     return leaf, "spiral", (2, int(rng.integers(4, 10)))
 
 
@@ -119,7 +121,8 @@ def _palmate(rng: np.random.Generator) -> tuple:
 
 def _grass(rng: np.random.Generator) -> tuple:
     leaf = LeafShape("blade", np.exp(rng.uniform(np.log(0.03), np.log(0.14))), 0.0,
-                     (0.25, rng.uniform(0.5, 0.9)), wave=0.02, bend=rng.uniform(0.05, 0.4))  # fmt: skip
+                     (0.25, rng.uniform(0.5, 0.9)), wave=0.02,
+                     bend=rng.uniform(0.05, 0.4))  # fmt: skip
     arrangement = rng.choice(["tuft", "fan"])
     return leaf, arrangement, (2, int(rng.integers(4, 8 if arrangement == "fan" else 20)))
 

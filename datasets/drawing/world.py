@@ -3,8 +3,9 @@
 What tells crop from weed is what a photograph shows. The crop is one species, of one age, that
 stands in rows or, where it was broadcast, at even distances and dominates. Weeds are of other
 species, scattered or in patches, and of any size. Species themselves are invented for each field:
-which leaf belongs to a crop cannot be learnt by heart, though habits that crops often have (rosettes,
-feathery leaves) are drawn more often for them; see `HABITS` in `datasets/drawing/species.py`.
+which leaf belongs to a crop cannot be learnt by heart, though habits that crops often have
+(rosettes, feathery leaves) are drawn more often for them; see `HABITS` in
+`datasets/drawing/species.py`.
 
 Lengths are relative to the shorter side of the picture.
 """
@@ -62,7 +63,9 @@ def draw_world(rng: np.random.Generator, height: int, width: int) -> tuple[np.nd
         canvas = _tilted(for_camera, canvas)
     image = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA)[..., :3]
     ids = np.ascontiguousarray(canvas[..., 3])
-    cover = cv2.resize(cv2.compare(ids, SOIL, cv2.CMP_NE), (width, height), interpolation=cv2.INTER_AREA)
+    cover = cv2.resize(
+        cv2.compare(ids, SOIL, cv2.CMP_NE), (width, height), interpolation=cv2.INTER_AREA
+    )
     cover = cover.astype(np.float32) / 255
     image = cv2.add(image, _leaf_texture(for_camera, cover), dtype=cv2.CV_32F)
     photo = photograph(for_camera, image, cover)
@@ -121,7 +124,6 @@ def _other_species(rng: np.random.Generator, crop: Species) -> Species:
 def _plant(rng: np.random.Generator, canvas: np.ndarray, world: World) -> None:
     """Paint all plants onto the canvas, in layers that shade those below."""
     height, width = canvas.shape[:2]
-    unit = min(height, width)
     plants = _place_crop(rng, height, width, world) + _place_weeds(rng, height, width, world)
     plants = [plant for plant in plants if _in_view(plant, height, width)]
     plants.sort(key=lambda plant: plant.radius * rng.uniform(0.4, 1.6))
@@ -145,7 +147,9 @@ def _compose(canvas: np.ndarray, layer: np.ndarray, light: Light, size: float) -
     blur = 2 * int(light.shadow_softness * size / 2) + 3
     kept = 255 * (1 - light.shadow_depth)
     paint = np.array([kept, kept, min(255, kept * 1.08), 255])  # blue from the sky; the class stays
-    factor = cv2.merge([255 - cv2.multiply(cv2.blur(shadow, (blur, blur)), (255 - p) / 255) for p in paint])
+    factor = cv2.merge(
+        [255 - cv2.multiply(cv2.blur(shadow, (blur, blur)), (255 - p) / 255) for p in paint]
+    )
     shaded = cv2.multiply(canvas, factor, scale=1 / 255)
     canvas[...] = cv2.copyTo(layer, mask, shaded)
 
@@ -162,7 +166,11 @@ def _damage(rng: np.random.Generator, layer: np.ndarray) -> None:
             size = max(1, int(unit * np.exp(rng.uniform(np.log(0.002), np.log(0.012)))))
             found = int(layer[place[1], place[0], 3])
             if found:
-                colour = (0, 0, 0, 0) if paint is None else (*(paint * rng.uniform(0.6, 1.3)).tolist(), found)
+                colour = (
+                    (0, 0, 0, 0)
+                    if paint is None
+                    else (*(paint * rng.uniform(0.6, 1.3)).tolist(), found)
+                )
                 cv2.circle(layer, place, size, colour, -1)
 
 
@@ -265,7 +273,9 @@ def _one(
     stage: float,
 ) -> Plant:
     tint = world.tint * np.exp(rng.normal(0, 0.06)) * rng.normal(1, 0.02, 3)
-    return Plant(species, class_id, tuple(centre.tolist()), float(radius), float(stage), tuple(tint.tolist()))
+    return Plant(
+        species, class_id, tuple(centre.tolist()), float(radius), float(stage), tuple(tint.tolist())
+    )
 
 
 def _in_view(plant: Plant, height: int, width: int) -> bool:
