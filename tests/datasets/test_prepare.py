@@ -311,6 +311,14 @@ def test_synthetic_writes_what_build_dataset_draws(tmp_path, capsys):
     assert len(build_dataset("VOC", output, "train", classes=str(output / "classes.txt"))) == 4
 
 
+def test_synthetic_draws_the_variety_that_is_asked_for(tmp_path):
+    flags = ["--count", 1, "--size", "40x56", "--workers", 1, "--variety", "world"]
+    assert run("synthetic", "--output", tmp_path / "world", *flags) == 0
+    written = build_dataset("Synthetic", tmp_path / "world", "train")[0]["label"]
+    drawn = Synthetic(size=(40, 56), count=1, variety="world")[0]["label"]
+    assert np.array_equal(written, drawn)
+
+
 def test_synthetic_refuses_and_leaves_nothing(tmp_path, fails):
     output = tmp_path / "fields"
     assert "--count 0" in fails("synthetic", "--output", output, "--count", 0)

@@ -11,7 +11,7 @@ import torch
 import yaml
 from PIL import Image
 
-from models import load_checkpoint
+from models import load_checkpoint, shipped
 from train.checkpoint import Keeper, Progress
 from train.loop import Loop
 from train.stage import check_same_batches
@@ -401,6 +401,18 @@ def test_pretrained_encoder_is_loaded(run_stage, runs, tmp_path, capsys):
     assert run_stage("student", "--num-epochs", "1", "--run-name", "a") == 0
     assert run_stage("student", "--pretrained", runs / "a" / "best.pth", "--run-name", "b") == 0
     assert "encoder weights" in capsys.readouterr().out
+
+
+def test_pretrained_fields_names_the_networks_that_have_them(
+    run_stage, runs, tmp_path, capsys, monkeypatch
+):
+    """Nothing is shipped for the stage's own network: the message says what there is."""
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
+    (tmp_path / "fields_b5.safetensors").touch()
+    assert run_stage("student", "--pretrained", "fields") == 2
+    said = capsys.readouterr().err.strip()
+    assert "come for SegformerB5, not for" in said and len(said.splitlines()) == 1
+    assert not runs.exists()
 
 
 BAD = [
