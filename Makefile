@@ -2,7 +2,7 @@
 # make field    segments the photographs of PHOTOS=DIR with the weights that come with the project
 # make test     the tests; ARGS="-k resume" hands arguments to pytest
 # make format   puts the code into its usual form
-# make check    style, and who may import whom
+# make check    style, types, and who may import whom
 # make clean    removes caches; `make distclean` also the environment
 #
 # PYTHON=python3.13 chooses the interpreter for .venv, WORKERS=4 the number of test processes.
@@ -48,6 +48,7 @@ check: $(DEV)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(VENV)/bin/lint-imports
+	$(VENV)/bin/mypy
 
 $(VENV): $(DEV)
 
@@ -63,7 +64,7 @@ $(DEV): requirements-dev.txt $(RUNTIME)
 	@touch $@
 
 clean:
-	rm -rf .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 distclean: clean

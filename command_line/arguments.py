@@ -4,6 +4,9 @@ import argparse
 import math
 import os
 from collections.abc import Callable
+from typing import TypeVar
+
+N = TypeVar("N", int, float)
 
 
 def positive_integer(text: str) -> int:
@@ -87,7 +90,7 @@ def _at_most(value: float, most: float, text: str) -> float:
     return value
 
 
-def _number(text: str, kind: type, exclusive: bool) -> float:
+def _number(text: str, kind: type[N], exclusive: bool) -> N:
     try:
         value = kind(text)
     except ValueError:

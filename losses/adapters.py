@@ -1,6 +1,6 @@
 """Adapters that several methods share: one module per stage, and linear layers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch.nn.functional as F
@@ -21,7 +21,7 @@ class StagewiseAdapter(nn.ModuleDict):
     def __init__(
         self,
         source: str,
-        stages: dict[int, nn.Module],
+        stages: Mapping[int, nn.Module],
         pool: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__({str(stage): module for stage, module in stages.items()})

@@ -7,6 +7,7 @@ activation-based variant, equations 1 and 2 with p = 2.
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from losses.declaration import summed
 from losses.void import labelled, masked_mean
 
 
@@ -46,12 +47,12 @@ class AttentionTransferLoss(nn.Module):
         self, student_maps: list[Tensor], teacher_maps: list[Tensor], labels: Tensor | None = None
     ) -> Tensor:
         """Compare maps (B, C_s, h, w) with (B, C_t, h, w); returns a scalar >= 0."""
-        total = 0.0
+        terms = []
         for student, teacher in zip(student_maps, teacher_maps, strict=True):
             mask = labelled(labels, student.shape[-2:])
             difference = attention_map(student, mask) - attention_map(teacher, mask)
-            total = total + masked_mean(difference.square(), mask)
-        return total * self._scale(student_maps[0])
+            terms.append(masked_mean(difference.square(), mask))
+        return summed(terms) * self._scale(student_maps[0])
 
     def _scale(self, finest: Tensor) -> float:
         if self.reference_side is None:

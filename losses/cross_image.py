@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from losses.adapters import ChannelLinear, StagewiseAdapter
-from losses.declaration import MethodOptions
+from losses.declaration import MethodOptions, summed
 from losses.void import labelled, labels_at, masked_mean
 
 LEFT_OUT = -1e9  # a similarity whose share of a softmax is 0
@@ -48,23 +48,25 @@ class CrossImageLoss(nn.Module):
         self, student_maps: list[Tensor], teacher_maps: list[Tensor], labels: Tensor | None = None
     ) -> Tensor:
         """Compare maps (B, C_s, h, w) with (B, C_t, h, w); returns a scalar >= 0."""
-        total = 0.0
+        terms = []
         # Half precision would leave no more than two digits after the division by tau.
         with torch.autocast(student_maps[0].device.type, enabled=False):
             for student, teacher in zip(student_maps, teacher_maps, strict=True):
-                size = [min(self.max_size, length) for length in pool_map(student).shape[-2:]]
+                height, width = pool_map(student).shape[-2:]
+                size = (min(self.max_size, height), min(self.max_size, width))
                 mask = labelled(labels, size)
                 pixels = None if mask is None else mask.flatten(1)
                 student = self._log_similarities(student, size, pixels)
                 teacher = self._log_similarities(teacher, size, pixels)
                 divergence = F.kl_div(student, teacher, reduction="none", log_target=True)
                 rows = divergence.sum(dim=-1).permute(0, 2, 1).unsqueeze(-1)  # (B, B, N, 1)
-                total = total + masked_mean(
-                    rows, None if mask is None else pixels[:, None, :, None]
-                )
-        return total
+                counted = None if pixels is None else pixels[:, None, :, None]
+                terms.append(masked_mean(rows, counted))
+        return summed(terms)
 
-    def _log_similarities(self, maps: Tensor, size: list[int], pixels: Tensor | None) -> Tensor:
+    def _log_similarities(
+        self, maps: Tensor, size: tuple[int, int], pixels: Tensor | None
+    ) -> Tensor:
         """(B, C, h, w) -> (B, N, B, N), a log-distribution over the last axis."""
         embeddings = F.adaptive_avg_pool2d(maps.float(), size).flatten(2)
         embeddings = F.normalize(embeddings, dim=1)
@@ -93,6 +95,9 @@ class MemoryRelationLoss(nn.Module):
         new_pixels: that an image adds per class.
         temperature: of the similarities.
     """
+
+    memory: Tensor
+    stored: Tensor
 
     def __init__(
         self,

@@ -1,9 +1,11 @@
 """What a distillation method is made of: adapters and weighted terms, as plain declarations."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
+from functools import reduce
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 INTERMEDIATES = ("features", "before_norm", "embeddings", "fused", "logits")
@@ -111,7 +113,9 @@ class WatchedOptions:
 
     def stages(self, target: str) -> tuple[int, ...]:
         """As `MethodOptions.stages`; what that reads counts as read."""
-        return MethodOptions.stages(self, target)
+        if target == "embeddings":
+            self.read.add("embed")
+        return self.options.stages(target)
 
     def ignored(self) -> list[str]:
         """Flags that were given another value than their default, and that nothing has read."""
@@ -151,7 +155,7 @@ class Term:
 
     name: str
     build: Callable[..., nn.Module]
-    weight: float | Callable[[MethodOptions], float]
+    weight: float | Callable[..., float]
     reads: str
 
 
@@ -174,6 +178,11 @@ def maps_of(out: Any, kind: str) -> list[Tensor]:
     """The intermediates `kind` of a network, as a list."""
     maps = getattr(out, kind)
     return [maps] if kind in SINGLE else maps
+
+
+def summed(terms: Iterable[Tensor]) -> Tensor:
+    """The sum of one scalar or more, in their order."""
+    return reduce(torch.add, terms)
 
 
 def merge(methods: Sequence[Method]) -> Method:

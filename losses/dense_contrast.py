@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from losses.declaration import summed
 from losses.void import labelled
 
 LEFT_OUT = -1e9
@@ -36,11 +37,9 @@ class DenseContrastLoss(nn.Module):
         self, student_maps: list[Tensor], teacher_maps: list[Tensor], labels: Tensor | None = None
     ) -> Tensor:
         """Compare maps (B, C_t, h, w); returns a scalar >= 0, summed over the lists' entries."""
-        total = 0.0
+        pairs = zip(student_maps, teacher_maps, strict=True)
         with torch.autocast(student_maps[0].device.type, enabled=False):
-            for student, teacher in zip(student_maps, teacher_maps, strict=True):
-                total = total + self._contrast(student, teacher, labels)
-        return total
+            return summed(self._contrast(s, t, labels) for s, t in pairs)
 
     def _contrast(self, student: Tensor, teacher: Tensor, labels: Tensor | None) -> Tensor:
         height, width = student.shape[-2:]

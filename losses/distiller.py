@@ -24,27 +24,27 @@ class Distiller(nn.Module):
 
     def __init__(self, method: Method, student: Any, teacher: Any, options: MethodOptions) -> None:
         super().__init__()
-        options = WatchedOptions(options)
+        watched = WatchedOptions(options)
         targets = {term.reads: _target(method, term) for term in method.terms}
-        self.stages = {name: _stages(target, options) for name, target in targets.items()}
+        self.stages = {name: _stages(target, watched) for name, target in targets.items()}
         self.targets = {name: target.target for name, target in targets.items()}
         self.pools = {name: target.pool for name, target in targets.items()}
         terms = [term for term in method.terms if self.stages[term.reads]]
         used = {term.reads for term in terms}
         self.adapters = nn.ModuleDict(
             {
-                name: adapter.build(student, teacher, options)
+                name: adapter.build(student, teacher, watched)
                 for name, adapter in method.adapters.items()
                 if name in used
             }
         )
         self.losses = nn.ModuleDict(
-            {term.name: term.build(student, teacher, options) for term in terms}
+            {term.name: term.build(student, teacher, watched) for term in terms}
         )
-        self.weights = {term.name: options.weight * _weight(term, options) for term in terms}
+        self.weights = {term.name: watched.weight * _weight(term, watched) for term in terms}
         self.sources = {term.name: term.reads for term in terms}
         self.reads = frozenset(self.targets[name] for name in used)
-        self.ignored = options.ignored()
+        self.ignored = watched.ignored()
 
     def forward(
         self, student_out: Any, teacher_out: Any, labels: Tensor | None = None
@@ -66,8 +66,9 @@ class Distiller(nn.Module):
         """What terms that read `name` compare: the student's maps and the teacher's."""
         stages, target = self.stages[name], self.targets[name]
         teacher_maps = [maps_of(teacher_out, target)[stage].detach() for stage in stages]
-        if self.pools[name] is not None:
-            teacher_maps = [self.pools[name](maps) for maps in teacher_maps]
+        pool = self.pools[name]
+        if pool is not None:
+            teacher_maps = [pool(maps) for maps in teacher_maps]
         if name in self.adapters:
             student_maps = self.adapters[name](student_out)
         else:
@@ -106,14 +107,14 @@ def _target(method: Method, term: Term) -> Adapter:
     return method.adapters.get(term.reads) or Adapter(nn.Identity, target=term.reads)
 
 
-def _stages(adapter: Adapter, options: MethodOptions) -> tuple[int, ...]:
+def _stages(adapter: Adapter, options: WatchedOptions) -> tuple[int, ...]:
     taking_part = options.stages(adapter.target)
     if adapter.stages is None:
         return taking_part
     return tuple(stage for stage in adapter.stages if stage in taking_part)
 
 
-def _weight(term: Term, options: MethodOptions) -> float:
+def _weight(term: Term, options: WatchedOptions) -> float:
     return term.weight(options) if callable(term.weight) else term.weight
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from losses.declaration import summed
 from losses.laplacian_pyramid import structural_difference
 from losses.patch_statistics import statistical_difference
 from losses.void import labelled, masked_mse
@@ -28,7 +29,7 @@ class EmbeddingMSELoss(nn.Module):
     ) -> Tensor:
         """Maps (B, C, h, w), one per weight, of equal shapes -> scalar."""
         stages = zip(self.weights, student_maps, teacher_maps, strict=True)
-        return sum(weight * masked_mse(s, t, labels) for weight, s, t in stages)
+        return summed(weight * masked_mse(s, t, labels) for weight, s, t in stages)
 
 
 class TexturePatchLoss(nn.Module):
@@ -45,7 +46,7 @@ class TexturePatchLoss(nn.Module):
         """Maps (B, C, h, w), one per stage, of equal shapes -> scalar."""
         pairs = zip(student_maps, teacher_maps, strict=True)
         stages = [self._stage(s.float(), t.float(), labels) for s, t in pairs]
-        return sum(stages) / len(stages)
+        return summed(stages) / len(stages)
 
     def _stage(self, student: Tensor, teacher: Tensor, labels: Tensor | None) -> Tensor:
         mask = labelled(labels, student.shape[-2:])

@@ -3,6 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from losses.declaration import summed
 from losses.void import labelled, masked_mean
 
 
@@ -23,7 +24,7 @@ class FeatureAlignmentLoss(nn.Module):
         """Maps (B, C, h, w), one per stage, of equal shapes -> scalar."""
         pairs = zip(student_maps, teacher_maps, strict=True)
         stages = [self._stage(s.float() - t.float(), labels) for s, t in pairs]
-        return sum(stages) / len(stages)
+        return summed(stages) / len(stages)
 
     def _stage(self, difference: Tensor, labels: Tensor | None) -> Tensor:
         """Shrinking is linear: once, on the difference, is enough."""

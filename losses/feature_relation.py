@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from losses.declaration import summed
 from losses.void import labelled, masked_mse
 
 
@@ -20,7 +21,7 @@ class FeatureRelationLoss(nn.Module):
         """Maps (B, C, h, w), one per stage, of equal shapes -> scalar."""
         pairs = zip(student_maps, teacher_maps, strict=True)
         stages = [masked_mse(s, t, labels) + self._relation(s, t, labels) for s, t in pairs]
-        return sum(stages) / len(stages)
+        return summed(stages) / len(stages)
 
     def _relation(self, student: Tensor, teacher: Tensor, labels: Tensor | None) -> Tensor:
         mask = labelled(labels, student.shape[-2:])

@@ -13,7 +13,7 @@ standardisation: Sun et al., "Logit Standardization in Knowledge Distillation", 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from losses.declaration import DIVERGENCES, NORM_TYPES
+from losses.declaration import DIVERGENCES, NORM_TYPES, summed
 from losses.void import labelled, masked_mean
 
 LEFT_OUT = -1e9  # a score whose share of a softmax is 0
@@ -61,11 +61,11 @@ class PixelKLLoss(nn.Module):
         self, student_maps: list[Tensor], teacher_maps: list[Tensor], labels: Tensor | None = None
     ) -> Tensor:
         """Compare logits (B, K, h, w); returns a scalar >= 0, summed over the lists' entries."""
-        total = 0.0
+        terms = []
         for student, teacher in zip(student_maps, teacher_maps, strict=True):
             divergence = pixel_divergence(student, teacher, self.temperature)
-            total = total + masked_mean(divergence, labelled(labels, student.shape[-2:]))
-        return total
+            terms.append(masked_mean(divergence, labelled(labels, student.shape[-2:])))
+        return summed(terms)
 
 
 def pixel_divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
@@ -110,12 +110,12 @@ class ChannelWiseLoss(nn.Module):
     ) -> Tensor:
         """Compare maps (B, C, h, w); returns a scalar >= 0, summed over the lists' entries."""
         compare = self._kl if self.divergence == "kl" else self._mse
-        total = 0.0
+        terms = []
         for student, teacher in zip(student_maps, teacher_maps, strict=True):
             mask = labelled(labels, student.shape[-2:])
             rows_s, rows_t = (self._rows(maps, mask) for maps in (student, teacher))
-            total = total + self._averaged(compare(rows_s, rows_t), mask)
-        return total
+            terms.append(self._averaged(compare(rows_s, rows_t), mask))
+        return summed(terms)
 
     def _rows(self, maps: Tensor, mask: Tensor | None) -> Tensor:
         """Arrange maps (B, C, h, w) so that the last axis is the one to be normalised."""
@@ -177,7 +177,7 @@ class RelationMatchingLoss(nn.Module):
         self, student_maps: list[Tensor], teacher_maps: list[Tensor], labels: Tensor | None = None
     ) -> Tensor:
         """Compare logits (B, K, h, w); returns a scalar in [0, 2 tau^2 (beta + gamma)]."""
-        total = 0.0
+        terms = []
         for student, teacher in zip(student_maps, teacher_maps, strict=True):
             mask = labelled(labels, student.shape[-2:])
             pixels = None if mask is None else mask.flatten()
@@ -186,8 +186,8 @@ class RelationMatchingLoss(nn.Module):
             intra = (1 - pearson(student, teacher, pixels)).mean()
             if pixels is not None:  # nothing correlates where nothing counts
                 intra = intra * pixels.any()
-            total = total + self.inter_weight * inter + self.intra_weight * intra
-        return self.temperature**2 * total
+            terms += [self.inter_weight * inter, self.intra_weight * intra]
+        return self.temperature**2 * summed(terms)
 
 
 def pearson(a: Tensor, b: Tensor, weights: Tensor | None = None) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from losses.adapters import StagewiseAdapter
-from losses.declaration import MethodOptions
+from losses.declaration import MethodOptions, summed
 from losses.void import masked_mse
 
 GENERATED_STAGE = 3
@@ -64,12 +64,10 @@ class GenerationLoss(nn.Module):
         self, student_maps: list[Tensor], teacher_maps: list[Tensor], labels: Tensor | None = None
     ) -> Tensor:
         """Compare maps (B, C_t, h, w); returns a scalar >= 0."""
-        total = 0.0
-        for student, teacher in zip(student_maps, teacher_maps, strict=True):
-            total = total + self._summed(student, teacher, labels)
-        return total
+        pairs = zip(student_maps, teacher_maps, strict=True)
+        return summed(self._squares(s, t, labels) for s, t in pairs)
 
-    def _summed(self, student: Tensor, teacher: Tensor, labels: Tensor | None) -> Tensor:
+    def _squares(self, student: Tensor, teacher: Tensor, labels: Tensor | None) -> Tensor:
         height, width = student.shape[-2:]
         pixels = height * width if self.reference_side is None else self.reference_side**2
         return masked_mse(student, teacher, labels) * (student.shape[1] * pixels)

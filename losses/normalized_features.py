@@ -7,6 +7,7 @@ normalised per channel, so that neither network's scale decides (cf. arXiv 2604.
 import torch
 from torch import Tensor, nn
 
+from losses.declaration import summed
 from losses.void import labelled, masked_mse
 
 EPSILON = 1e-3  # keeps constant channels, and what rounding makes of them, at 0
@@ -19,13 +20,13 @@ class NormalizedFeatureLoss(nn.Module):
         self, student_maps: list[Tensor], teacher_maps: list[Tensor], labels: Tensor | None = None
     ) -> Tensor:
         """Compare maps (B, C_t, h, w); returns a scalar >= 0."""
-        total = 0.0
+        terms = []
         with torch.autocast(student_maps[0].device.type, enabled=False):
             for student, teacher in zip(student_maps, teacher_maps, strict=True):
                 mask = labelled(labels, student.shape[-2:])
                 student, teacher = (normalize(maps.float(), mask) for maps in (student, teacher))
-                total = total + masked_mse(student, teacher, labels)
-        return total / len(student_maps)
+                terms.append(masked_mse(student, teacher, labels))
+        return summed(terms) / len(terms)
 
 
 def normalize(maps: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -154,7 +154,10 @@ def _dot(first: Differences, second: Differences) -> Tensor:
 def _combine(
     weight_a: Tensor, weight_b: Tensor, maps_a: Differences, maps_b: Differences
 ) -> Differences:
-    return tuple((weight_a * a).addcmul_(weight_b, b) for a, b in zip(maps_a, maps_b, strict=True))
+    first, second, third = (
+        (weight_a * a).addcmul_(weight_b, b) for a, b in zip(maps_a, maps_b, strict=True)
+    )
+    return first, second, third
 
 
 def _std(squares: Tensor) -> Tensor:

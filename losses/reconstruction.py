@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from losses.declaration import summed
 from losses.void import masked_mse
 
 Starts = tuple[Tensor, Tensor]
@@ -47,7 +48,7 @@ class ReconstructionLoss(nn.Module):
             masked_mse(s.float().masked_fill(self.hole(s, start), 0), t, labels)
             for s, t, start in zip(student_maps, teacher_maps, starts, strict=True)
         ]
-        return sum(stages) / len(stages)
+        return summed(stages) / len(stages)
 
     def draw(self, maps: Tensor) -> Starts:
         """Uniform first rows in [0, h - int(ratio h)) and columns likewise, each (B,)."""

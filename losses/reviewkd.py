@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from losses.declaration import MethodOptions
+from losses.declaration import MethodOptions, summed
 from losses.void import labelled, masked_mean, masked_mse
 
 FUSED_WIDTH = 64
@@ -121,7 +121,9 @@ def _stage_loss(student: Tensor, teacher: Tensor, labels: Tensor | None) -> Tens
 def _pooled_mse(student: Tensor, teacher: Tensor, mask: Tensor | None, size: int) -> Tensor:
     """MSE of the means over size x size regions, each over the cells of it that count."""
     if mask is None:
-        return F.mse_loss(*(F.adaptive_avg_pool2d(x, size) for x in (student, teacher)))
+        return F.mse_loss(
+            F.adaptive_avg_pool2d(student, size), F.adaptive_avg_pool2d(teacher, size)
+        )
     share = F.adaptive_avg_pool2d(mask, size)
     difference = F.adaptive_avg_pool2d((student - teacher) * mask, size) / share.clamp_min(1e-6)
     return masked_mean(difference.square(), (share > 0).float())
@@ -139,4 +141,4 @@ class HierarchicalContextLoss(nn.Module):
     ) -> Tensor:
         """Compare maps (B, C_t, h, w), finest stage first; returns a scalar >= 0."""
         pairs = zip(student_maps, teacher_maps, strict=True)
-        return sum(_stage_loss(s.float(), t.float(), labels) for s, t in pairs)
+        return summed(_stage_loss(s.float(), t.float(), labels) for s, t in pairs)

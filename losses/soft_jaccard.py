@@ -30,6 +30,7 @@ class SoftJaccardLoss(nn.Module):
         probabilities, target = student.float().softmax(1), teacher.float().softmax(1)
         mask = labelled(labels, student.shape[-2:])
         if labels is not None:
+            assert mask is not None
             ids = labels_at(labels, student.shape[-2:])
             known = (ids < student.shape[1]).unsqueeze(1)
             one_hot = F.one_hot(ids.where(known[:, 0], 0), student.shape[1]).permute(0, 3, 1, 2)

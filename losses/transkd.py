@@ -149,6 +149,7 @@ def patch_embedding(width_in: int, width_out: int, kernel_size: int, stride: int
     """Overlapping patch embedding: strided convolution and LayerNorm over channels."""
     conv = nn.Conv2d(width_in, width_out, kernel_size, stride, padding=kernel_size // 2)
     nn.init.normal_(conv.weight, std=math.sqrt(2 / (kernel_size**2 * width_out)))
+    assert conv.bias is not None
     nn.init.zeros_(conv.bias)
     return nn.Sequential(conv, LayerNorm2d(width_out, eps=1e-5))
 

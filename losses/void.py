@@ -4,6 +4,8 @@ What a teacher makes of padding, or of pixels that nobody labelled, is not worth
 a map counts where at least half of the pixels that it covers are labelled.
 """
 
+from collections.abc import Sequence
+
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -11,7 +13,7 @@ VOID = 255
 LEAST_LABELLED = 0.5  # share of a cell's pixels
 
 
-def labelled(labels: Tensor | None, size: tuple[int, int]) -> Tensor | None:
+def labelled(labels: Tensor | None, size: Sequence[int]) -> Tensor | None:
     """Return which cells of maps of `size` count, float (B, 1, h, w) of 0 and 1.
 
     Args:
@@ -21,14 +23,14 @@ def labelled(labels: Tensor | None, size: tuple[int, int]) -> Tensor | None:
     if labels is None:
         return None
     known = (labels != VOID).float().unsqueeze(1)
-    return (F.adaptive_avg_pool2d(known, size) >= LEAST_LABELLED).float()
+    return (F.adaptive_avg_pool2d(known, (size[0], size[1])) >= LEAST_LABELLED).float()
 
 
-def labels_at(labels: Tensor, size: tuple[int, int]) -> Tensor:
+def labels_at(labels: Tensor, size: Sequence[int]) -> Tensor:
     """Class ids (B, h, w) of the pixels nearest to the cells' centres, int64."""
     if labels.shape[-2:] == tuple(size):
         return labels.long()
-    return F.interpolate(labels.unsqueeze(1).float(), size, mode="nearest-exact")[:, 0].long()
+    return F.interpolate(labels.unsqueeze(1).float(), list(size), mode="nearest-exact")[:, 0].long()
 
 
 def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
