@@ -20,7 +20,7 @@ from benchmarks.measuring import (
     shape_name,
 )
 from command_line.cli import run
-from datasets.transforms import IMAGENET_MEAN, IMAGENET_STD
+from conventions.preprocessing import Preprocessing
 from losses import METHODS, build_method
 from models import build_model
 from train.segmentation_loss import SegmentationLoss
@@ -30,7 +30,6 @@ from train.teacher import FrozenTeacher
 
 CLASSES = 19
 FLOOR = "floor"
-PREPROCESSING = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
 
 
 def main() -> None:
@@ -43,7 +42,7 @@ def main() -> None:
     parser.add_argument("--memory", action="store_true", help="of the one method, and no time")
     args = parser.parse_args()
     device = read_device(args)
-    teacher = FrozenTeacher(build_model(args.teacher, CLASSES).to(device), PREPROCESSING)
+    teacher = FrozenTeacher(build_model(args.teacher, CLASSES).to(device), Preprocessing())
     for size in args.size:
         for batch in args.batch:
             images = torch.randint(0, 256, (batch, 3, size, size), dtype=torch.uint8).to(device)
@@ -75,10 +74,10 @@ def step(
     network = build_model(student, CLASSES).to(images.device)
     criterion = SegmentationLoss()
     if method == FLOOR:
-        task: nn.Module = SupervisedTask(network, criterion, PREPROCESSING)
+        task: nn.Module = SupervisedTask(network, criterion, Preprocessing())
     else:
         distiller = build_method(method, network, teacher.network).to(images.device)
-        task = DistillationTask(network, criterion, PREPROCESSING, distiller, teacher)
+        task = DistillationTask(network, criterion, Preprocessing(), distiller, teacher)
     optimizer = build_optimizer(task.train(), lr=1e-5, weight_decay=0.01)
 
     def call() -> None:

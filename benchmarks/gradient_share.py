@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from command_line.arguments import add_state, positive_integer
 from command_line.cli import OneLineParser, run
+from conventions.preprocessing import Preprocessing
 from datasets import build_dataset
 from datasets.transforms import TrainTransform, collate, normalize
 from eval.reporting.markdown import markdown_table
@@ -35,9 +36,10 @@ def main() -> None:
     args = build_parser().parse_args()
     student, info = load_checkpoint(args.state)
     network, teacher_info = load_checkpoint(args.teacher)
-    if info["args"] is None or teacher_info["preprocessing"] is None:
-        raise ValueError("--state and --teacher must be checkpoints of training runs")
-    teacher = FrozenTeacher(network, teacher_info["preprocessing"])
+    if info["dataset"] is None:
+        raise ValueError("--state must be a checkpoint of a training run")
+    teacher = FrozenTeacher(network, Preprocessing.read(teacher_info["preprocessing"]))
+    preprocessing = Preprocessing.read(info["preprocessing"])
     shares: dict[str, list[str]] = {name: [] for name in args.methods}
     for size in args.size:
         torch.manual_seed(size)  # the same crops, whatever methods are measured
@@ -46,8 +48,7 @@ def main() -> None:
             torch.manual_seed(1)
             distiller = build_method(name, student, network)
             measured = [
-                share_of(distiller, student, teacher, info["preprocessing"], *batch)
-                for batch in batches
+                share_of(distiller, student, teacher, preprocessing, *batch) for batch in batches
             ]
             shares[name].append(f"{statistics.median(measured):.2f}")
     columns = ["method", *(f"{size} px" for size in args.size)]
@@ -59,7 +60,7 @@ def open_images(info: dict, size: int) -> Dataset:
     flags = info["args"]
     split, classes = flags.get("train_split") or "train", flags.get("classes")
     dataset = build_dataset(info["dataset"], flags.get("datadir"), split, classes=classes)
-    dataset.transform = TrainTransform(info["preprocessing"]["image_size"], size)
+    dataset.transform = TrainTransform(Preprocessing.read(info["preprocessing"]).image_size, size)
     return dataset
 
 
@@ -74,7 +75,7 @@ def share_of(
     distiller: nn.Module,
     student: nn.Module,
     teacher: FrozenTeacher,
-    preprocessing: dict,
+    preprocessing: Preprocessing,
     images: Tensor,
     labels: Tensor,
 ) -> float:
@@ -82,11 +83,9 @@ def share_of(
     student.train()
     torch.manual_seed(2)
     teacher_out = teacher(images, distiller.reads)
-    out = student.forward_intermediates(
-        normalize(images, preprocessing["mean"], preprocessing["std"])
-    )
+    out = student.forward_intermediates(normalize(images, preprocessing))
     losses = (
-        SegmentationLoss()(out.logits, labels),
+        SegmentationLoss()(out.logits, labels.long()),
         sum(distiller(out, teacher_out, labels).values()),
     )
     weights = list(student.encoder.parameters())

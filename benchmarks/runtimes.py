@@ -10,13 +10,12 @@ import torch
 
 from benchmarks.measuring import OURS, add_shape, build_parser, compare, read_device, shape_name
 from command_line.cli import run
-from datasets.transforms import IMAGENET_MEAN, IMAGENET_STD
+from conventions.preprocessing import Preprocessing
 from eval.deployment.deploy import Deployed, OnnxNetwork, open_session, to_onnx
 from eval.deployment.quantization import quantize
 from models import build_model
 
 CLASSES = 3
-PREPROCESSING = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
 
 
 @torch.inference_mode()
@@ -28,7 +27,7 @@ def main() -> None:
     parser.add_argument("--model", default="SegformerB0")
     args = parser.parse_args()
     device = read_device(args)
-    deployed = Deployed(build_model(args.model, CLASSES), PREPROCESSING)
+    deployed = Deployed(build_model(args.model, CLASSES), Preprocessing())
     graph = to_onnx(deployed)
     smaller = quantize(graph, [torch.rand(1, 3, 256, 256)])
     float_, int8 = (OnnxNetwork(open_session(found)) for found in (graph, smaller))

@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
-from torchvision.tv_tensors import Image, Mask
 
+from conventions.labels import VOID
 from datasets.files import files_below
 from datasets.reading import Colour, map_colours, map_ids, read_image, read_indices, tell_values
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 LABEL_SUFFIXES = (".png",)
-MAX_CLASSES = 255  # ids are stored in 8 bits, and 255 is void
+MAX_CLASSES = VOID  # ids are stored in 8 bits, and 255 is void
 PLANT_CLASSES = ("soil", "crop", "weed")
 PLANT_PALETTE = ((0, 0, 0), (0, 255, 0), (255, 0, 0))
 DATADIR_HINT = "pass the data set's folder with --datadir"
@@ -46,7 +46,7 @@ class SegmentationDataset(Dataset):
     Args:
         root: the data set's folder.
         split: one of `splits`.
-        transform: maps (tv_tensors.Image, tv_tensors.Mask) to the same.
+        transform: maps image and label, uint8 (3, H, W) and (H, W), to others.
         classes: class names, for the data sets that leave them to the user.
 
     Raises:
@@ -57,7 +57,6 @@ class SegmentationDataset(Dataset):
     name: ClassVar[str]
     classes: tuple[str, ...]
     palette: tuple[Colour, ...]
-    ignore_index: int = 255
     # Whether published networks have an output for void, the last one: see `label_space`.
     void_output: ClassVar[bool] = False
     splits: tuple[str, ...]
@@ -70,7 +69,7 @@ class SegmentationDataset(Dataset):
         self,
         root: str | Path | None,
         split: str,
-        transform: Callable[[Image, Mask], tuple[Image, Mask]] | None = None,
+        transform: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
         classes: str | Sequence[str] | None = None,
     ) -> None:
         if root is None:
@@ -120,7 +119,7 @@ class SegmentationDataset(Dataset):
         """
         if protocol == "paper" and self.void_output:
             return LabelSpace(self.num_classes + 1, self.num_classes)
-        return LabelSpace(self.num_classes, self.ignore_index)
+        return LabelSpace(self.num_classes, VOID)
 
     def condition(self, index: int) -> str | None:
         """Name the weather or light of a sample, where the data set tells it."""
@@ -130,12 +129,12 @@ class SegmentationDataset(Dataset):
         """Tell how the raw values of a label file map to class ids."""
         if self.label_ids is not None:
             return self.label_ids
-        return {i: i for i in (*range(self.num_classes), self.ignore_index)}
+        return {i: i for i in (*range(self.num_classes), VOID)}
 
     def hint(self, path: Path, values: Sequence[int]) -> str:
         """Advise on a label file with these values outside the class list."""
         return (
-            f"expected 0 to {self.num_classes - 1} or {self.ignore_index} "
+            f"expected 0 to {self.num_classes - 1} or {VOID} "
             f"({', '.join(self.classes)}); correct the label or give the right --classes"
         )
 
@@ -179,12 +178,8 @@ class SegmentationDataset(Dataset):
         else:
             image, label = self.read(index)
         if self.transform is not None:
-            image, label = self.transform(Image(image), Mask(label))
-        return {
-            "image": image.as_subclass(Tensor),
-            "label": label.as_subclass(Tensor),
-            "name": self.names[index],
-        }
+            image, label = self.transform(image, label)
+        return {"image": image, "label": label, "name": self.names[index]}
 
     def _refuse_values(self, path: Path, values: np.ndarray, wrong: np.ndarray) -> None:
         raise ValueError(

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from conventions.labels import VOID
 from datasets.base import Pairs, SegmentationDataset, index_by_stem, pair
 
 # The 19 evaluated classes: name, labelId, colour. Their order is that of the trainIds.
@@ -27,7 +28,6 @@ _CLASSES = (
     ("motorcycle", 32, (0, 0, 230)),
     ("bicycle", 33, (119, 11, 32)),
 )
-VOID = 255
 LABEL_ID_COUNT = 34  # 0 to 33, of which 19 are evaluated
 TRAIN_TO_LABEL_ID = tuple(label_id for _, label_id, _ in _CLASSES)
 LABEL_ID_TO_TRAIN = {i: VOID for i in range(LABEL_ID_COUNT)} | {

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from conventions.labels import VOID
 from datasets.base import IMAGE_SUFFIXES, Pairs, check_classes, index_by_stem
 from datasets.layout import new_folder, split_names, write_classes, write_label, write_lists
 from datasets.reading import Colour, map_colours, read_image, read_indices, tell_values
 from datasets.sugar_beets import SugarBeets
 
-VOID, VOID_ID = "void", 255
+VOID_NAME = "void"
 SOIL, CROP, WEED = (SugarBeets.classes.index(name) for name in ("soil", "crop", "weed"))
 # Raw ids of annotations/dlp/iMapCleaned: soil, other weeds, beets, dicots, grasses.
 SUGAR_BEETS_IDS = {
@@ -52,7 +53,7 @@ def parse_colours(texts: Sequence[str]) -> dict[str, Colour]:
         if name in colours or colour in colours.values():
             raise ValueError(f"--colors {text}: this name or colour is given twice")
         colours[name] = colour
-    check_classes([name for name in colours if name != VOID])
+    check_classes([name for name in colours if name != VOID_NAME])
     return colours
 
 
@@ -68,8 +69,8 @@ def masks_to_ids(folder: Path, output: Path, colours: Mapping[str, Colour]) -> i
     masks = index_by_stem(folder)
     if not masks:
         raise FileNotFoundError(f"--input {folder}: no .png in it")
-    classes = [name for name in colours if name != VOID]
-    ids = {colour: VOID_ID for name, colour in colours.items() if name == VOID}
+    classes = [name for name in colours if name != VOID_NAME]
+    ids = {colour: VOID for name, colour in colours.items() if name == VOID_NAME}
     ids |= {colours[name]: index for index, name in enumerate(classes)}
     with new_folder(output) as new:
         for key, path in tqdm(masks.items(), "palette", unit="mask", disable=None):

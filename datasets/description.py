@@ -10,11 +10,11 @@ from pathlib import Path
 
 import yaml
 
+from conventions.labels import VOID
 from datasets.base import check_classes, class_palette
 from datasets.reading import Colour
 
 FILE_NAME = "dataset.yaml"
-VOID = 255
 _KEYS = ("classes", "colors", "ignore")
 
 

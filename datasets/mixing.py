@@ -6,7 +6,7 @@ All randomness is drawn from torch's global CPU generator, so that its seed repe
 import torch
 from torch import Tensor
 
-VOID = 255
+from conventions.labels import VOID
 
 
 class BatchMixing:

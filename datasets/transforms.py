@@ -13,15 +13,13 @@ import torch
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
-from torchvision.tv_tensors import Image, Mask
 
+from conventions.labels import VOID
+from conventions.preprocessing import IMAGENET_MEAN, ImageSize, Preprocessing
 from datasets.colours import ColourTwist
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 # Fill with the mean colour, which is 0 after normalisation.
 FILL = tuple(round(255 * channel) for channel in IMAGENET_MEAN)
-VOID = 255
 
 Size = tuple[int, int]
 
@@ -39,19 +37,17 @@ class TrainTransform:
         rotate: largest angle to either side, in degrees.
         photometric: change brightness, contrast, saturation and hue.
         shift: largest shift to any side, in pixels of the crop.
-        ignore_index: label of what lies outside of the image.
     """
 
     def __init__(
         self,
-        image_size: int | Size | None,
+        image_size: ImageSize,
         crop_size: int | Size | None,
         scale_range: tuple[float, float] = (0.5, 2.0),
         flip: bool = True,
         rotate: float = 0,
         photometric: bool = True,
         shift: int = 0,
-        ignore_index: int = VOID,
     ) -> None:
         self.image_size = image_size
         self.crop_size = (crop_size, crop_size) if isinstance(crop_size, int) else crop_size
@@ -60,9 +56,8 @@ class TrainTransform:
         self.rotate = rotate
         self.colours = ColourTwist() if photometric else None
         self.shift = shift
-        self.ignore_index = ignore_index
 
-    def __call__(self, image: Image, label: Mask) -> tuple[Image, Mask]:
+    def __call__(self, image: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """Map uint8 (3, H, W) and (H, W) to a crop of both."""
         base = scaled_size(image.shape[-2:], self.image_size)
         crop = self.crop_size or base
@@ -78,14 +73,14 @@ class TrainTransform:
         ]
         if self.shift:
             corner = [c + _randint(-self.shift, self.shift) for c in corner]
-        image, label = resized_window(image, label, target, corner, window, self.ignore_index)
+        image, label = resized_window(image, label, target, corner, window)
         if angle:
-            image, label = _rotated(image, label, angle, crop, self.ignore_index)
+            image, label = _rotated(image, label, angle, crop)
         if self.flip and torch.rand(()) < 0.5:
             image, label = image.flip(-1), label.flip(-1)
         if self.colours is not None:
             image = self.colours(image)
-        return Image(image.contiguous()), Mask(label.contiguous())
+        return image.contiguous(), label.contiguous()
 
 
 class EvalTransform:
@@ -95,13 +90,13 @@ class EvalTransform:
         image_size: None (the image's own), its short side, or (height, width).
     """
 
-    def __init__(self, image_size: int | Size | None) -> None:
+    def __init__(self, image_size: ImageSize) -> None:
         self.image_size = image_size
 
-    def __call__(self, image: Image, label: Mask) -> tuple[Image, Mask]:
+    def __call__(self, image: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """Map uint8 (3, H, W) and (H, W) to the resized image and the same label."""
         size = scaled_size(image.shape[-2:], self.image_size)
-        return Image(_resize_image(image.as_subclass(Tensor), size)), label
+        return _resize_image(image, size), label
 
 
 class PaperTransform:
@@ -110,7 +105,7 @@ class PaperTransform:
     The image is resized to height x width, the label to a quarter of that by nearest neighbour, and
     void becomes the last of `outputs` ids. In training, both are mirrored half of the time and
     shifted by up to 2 px at the image's resolution, before the label is shrunk (the published code
-    shifts the small label by the pixels of the large image). Use mean 0 and std 1 in `normalize`.
+    shifts the small label by the pixels of the large image). Normalise with `UNNORMALISED`.
     """
 
     MAX_SHIFT = 2
@@ -121,10 +116,9 @@ class PaperTransform:
         self.train = train
         self.outputs = outputs
 
-    def __call__(self, image: Image, label: Mask) -> tuple[Image, Mask]:
+    def __call__(self, image: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """Map uint8 (3, H, W) and (H, W) to (3, height, width) and a quarter of it."""
-        image = _resize_image(image.as_subclass(Tensor), self.size)
-        label = label.as_subclass(Tensor)
+        image = _resize_image(image, self.size)
         shift = (0, 0)
         if self.train:
             if torch.rand(()) < 0.5:
@@ -133,7 +127,7 @@ class PaperTransform:
             image = F.crop_image(image, *shift, *self.size)  # what comes from outside is black
         label = self._shrink(label, shift)
         label = label.where(label != VOID, torch.tensor(self.outputs - 1, dtype=label.dtype))
-        return Image(image.contiguous()), Mask(label)
+        return image.contiguous(), label
 
     def _shrink(self, label: Tensor, shift: Size) -> Tensor:
         """Take the label's value at the middle of each cell, in one step from the original.
@@ -152,7 +146,7 @@ class PaperTransform:
         return small.masked_fill(outside[0][:, None] | outside[1], VOID)
 
 
-def scaled_size(size: Sequence[int], image_size: int | Size | None) -> Size:
+def scaled_size(size: Sequence[int], image_size: ImageSize) -> Size:
     """Find the (height, width) that an image of `size` gets; see `EvalTransform`."""
     if image_size is None:
         return tuple(size)
@@ -164,7 +158,7 @@ def scaled_size(size: Sequence[int], image_size: int | Size | None) -> Size:
 
 
 def resized_window(
-    image: Tensor, label: Tensor, target: Size, corner: Sequence[int], window: Size, void: int
+    image: Tensor, label: Tensor, target: Size, corner: Sequence[int], window: Size
 ) -> tuple[Tensor, Tensor]:
     """Cut a window out of an image resized to `target`, resizing only what the window shows.
 
@@ -173,10 +167,8 @@ def resized_window(
         label: uint8 (H, W).
         target: size that the whole image is thought to be resized to.
         corner: top left of the window in the resized image; may lie outside of it.
-        window: size of the window; where it lies outside, the fill colour and `void` appear.
-        void: label of what lies outside of the image.
+        window: size of the window; where it lies outside, the fill colour and void appear.
     """
-    image, label = image.as_subclass(Tensor), label.as_subclass(Tensor)
     seen, source, before = [], [], []
     for side, size, start, length in zip(image.shape[-2:], target, corner, window, strict=True):
         low, high = max(start, 0), min(start + length, size)
@@ -189,7 +181,7 @@ def resized_window(
     if tuple(seen) == tuple(window):
         return _resize_image(image, window), _resize_label(label, window)
     canvas = image.new_tensor(FILL)[:, None, None].repeat(1, *window)
-    canvas_label = label.new_full(window, void)
+    canvas_label = label.new_full(window, VOID)
     if all(seen):
         inside = tuple(slice(b, b + s) for b, s in zip(before, seen, strict=True))
         canvas[(slice(None), *inside)] = _resize_image(image, seen)
@@ -201,11 +193,11 @@ def collate(samples: Sequence[dict]) -> dict:
     """Stack samples into a batch.
 
     Returns:
-        `image` uint8 (B, 3, H, W) and `label` int64 (B, H, W), each a list where sizes differ, and
+        `image` uint8 (B, 3, H, W) and `label` uint8 (B, H, W), each a list where sizes differ, and
         `name`, a list.
     """
     images = [sample["image"] for sample in samples]
-    labels = [sample["label"].long() for sample in samples]
+    labels = [sample["label"] for sample in samples]
     return {
         "image": _stack(images),
         "label": _stack(labels),
@@ -213,11 +205,11 @@ def collate(samples: Sequence[dict]) -> dict:
     }
 
 
-def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+def normalize(images: Tensor, preprocessing: Preprocessing) -> Tensor:
     """Compute (images / 255 - mean) / std in float32 of uint8 (..., 3, H, W), on their device."""
     mean, std = (
         torch.as_tensor(values, dtype=torch.float32, device=images.device)[:, None, None] * 255
-        for values in (mean, std)
+        for values in (preprocessing.mean, preprocessing.std)
     )
     return images.to(torch.float32).sub_(mean).div_(std)
 
@@ -239,9 +231,7 @@ def _resize_label(label: Tensor, size: Sequence[int]) -> Tensor:
     return F.resize_image(label[None], list(size), InterpolationMode.NEAREST_EXACT)[0]
 
 
-def _rotated(
-    image: Tensor, label: Tensor, angle: float, crop: Size, void: int
-) -> tuple[Tensor, Tensor]:
+def _rotated(image: Tensor, label: Tensor, angle: float, crop: Size) -> tuple[Tensor, Tensor]:
     """Turn about the centre, and cut the crop out of the middle."""
     height, width = label.shape
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, 1.0)
@@ -250,7 +240,7 @@ def _rotated(
     pixels = np.ascontiguousarray(image.permute(1, 2, 0).numpy())
     pixels = cv2.warpAffine(pixels, matrix, crop[::-1], flags=cv2.INTER_LINEAR, borderValue=FILL)
     ids = np.ascontiguousarray(label.numpy())
-    ids = cv2.warpAffine(ids, matrix, crop[::-1], flags=cv2.INTER_NEAREST, borderValue=void)
+    ids = cv2.warpAffine(ids, matrix, crop[::-1], flags=cv2.INTER_NEAREST, borderValue=VOID)
     return torch.from_numpy(pixels).permute(2, 0, 1), torch.from_numpy(ids)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from command_line.notes import note
+from conventions.labels import VOID
 from datasets.base import (
     DATADIR_HINT,
     IMAGE_SUFFIXES,
@@ -128,7 +129,7 @@ class VOC(VocLayout):
             note(f"--classes {','.join(self.classes)} overrules {self.root / DESCRIPTION}")
         if described.ignore >= len(self.classes):
             ids = {index: index for index in range(len(self.classes))}
-            self.label_ids = ids | {described.ignore: self.ignore_index, 255: self.ignore_index}
+            self.label_ids = ids | {described.ignore: VOID, VOID: VOID}
 
 
 def check_pascal(root: Path, names: Sequence[str]) -> None:

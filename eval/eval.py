@@ -44,7 +44,7 @@ def main() -> None:
         if path:
             check_target(path, flag)
     subject = load_subject(args, device)
-    if subject.preprocessing["protocol"] == "paper":
+    if subject.preprocessing.protocol == "paper":
         Console(stderr=True).print(PAPER_WARNING)
         if args.official:
             raise ValueError("--official scores labels at full size: it needs --protocol standard")

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from command_line.memory import memory_advice
+from conventions.preprocessing import Preprocessing
 from eval.inference import WHOLE, Inference, predict_labels, predict_logits, upsample_argmax
 from eval.metrics import SegmentationMetrics
 
@@ -27,7 +28,7 @@ def evaluate(
     *,
     num_classes: int,
     ignore_index: int,
-    preprocessing: dict[str, Any],
+    preprocessing: Preprocessing,
     device: torch.device | str,
     progress: bool | None = True,
     reduce: Callable[[Tensor], Tensor] | None = None,
@@ -89,7 +90,7 @@ def evaluate(
 def _predict(
     model: nn.Module,
     batch: dict[str, Any],
-    preprocessing: dict[str, Any],
+    preprocessing: Preprocessing,
     device: torch.device | str,
     inference: Inference,
 ) -> Iterator[tuple[list[str], Tensor, Tensor]]:

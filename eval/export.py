@@ -31,6 +31,7 @@ from command_line.arguments import (
 )
 from command_line.cli import OneLineParser, run
 from command_line.outputs import check_writable, replacing
+from conventions.preprocessing import Preprocessing
 from datasets import DATASETS
 from datasets.transforms import collate
 from eval.deployment.agreement import compare
@@ -56,7 +57,7 @@ from models.weights import save_huggingface
 SUFFIXES = {"onnx": ".onnx", "int8": ".int8.onnx", "torchscript": ".torchscript.pt",
             "huggingface": "-huggingface"}  # fmt: skip
 # Bytes of 0..255 as they are, for graphs that prepare images themselves.
-UNTOUCHED = {"mean": [0.0] * 3, "std": [1 / 255] * 3}
+UNTOUCHED = Preprocessing(mean=(0.0,) * 3, std=(1 / 255,) * 3)
 
 
 def main() -> None:
@@ -186,7 +187,8 @@ def load(args: argparse.Namespace) -> tuple[nn.Module, dict[str, Any]]:
 
 def deploy(model: nn.Module, info: dict[str, Any], args: argparse.Namespace) -> Deployed:
     """Put preprocessing and argmax around the network, as the flags say."""
-    return Deployed(model, info["preprocessing"], args.with_preprocessing, args.with_argmax)
+    preprocessing = Preprocessing.read(info["preprocessing"])
+    return Deployed(model, preprocessing, args.with_preprocessing, args.with_argmax)
 
 
 def miou(network: nn.Module, subject: Subject, args: argparse.Namespace) -> float:
@@ -199,7 +201,7 @@ def miou(network: nn.Module, subject: Subject, args: argparse.Namespace) -> floa
         DataLoader(dataset, num_workers=workers, collate_fn=collate),
         num_classes=subject.labels.count,
         ignore_index=subject.labels.ignored,
-        preprocessing=subject.preprocessing | (UNTOUCHED if raw else {}),
+        preprocessing=UNTOUCHED if raw else subject.preprocessing,
         device="cpu",
         progress=None,
     )

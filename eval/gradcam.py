@@ -127,7 +127,7 @@ class StageCams:
         prepared = self.predictor.prepare(image)
         if min(prepared.shape[-2:]) < MIN_SIZE:
             raise ValueError(f"an image of less than {MIN_SIZE} px shows nothing to explain")
-        inputs = normalize(prepared, preprocessing["mean"], preprocessing["std"])
+        inputs = normalize(prepared, preprocessing)
         with torch.no_grad():
             mask = upsample_argmax(model(inputs))[0] == class_index
         mask = mask if mask.any() else torch.ones_like(mask)

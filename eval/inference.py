@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from conventions.preprocessing import Preprocessing
 from datasets.transforms import normalize
 from models.mit import MIN_SIZE
 
@@ -46,7 +46,7 @@ WHOLE = Inference()
 def predict_logits(
     model: nn.Module,
     images: Tensor,
-    preprocessing: dict[str, Any],
+    preprocessing: Preprocessing,
     size: tuple[int, int] | None = None,
     inference: Inference = WHOLE,
 ) -> Tensor:
@@ -58,14 +58,14 @@ def predict_logits(
     Args:
         model: network in ``eval()`` mode, on the device of ``images``.
         images: (B, 3, H, W) uint8 RGB.
-        preprocessing: of the checkpoint; ``mean`` and ``std`` (3 numbers each, of images in 0..1).
+        preprocessing: of the checkpoint; mean and standard deviation are read.
         size: (H', W') to upsample to, bilinearly; None leaves the network's own resolution.
         inference: whole or by windows, and which views of the image are averaged.
 
     Returns:
         (B, K, h, w) float32, whatever precision autocast ran the network in.
     """
-    images = normalize(images, preprocessing["mean"], preprocessing["std"])
+    images = normalize(images, preprocessing)
     grid = [-(-side // STRIDE) for side in images.shape[-2:]]
     views = []
     for scale, flip in product(inference.scales, (False, True) if inference.flip else (False,)):
@@ -80,7 +80,7 @@ def predict_logits(
 def predict_labels(
     model: nn.Module,
     images: Tensor,
-    preprocessing: dict[str, Any],
+    preprocessing: Preprocessing,
     size: tuple[int, int] | None = None,
     inference: Inference = WHOLE,
 ) -> Tensor:

@@ -1,13 +1,14 @@
 """What eval.py evaluates: the network of a checkpoint, on a split of a data set."""
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from conventions.preprocessing import Preprocessing
 from datasets import SegmentationDataset, build_dataset, find_dataset
 from datasets.base import LabelSpace
 from datasets.transforms import EvalTransform, PaperTransform
@@ -26,13 +27,13 @@ class Subject:
     model: nn.Module
     info: dict[str, Any]
     dataset: SegmentationDataset
-    preprocessing: dict[str, Any]
+    preprocessing: Preprocessing
     inference: Inference = WHOLE
 
     @property
     def labels(self) -> LabelSpace:
         """What the label maps of the split hold under the protocol."""
-        return self.dataset.label_space(self.preprocessing["protocol"])
+        return self.dataset.label_space(self.preprocessing.protocol)
 
 
 def load_subject(args: argparse.Namespace, device: torch.device) -> Subject:
@@ -52,13 +53,13 @@ def load_subject(args: argparse.Namespace, device: torch.device) -> Subject:
         )
     preprocessing = choose_preprocessing(args, info)
     dataset = open_dataset(args, info)
-    check_classes(args.state, model, info, dataset, preprocessing["protocol"])
-    size, protocol = preprocessing["image_size"], preprocessing["protocol"]
+    check_classes(args.state, model, info, dataset, preprocessing.protocol)
+    size, protocol = preprocessing.image_size, preprocessing.protocol
     if protocol == "paper":
         outputs = dataset.label_space(protocol).count
         dataset.transform = PaperTransform(*size, train=False, outputs=outputs)
     else:
-        dataset.transform = EvalTransform(tuple(size) if isinstance(size, list) else size)
+        dataset.transform = EvalTransform(size)
     return Subject(model, info, dataset, preprocessing, inference)
 
 
@@ -85,20 +86,22 @@ def _kinds(info: dict[str, Any]) -> list[str] | None:
     return ["distilled", *sorted(families)]
 
 
-def choose_preprocessing(args: argparse.Namespace, info: dict[str, Any]) -> dict[str, Any]:
+def choose_preprocessing(args: argparse.Namespace, info: dict[str, Any]) -> Preprocessing:
     """Return the checkpoint's preprocessing with the flags' image size and protocol.
 
     Mean and standard deviation belong to the weights and are never changed.
     """
-    preprocessing = dict(info["preprocessing"])
+    preprocessing = Preprocessing.read(info["preprocessing"])
     if args.protocol is not None:
-        preprocessing["protocol"] = args.protocol
+        preprocessing = replace(preprocessing, protocol=args.protocol)
     if args.image_size is not None:
-        preprocessing["image_size"] = None if args.image_size == "native" else args.image_size
-    size = preprocessing["image_size"]
-    if preprocessing["protocol"] == "paper" and not isinstance(size, list | tuple):
+        size = None if args.image_size == "native" else args.image_size
+        preprocessing = replace(preprocessing, image_size=size)
+    size = preprocessing.image_size
+    if preprocessing.protocol == "paper" and not isinstance(size, tuple):
         # The published code stretches every image to one size.
-        preprocessing["image_size"] = PAPER_SIZE if size is None else (size, size)
+        size = PAPER_SIZE if size is None else (size, size)
+        preprocessing = replace(preprocessing, image_size=size)
     return preprocessing
 
 

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor
 
-VOID = 255
+from conventions.labels import VOID
+
 LEAST_LABELLED = 0.5  # share of a cell's pixels
 
 

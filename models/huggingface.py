@@ -13,6 +13,8 @@ from typing import Any
 import safetensors.torch
 
 from command_line.outputs import write_folder
+from conventions.labels import VOID
+from conventions.preprocessing import UNNORMALISED, Preprocessing
 from models import files, keys
 from models.formats import Weights, dimensions, to_ours
 from models.mit import BLOCK_EPS, attention_heads
@@ -92,7 +94,7 @@ def _preprocessing(config: dict) -> dict[str, Any]:
     if config.get("do_normalize", True) and "image_mean" in config:
         preprocessing |= {"mean": config["image_mean"], "std": config["image_std"]}
     elif not config.get("do_normalize", True):
-        preprocessing |= {"mean": [0.0] * 3, "std": [1.0] * 3}
+        preprocessing |= {"mean": list(UNNORMALISED.mean), "std": list(UNNORMALISED.std)}
     size = config.get("size")
     if config.get("do_resize") and size:
         size = {"height": size, "width": size} if isinstance(size, int) else size
@@ -137,9 +139,10 @@ def save_huggingface(
         key: value.detach().cpu().contiguous()
         for key, value in keys.to_huggingface(model.state_dict()).items()
     }
+    preprocessing = Preprocessing.read(info.get("preprocessing") or {})
     documents = {
-        "config.json": _config(model, classes, info.get("ignore_index", 255)),
-        "preprocessor_config.json": _preprocessor(info.get("preprocessing") or {}),
+        "config.json": _config(model, classes, info.get("ignore_index", VOID)),
+        "preprocessor_config.json": _preprocessor(preprocessing),
         OWN_FILE: {key: info[key] for key in OWN_FIELDS if info.get(key) is not None},
     }
     writers = {
@@ -185,10 +188,10 @@ def _config(model: Segmenter, classes: Sequence[str] | None, ignore_index: int) 
     }
 
 
-def _preprocessor(preprocessing: dict[str, Any]) -> dict[str, Any]:
-    size = preprocessing.get("image_size")
+def _preprocessor(preprocessing: Preprocessing) -> dict[str, Any]:
+    size = preprocessing.image_size
     # A short side alone cannot be said there: images keep their size, and sekd.json tells ours.
-    fixed = isinstance(size, (list, tuple))
+    fixed = isinstance(size, tuple)
     height, width = size if fixed else (512, 512)
     return {
         "image_processor_type": "SegformerImageProcessor",
@@ -198,7 +201,7 @@ def _preprocessor(preprocessing: dict[str, Any]) -> dict[str, Any]:
         "do_rescale": True,
         "rescale_factor": 1 / 255,
         "do_normalize": True,
-        "image_mean": list(preprocessing.get("mean", (0.485, 0.456, 0.406))),
-        "image_std": list(preprocessing.get("std", (0.229, 0.224, 0.225))),
+        "image_mean": list(preprocessing.mean),
+        "image_std": list(preprocessing.std),
         "do_reduce_labels": False,
     }

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from conventions.labels import VOID
+from conventions.preprocessing import UNNORMALISED, Preprocessing
 from models import files
 from models.files import resolve
 from models.formats import Weights, to_ours
@@ -13,14 +15,13 @@ from models.huggingface import read_folder
 from models.registry import resolve_name
 
 FORMAT_VERSION = 1
-IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 # What a checkpoint says about itself beside its weights; files of others say little of it.
 INFO: dict[str, Any] = {
     "classes": None,
     "palette": None,
-    "ignore_index": 255,
+    "ignore_index": VOID,
     "dataset": None,
-    "preprocessing": IMAGENET | {"image_size": None, "protocol": "standard"},
+    "preprocessing": Preprocessing().plain(),
     "method": None,
     "args": {},
     "seed": None,
@@ -30,8 +31,6 @@ INFO: dict[str, Any] = {
     "adapters": None,
     "training": None,
 }
-# The published SEKD and TransKD code trains on images in [0, 1] that are not normalised.
-UNNORMALISED = {"mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]}
 
 
 def read_weights(
@@ -84,7 +83,7 @@ def _foreign_info(content: dict[str, Any], layout: str) -> dict[str, Any]:
     if "PALETTE" in meta:
         info["palette"] = [list(colour) for colour in meta["PALETTE"]]
     if layout.startswith("published"):
-        info["preprocessing"] = dict(UNNORMALISED)
+        info["preprocessing"] = UNNORMALISED.plain()
     return info
 
 

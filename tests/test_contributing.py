@@ -9,7 +9,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SECTION = "Adding a distillation method"
-COPIED = ("command_line", "losses", "models", "tests/losses", "tests/conftest.py", "pyproject.toml")
+COPIED = (
+    "command_line",
+    "conventions",
+    "losses",
+    "models",
+    "tests/losses",
+    "tests/conftest.py",
+    "pyproject.toml",
+)
 
 
 def code_blocks(section: str) -> dict[str, str]:

@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("benchmarks", "command_line", "datasets", "eval", "losses", "models", "train")
+ROOMS = (
+    "benchmarks",
+    "command_line",
+    "conventions",
+    "datasets",
+    "eval",
+    "losses",
+    "models",
+    "train",
+)
 
 
 @pytest.mark.parametrize("room", ROOMS)

@@ -22,7 +22,16 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
-ROOMS = ("benchmarks", "command_line", "datasets", "eval", "losses", "models", "train")
+ROOMS = (
+    "benchmarks",
+    "command_line",
+    "conventions",
+    "datasets",
+    "eval",
+    "losses",
+    "models",
+    "train",
+)
 PYTHON = ".venv/bin/python"
 SIZE = (48, 64)
 

@@ -4,21 +4,17 @@ import argparse
 import warnings
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch.utils.data import Dataset, Subset
 
+from conventions.labels import VOID
+from conventions.preprocessing import UNNORMALISED, Preprocessing
 from datasets import DATASETS, SegmentationDataset, build_dataset
 from datasets.base import LabelSpace
 from datasets.memory import keep_in_memory
 from datasets.suspicions import note_first_look
-from datasets.transforms import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    EvalTransform,
-    PaperTransform,
-    TrainTransform,
-)
+from datasets.transforms import EvalTransform, PaperTransform, TrainTransform
 from models.weights import software_versions
 from train.flags import build_parser
 from train.options import training_image_size
@@ -43,9 +39,8 @@ class Data:
     name: str
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
-    ignore_index: int
     labels: LabelSpace
-    preprocessing: dict
+    preprocessing: Preprocessing
 
     @property
     def scored(self) -> tuple[str, ...]:
@@ -92,7 +87,6 @@ def build_data(run: Run) -> Data:
         name=options.dataset,
         classes=(*declared.classes, VOID_NAME) if with_void else tuple(declared.classes),
         palette=(*declared.palette, VOID_COLOUR) if with_void else declared.palette,
-        ignore_index=declared.ignore_index,
         labels=labels,
         preprocessing=preprocessing,
     )
@@ -148,13 +142,14 @@ def _announce(run: Run, data: Data, train_split: str, val_split: str) -> None:
         )
 
 
-def _transforms(options: argparse.Namespace, outputs: int) -> tuple[object, object, dict]:
+def _transforms(
+    options: argparse.Namespace, outputs: int
+) -> tuple[Callable, Callable, Preprocessing]:
     """(training transform, evaluation transform, preprocessing that the checkpoint records)."""
     crop = (options.height, options.width)
     if options.protocol == "paper":
-        preprocessing = {"mean": [0.0] * 3, "std": [1.0] * 3, "image_size": list(crop)}
-        transforms = [PaperTransform(*crop, train, outputs) for train in (True, False)]
-        return *transforms, {**preprocessing, "protocol": "paper"}
+        train, plain = (PaperTransform(*crop, train, outputs) for train in (True, False))
+        return train, plain, replace(UNNORMALISED, image_size=crop, protocol="paper")
     size = training_image_size(options)
     train = TrainTransform(
         size,
@@ -165,13 +160,7 @@ def _transforms(options: argparse.Namespace, outputs: int) -> tuple[object, obje
         photometric=options.photometric,
         shift=options.shift,
     )
-    preprocessing = {
-        "mean": list(IMAGENET_MEAN),
-        "std": list(IMAGENET_STD),
-        "image_size": list(size) if isinstance(size, tuple) else size,
-        "protocol": "standard",
-    }
-    return train, EvalTransform(size), preprocessing
+    return train, EvalTransform(size), Preprocessing(image_size=size)
 
 
 def describe(run: Run, data: Data) -> dict:
@@ -179,9 +168,9 @@ def describe(run: Run, data: Data) -> dict:
     return {
         "classes": list(data.classes),
         "palette": [list(colour) for colour in data.palette],
-        "ignore_index": data.ignore_index,
+        "ignore_index": VOID,
         "dataset": data.name,
-        "preprocessing": data.preprocessing,
+        "preprocessing": data.preprocessing.plain(),
         "method": getattr(run.options, "method", None),
         "args": saved_flags(run),
         "seed": run.options.seed,

@@ -214,7 +214,7 @@ class Loop:
         task = self.accelerator.unwrap_model(self.task)
         task.begin_step(progress.step)
         with memory_advice(advice), self.accelerator.accumulate(self.task):
-            images, labels = batch["image"], batch["label"]
+            images, labels = batch["image"], batch["label"].long()
             if self.mixing is not None:
                 images, labels = self.mixing(images, labels)
             terms = self.task(images, labels)

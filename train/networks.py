@@ -4,6 +4,7 @@ from pathlib import Path
 
 from torch import nn
 
+from conventions.preprocessing import Preprocessing
 from datasets.class_statistics import class_frequencies, class_weights
 from losses import build_method
 from models import build_model, load_checkpoint
@@ -74,7 +75,7 @@ def _load_teacher(run: Run, data: Data, path: str | Path) -> FrozenTeacher:
     options = run.options
     network, info = load_checkpoint(path)
     run.accelerator.print(f"teacher: {path} ({network.name}, {network.num_classes} classes)")
-    preprocessing = info["preprocessing"] or data.preprocessing
+    preprocessing = Preprocessing.read(info["preprocessing"])
     device = run.accelerator.device
     precision = resolve_teacher_precision(options.teacher_amp, device)
     return FrozenTeacher(network.to(device), preprocessing, info["classes"], precision)
@@ -155,14 +156,14 @@ def build_criterion(run: Run, data: Data) -> nn.Module:
             )
         spelt = ", ".join(f"{n} {w:.3g}" for n, w in zip(data.classes, weights, strict=True))
         run.accelerator.print(f"class weights: {spelt}")
-    void, wanted = data.ignore_index, run.options.loss
+    wanted = run.options.loss
     if wanted == "ohem":
-        return HardPixelLoss(void, weights)
-    cross_entropy = SegmentationLoss(void, weights)
+        return HardPixelLoss(weights)
+    cross_entropy = SegmentationLoss(weights)
     if wanted == "ce":
         return cross_entropy
     region = {"ce+jaccard": JaccardLoss, "ce+lovasz": LovaszLoss}[wanted]
-    return SummedLoss(cross_entropy, region(void))
+    return SummedLoss(cross_entropy, region())
 
 
 def _read_weights(text: str) -> list[str]:

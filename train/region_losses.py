@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from conventions.labels import VOID
+
 SMOOTH = 1.0  # pixels, keeps a class that occurs nowhere at 0
 
 
@@ -26,13 +28,9 @@ class JaccardLoss(nn.Module):
     tp = sum of p_k y_k and tp + fp + fn = sum of p_k + y_k - p_k y_k.
     """
 
-    def __init__(self, ignore_index: int = 255) -> None:
-        super().__init__()
-        self.ignore_index = ignore_index
-
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Compare logits (B, K, h, w), upsampled, with labels (B, H, W); a scalar in [0, 1]."""
-        probabilities, truth = labelled_pixels(logits, labels, self.ignore_index)
+        probabilities, truth = labelled_pixels(logits, labels)
         both = (probabilities * truth).sum(0)
         union = probabilities.sum(0) + truth.sum(0) - both
         return mean_of_held(1 - (both + SMOOTH) / (union + SMOOTH), truth)
@@ -46,13 +44,9 @@ class LovaszLoss(nn.Module):
     of arXiv 1705.08790); the mean over those classes is taken.
     """
 
-    def __init__(self, ignore_index: int = 255) -> None:
-        super().__init__()
-        self.ignore_index = ignore_index
-
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Compare logits (B, K, h, w), upsampled, with labels (B, H, W); a scalar in [0, 1]."""
-        probabilities, truth = labelled_pixels(logits, labels, self.ignore_index)
+        probabilities, truth = labelled_pixels(logits, labels)
         if not len(truth):
             return logits.sum() * 0
         errors, order = (truth - probabilities).abs().sort(dim=0, descending=True)
@@ -75,13 +69,11 @@ class HardPixelLoss(nn.Module):
 
     def __init__(
         self,
-        ignore_index: int = 255,
         class_weights: list[float] | None = None,
         threshold: float = 0.7,
         least: float = 1 / 16,
     ) -> None:
         super().__init__()
-        self.ignore_index = ignore_index
         self.least = least
         self.limit = -torch.tensor(threshold).log().item()
         weights = None if class_weights is None else torch.tensor(class_weights).float()
@@ -90,10 +82,8 @@ class HardPixelLoss(nn.Module):
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Compare logits (B, K, h, w), upsampled, with labels (B, H, W); returns a scalar."""
         logits = upsampled(logits, labels)
-        losses = F.cross_entropy(
-            logits, labels.long(), ignore_index=self.ignore_index, reduction="none"
-        )
-        known = labels != self.ignore_index
+        losses = F.cross_entropy(logits, labels.long(), ignore_index=VOID, reduction="none")
+        known = labels != VOID
         losses, ids = losses[known], labels[known].long()
         if not len(losses):
             return logits.sum() * 0
@@ -114,10 +104,10 @@ def upsampled(logits: Tensor, labels: Tensor) -> Tensor:
     return F.interpolate(logits.float(), size, mode="bilinear", align_corners=False)
 
 
-def labelled_pixels(logits: Tensor, labels: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
+def labelled_pixels(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Probabilities and one-hot truth (N, K) of the N labelled pixels of a batch."""
     probabilities = upsampled(logits, labels).softmax(1).movedim(1, -1)
-    known = labels != ignore_index
+    known = labels != VOID
     truth = F.one_hot(labels[known].long(), logits.shape[1]).float()
     return probabilities[known], truth
 

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from conventions.labels import VOID
+
 MAX_VALUES = 2**24  # of upsampled logits at a time: 64 MB of float32
 
 
@@ -17,49 +19,44 @@ class SegmentationLoss(nn.Module):
     batch has no labelled pixel at all, as a crop of a sparsely labelled image may have.
     """
 
-    def __init__(self, ignore_index: int = 255, class_weights: Sequence[float] | None = None):
+    def __init__(self, class_weights: Sequence[float] | None = None) -> None:
         super().__init__()
-        self.ignore_index = ignore_index
         weights = None if class_weights is None else torch.tensor(class_weights).float()
         self.register_buffer("class_weights", weights, persistent=False)
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Compare logits (B, K, h, w) with labels (B, H, W), upsampling bilinearly to H x W."""
-        total = summed_cross_entropy(logits, labels, self.class_weights, self.ignore_index)
+        total = summed_cross_entropy(logits, labels, self.class_weights)
         return total / self._weight_of(labels).clamp_min(torch.finfo(torch.float32).tiny)
 
     def _weight_of(self, labels: Tensor) -> Tensor:
         if self.class_weights is None:
-            return (labels != self.ignore_index).sum().float()
+            return (labels != VOID).sum().float()
         counts = torch.stack([(labels == k).sum() for k in range(len(self.class_weights))])
         return (counts * self.class_weights).sum()
 
 
 @torch.compiler.disable  # the gradient is taken inside of a forward pass
-def summed_cross_entropy(
-    logits: Tensor, labels: Tensor, weights: Tensor | None, ignore_index: int
-) -> Tensor:
+def summed_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
     """Sum over all pixels, in float32, of logits (B, K, h, w) upsampled to labels (B, H, W).
 
     The gradient is computed together with the value, some images at a time, so that the three
     full-size maps that it takes (upsampled logits, their logarithm, their gradient) are never held
     for more than `MAX_VALUES` values each.
     """
-    return _SummedCrossEntropy.apply(logits, labels, weights, ignore_index)
+    return _SummedCrossEntropy.apply(logits, labels, weights)
 
 
 class _SummedCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, logits: Tensor, labels: Tensor, weights: Tensor | None, ignore_index: int
-    ) -> Tensor:
+    def forward(ctx: Any, logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
         images = max(1, MAX_VALUES // (logits.shape[1] * labels[0].numel()))
         sums, gradients = [], []
         for part, target in zip(logits.split(images), labels.split(images), strict=True):
             part = part.to(torch.promote_types(part.dtype, torch.float32), copy=True)
             with torch.set_grad_enabled(ctx.needs_input_grad[0]):
                 part.requires_grad_(ctx.needs_input_grad[0])
-                value = _summed(part, target, weights, ignore_index)
+                value = _summed(part, target, weights)
             if ctx.needs_input_grad[0]:
                 gradients += torch.autograd.grad(value, part)
             sums.append(value.detach())
@@ -68,12 +65,12 @@ class _SummedCrossEntropy(torch.autograd.Function):
         return torch.stack(sums).sum()
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
-        return torch.cat(ctx.saved_tensors).mul_(gradient).to(ctx.dtype), None, None, None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return torch.cat(ctx.saved_tensors).mul_(gradient).to(ctx.dtype), None, None
 
 
-def _summed(logits: Tensor, labels: Tensor, weights: Tensor | None, ignore_index: int) -> Tensor:
+def _summed(logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
     if logits.shape[-2:] != labels.shape[-2:]:
         logits = F.interpolate(logits, labels.shape[-2:], mode="bilinear", align_corners=False)
     weights = weights if weights is None else weights.to(logits.dtype)
-    return F.cross_entropy(logits, labels, weights, ignore_index=ignore_index, reduction="sum")
+    return F.cross_entropy(logits, labels, weights, ignore_index=VOID, reduction="sum")

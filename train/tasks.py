@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 import torch
 from torch import Tensor, nn
 
+from conventions.preprocessing import Preprocessing
 from datasets.transforms import normalize
 from models.segmenter import Intermediates
 
@@ -26,10 +27,12 @@ class SupervisedTask(Task):
     Args:
         student: the network, images (B, 3, H, W) to logits (B, K, h, w).
         criterion: logits and labels to a scalar.
-        preprocessing: "mean" and "std" that the network's images are normalised with.
+        preprocessing: how the network's images are normalised.
     """
 
-    def __init__(self, student: nn.Module, criterion: nn.Module, preprocessing: dict) -> None:
+    def __init__(
+        self, student: nn.Module, criterion: nn.Module, preprocessing: Preprocessing
+    ) -> None:
         super().__init__()
         self.student = student
         self.criterion = criterion
@@ -37,7 +40,7 @@ class SupervisedTask(Task):
 
     def forward(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Return {"loss"} for images (B, 3, H, W) uint8 and labels (B, H, W)."""
-        images = normalize(images, self.preprocessing["mean"], self.preprocessing["std"])
+        images = normalize(images, self.preprocessing)
         return {"loss": self.criterion(self.student(images), labels)}
 
 
@@ -56,7 +59,7 @@ class DistillationTask(Task):
         self,
         student: nn.Module,
         criterion: nn.Module,
-        preprocessing: dict,
+        preprocessing: Preprocessing,
         distiller: nn.Module,
         teacher: Callable[[Tensor, Collection[str]], Intermediates],
         warmup: int = 0,
@@ -78,7 +81,7 @@ class DistillationTask(Task):
     def forward(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Return {"loss", "cross_entropy", <terms>}; shapes as for `SupervisedTask`."""
         teacher_out = self.teacher(images, self.distiller.reads)
-        images = normalize(images, self.preprocessing["mean"], self.preprocessing["std"])
+        images = normalize(images, self.preprocessing)
         student_out = self.student.forward_intermediates(images)
         terms = {"cross_entropy": self.criterion(student_out.logits, labels)}
         distilled = self.distiller(student_out, teacher_out, labels)

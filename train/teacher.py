@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from conventions.preprocessing import Preprocessing
 from datasets.transforms import normalize
 from models.segmenter import Intermediates
 
@@ -21,7 +22,7 @@ class FrozenTeacher:
 
     Args:
         network: images (B, 3, H, W) to `Intermediates`.
-        preprocessing: "mean" and "std" that the network's images are normalised with.
+        preprocessing: how the network's images are normalised.
         classes: names of its classes, where they are known.
         precision: that it computes in, whatever the student does; None for the student's.
     """
@@ -29,7 +30,7 @@ class FrozenTeacher:
     def __init__(
         self,
         network: nn.Module,
-        preprocessing: dict,
+        preprocessing: Preprocessing,
         classes: Sequence[str] | None = None,
         precision: torch.dtype | None = None,
     ) -> None:
@@ -41,7 +42,7 @@ class FrozenTeacher:
     def __call__(self, images: Tensor, reads: Collection[str] = HEAD_MAPS) -> Intermediates:
         """Return the `Intermediates` of images (B, 3, H, W) uint8, at least those of `reads`."""
         with torch.no_grad(), self._autocast(images.device.type):
-            images = normalize(images, self.preprocessing["mean"], self.preprocessing["std"])
+            images = normalize(images, self.preprocessing)
             return self.network.forward_intermediates(images, not HEAD_MAPS.isdisjoint(reads))
 
     def _autocast(self, device_type: str) -> AbstractContextManager:

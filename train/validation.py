@@ -6,6 +6,7 @@ from accelerate.utils import broadcast
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from conventions.preprocessing import Preprocessing
 from datasets.sampling import SeededDataset, derive_seed
 from datasets.transforms import collate
 from datasets.workers import leave_signals_to_parent
@@ -34,7 +35,7 @@ class Validator:
             scores["train_miou"] = self.evaluate(self.data.train_plain)["miou"]
         return scores
 
-    def evaluate(self, dataset: Dataset, preprocessing: dict | None = None) -> dict:
+    def evaluate(self, dataset: Dataset, preprocessing: Preprocessing | None = None) -> dict:
         """Scores on a split, as `SegmentationMetrics.compute` returns them."""
         accelerator = self.run.accelerator
         # Each process keeps running means of BatchNorm over its own images; those of the first

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from conventions.labels import VOID
 from datasets.base import check_classes
-from datasets.description import VOID
 from datasets.importing.records import Source
 from datasets.suspicions import BACKGROUND_NAMES, VOID_NAMES
 

@@ -9,9 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 from command_line.outputs import check_target
+from conventions.labels import VOID
 from datasets.base import parse_classes
 from datasets.conversion import parse_colours
-from datasets.description import VOID, describe, write_description
+from datasets.description import describe, write_description
 from datasets.importing.classes import Classes, plan
 from datasets.importing.dealing import deal, name_samples
 from datasets.importing.formats import FORMATS, recognise

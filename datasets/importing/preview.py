@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from datasets.description import VOID
+from conventions.labels import VOID
 from datasets.reading import Colour
 from datasets.suspicions import BACKGROUND_NAMES
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from command_line.outputs import replacing
+from conventions.preprocessing import Preprocessing
 
 OPSET = 17  # the first with layer normalisation; what runtimes of 2023 and later read
 TRACED = (2, 3, 96, 128)
@@ -39,7 +40,7 @@ class Deployed(nn.Module):
 
     Args:
         model: float (B, 3, H, W) -> logits (B, K, ceil(H/4), ceil(W/4)).
-        preprocessing: of the checkpoint; ``mean`` and ``std`` of images in 0..1.
+        preprocessing: of the checkpoint; mean and standard deviation are read.
         with_preprocessing: take uint8 RGB images instead of normalised floats.
         with_argmax: also return class ids, at the image's size.
     """
@@ -47,7 +48,7 @@ class Deployed(nn.Module):
     def __init__(
         self,
         model: nn.Module,
-        preprocessing: dict[str, Any],
+        preprocessing: Preprocessing,
         with_preprocessing: bool = False,
         with_argmax: bool = False,
     ) -> None:
@@ -55,7 +56,8 @@ class Deployed(nn.Module):
         self.model = model
         self.with_preprocessing = with_preprocessing
         self.with_argmax = with_argmax
-        mean, std = (torch.tensor(preprocessing[key])[:, None, None] for key in ("mean", "std"))
+        channels = (preprocessing.mean, preprocessing.std)
+        mean, std = (torch.tensor(values)[:, None, None] for values in channels)
         self.register_buffer("scale", 1 / (255 * std))
         self.register_buffer("shift", -mean / std)
         self.eval()  # the exporter hands the network back in the mode that it finds here

@@ -29,7 +29,7 @@ def calibration_images(subject: Subject, count: int, raw: bool = False) -> Itera
     Yields:
         (1, 3, H, W), of the size that the subject's images are brought to.
     """
-    dataset, preprocessing = subject.dataset, subject.preprocessing
+    dataset = subject.dataset
     root, split = dataset.root, dataset.default_train_split
     train = build_dataset(
         dataset.name, root, split, transform=dataset.transform, classes=list(dataset.classes)
@@ -38,7 +38,7 @@ def calibration_images(subject: Subject, count: int, raw: bool = False) -> Itera
     for index in range(count):
         image = train[index * len(train) // count]["image"][None]
         if not raw:
-            image = normalize(image, preprocessing["mean"], preprocessing["std"])
+            image = normalize(image, subject.preprocessing)
         yield image.contiguous()
 
 

@@ -1,13 +1,12 @@
 """A network for photographs of any size: prepare, predict, back to the source's size."""
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from command_line.memory import memory_advice
+from conventions.preprocessing import Preprocessing
 from datasets.transforms import EvalTransform, scaled_size
 from eval.inference import Inference, predict_logits, upsample_argmax
 
@@ -20,7 +19,7 @@ class Predictor:
     def __init__(
         self,
         model: nn.Module,
-        preprocessing: dict[str, Any],
+        preprocessing: Preprocessing,
         inference: Inference,
         device: torch.device,
     ) -> None:
@@ -28,8 +27,7 @@ class Predictor:
         self.preprocessing = preprocessing
         self.inference = inference
         self.device = device
-        size = preprocessing["image_size"]
-        self.image_size = tuple(size) if isinstance(size, list) else size
+        self.image_size = preprocessing.image_size
 
     def prepare(self, image: Tensor) -> Tensor:
         """Bring an image (3, H, W) uint8 to the size and place that the network wants it at.

@@ -9,7 +9,6 @@ def test_declaration(name):
     dataset = find_dataset(name.upper())
     assert issubclass(dataset, SegmentationDataset)
     assert dataset.name == name
-    assert dataset.ignore_index == 255
     assert {dataset.default_train_split, dataset.default_val_split} <= set(dataset.splits)
     assert len(set(dataset.classes)) == len(dataset.classes)
     if dataset.classes:

@@ -3,12 +3,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.transforms.v2 import functional as F
-from torchvision.tv_tensors import Image, Mask
 
+from conventions.preprocessing import IMAGENET_MEAN, IMAGENET_STD, UNNORMALISED, Preprocessing
 from datasets.transforms import (
     FILL,
-    IMAGENET_MEAN,
-    IMAGENET_STD,
     EvalTransform,
     PaperTransform,
     TrainTransform,
@@ -19,11 +17,11 @@ from datasets.transforms import (
 )
 
 
-def blocks(height: int, width: int, side: int = 16) -> tuple[Image, Mask]:
+def blocks(height: int, width: int, side: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
     """An image that spells out its label: blocks of 40 * id."""
     rows, columns = torch.arange(height) // side, torch.arange(width) // side
     label = ((3 * rows[:, None] + columns) % 6).to(torch.uint8)
-    return Image((40 * label).expand(3, -1, -1).contiguous()), Mask(label)
+    return (40 * label).expand(3, -1, -1).contiguous(), label
 
 
 def disagreement(image: torch.Tensor, label: torch.Tensor) -> float:
@@ -52,8 +50,7 @@ def test_image_and_label_stay_together(seed, size, image_size, crop, rotate, shi
     assert image.shape == (3, height, width)
     assert label.shape == (height, width)
     assert image.dtype == label.dtype == torch.uint8
-    assert isinstance(image, Image)
-    assert isinstance(label, Mask)
+    assert type(image) is type(label) is torch.Tensor
     # Colours blend within a pixel or two of a block's edge; the fill colour spells 3.
     assert disagreement(image, label) < 0.45
     assert set(label.unique().tolist()) <= {*range(6), 255}
@@ -73,7 +70,7 @@ def test_no_offset_between_image_and_label(rotate, scale):
         rows, columns = torch.meshgrid(torch.arange(120), torch.arange(120), indexing="ij")
         label = ((rows - 55) ** 2 + (columns - 70) ** 2 < 30**2).to(torch.uint8)
         image = (240 * label).expand(3, -1, -1).contiguous()
-        image, label = transform(Image(image), Mask(label))
+        image, label = transform(image, label)
         bright = (image[0].float() - max(FILL)).clamp(min=0)  # without the rim of the fill colour
         mass = torch.stack([bright, label % 255])
         grid = torch.stack(torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij"))
@@ -107,11 +104,11 @@ def test_window_equals_crop_of_the_resized_image():
     torch.manual_seed(0)
     image = F.resize_image(torch.randint(0, 256, (3, 20, 30), dtype=torch.uint8), [200, 300])
     label = (image[0] > 128).to(torch.uint8)
-    window, mask = resized_window(image, label, (100, 150), (20, 40), (50, 60), 255)
+    window, mask = resized_window(image, label, (100, 150), (20, 40), (50, 60))
     whole = F.resize_image(image, [100, 150], antialias=True)
     assert (window.int() - whole[:, 20:70, 40:100].int()).abs()[:, 2:-2, 2:-2].max() <= 1
     assert mask.shape == (50, 60)
-    same, mask = resized_window(image, label, (200, 300), (20, 40), (50, 60), 255)
+    same, mask = resized_window(image, label, (200, 300), (20, 40), (50, 60))
     assert same.equal(image[:, 20:70, 40:100])
     assert mask.equal(label[20:70, 40:100])
 
@@ -119,7 +116,7 @@ def test_window_equals_crop_of_the_resized_image():
 @pytest.mark.parametrize("corner", [(-500, 0), (0, 500)])
 def test_window_off_the_image_is_void(corner):
     image, label = blocks(30, 40)
-    _, mask = resized_window(image, label, (30, 40), corner, (16, 16), 255)
+    _, mask = resized_window(image, label, (30, 40), corner, (16, 16))
     assert (mask == 255).all()
 
 
@@ -184,8 +181,8 @@ def test_paper_transform():
 
 
 def test_paper_shift_moves_both_and_fills_with_the_last_class():
-    image = Image(torch.full((3, 64, 64), 200, dtype=torch.uint8))
-    label = Mask(torch.zeros(64, 64, dtype=torch.uint8))
+    image = torch.full((3, 64, 64), 200, dtype=torch.uint8)
+    label = torch.zeros(64, 64, dtype=torch.uint8)
     transform = PaperTransform(64, 64, train=True, outputs=3)
     transform.label_size = (64, 64)
     torch.manual_seed(1)
@@ -198,29 +195,29 @@ def test_paper_shift_moves_both_and_fills_with_the_last_class():
 def test_paper_labels_are_shrunk_in_one_step():
     """The value at the middle of each cell of the original, whatever the image's size between."""
     label = torch.randint(0, 6, (97, 131), dtype=torch.uint8)
-    image = Image(torch.zeros(3, 97, 131, dtype=torch.uint8))
-    _, small = PaperTransform(48, 66, train=False, outputs=6)(image, Mask(label))
+    image = torch.zeros(3, 97, 131, dtype=torch.uint8)
+    _, small = PaperTransform(48, 66, train=False, outputs=6)(image, label)
     expected = [
         [label[int((i + 0.5) * 97 / 12), int((j + 0.5) * 131 / 17)] for j in range(17)]
         for i in range(12)
     ]
-    assert torch.equal(small.as_subclass(torch.Tensor), torch.tensor(expected))
+    assert torch.equal(small, torch.tensor(expected))
 
 
 def test_collate():
     def sample(height: int) -> dict:
         image, label = blocks(height, 40)
-        return {"image": image.as_subclass(torch.Tensor), "label": label, "name": str(height)}
+        return {"image": image, "label": label, "name": str(height)}
 
     batch = collate([sample(32), sample(32)])
     assert batch["image"].shape == (2, 3, 32, 40)
     assert batch["image"].dtype == torch.uint8
     assert batch["label"].shape == (2, 32, 40)
-    assert batch["label"].dtype == torch.int64
+    assert batch["label"].dtype == torch.uint8
     assert batch["name"] == ["32", "32"]
     batch = collate([sample(32), sample(48)])
     assert [tuple(image.shape) for image in batch["image"]] == [(3, 32, 40), (3, 48, 40)]
-    assert [label.dtype for label in batch["label"]] == [torch.int64] * 2
+    assert [label.dtype for label in batch["label"]] == [torch.uint8] * 2
 
 
 @pytest.mark.parametrize("shape", [(3, 5, 7), (2, 3, 5, 7)])
@@ -231,5 +228,5 @@ def test_normalize(shape):
         torch.tensor(IMAGENET_STD)[:, None, None],
     )
     expected = (images.float() / 255 - mean) / std
-    assert torch.allclose(normalize(images, IMAGENET_MEAN, IMAGENET_STD), expected, atol=1e-5)
-    assert torch.allclose(normalize(images, [0, 0, 0], [1, 1, 1]), images / 255)
+    assert torch.allclose(normalize(images, Preprocessing()), expected, atol=1e-5)
+    assert torch.allclose(normalize(images, UNNORMALISED), images / 255)

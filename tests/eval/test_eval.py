@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from command_line.cli import run
+from conventions.preprocessing import UNNORMALISED, Preprocessing
 from datasets import build_dataset
 from datasets.transforms import EvalTransform, PaperTransform, normalize
 from eval import eval as command
@@ -53,11 +54,11 @@ def refuse(monkeypatch, capsys):
 
 
 @torch.inference_mode()
-def plain_miou(model, root, transform, mean, std):
+def plain_miou(model, root, transform, preprocessing=Preprocessing()):  # noqa: B008
     dataset = build_dataset("VOC", root, "val", transform=transform, classes="soil,crop,weed")
     metrics = SegmentationMetrics(3)
     for sample in dataset:
-        logits = model(normalize(sample["image"][None], mean, std))
+        logits = model(normalize(sample["image"][None], preprocessing))
         size = sample["label"].shape
         logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
         metrics.update(logits.argmax(1)[0], sample["label"])
@@ -67,8 +68,7 @@ def plain_miou(model, root, transform, mean, std):
 def test_a_checkpoint_needs_no_other_flag_than_the_data(evaluate, write_checkpoint, voc_root):
     state, model = write_checkpoint()
     result = evaluate("--state", state, "--datadir", voc_root)
-    mean, std = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
-    expected = plain_miou(model, voc_root, EvalTransform(64), mean, std)
+    expected = plain_miou(model, voc_root, EvalTransform(64))
     assert result["miou"] == pytest.approx(expected, abs=1e-3)
     assert list(result["per_class"]) == ["soil", "crop", "weed"]
     assert result["params"] == {"deployed": count_parameters(model), "training": None}
@@ -93,8 +93,7 @@ def test_protocol_paper(evaluate, write_checkpoint, voc_root, capsys):
     arguments = ["--protocol", "paper", "--image-size", "64x96"]
     result = evaluate("--state", state, "--datadir", voc_root, *arguments)
     transform = PaperTransform(64, 96, train=False, outputs=3)
-    mean, std = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
-    expected = plain_miou(model, voc_root, transform, mean, std)
+    expected = plain_miou(model, voc_root, transform)
     assert result["miou"] == pytest.approx(expected, abs=1e-3)
     assert result["protocol"] == "paper" and result["image_size"] == [64, 96]
     assert "published numbers only" in capsys.readouterr().err.replace("\n", " ")
@@ -190,7 +189,7 @@ def test_a_bare_published_file(evaluate, voc_root, tmp_path):
     published = ["--subset", "val", "--distillation-type", "sekd", "--batch-size", "1"]
     arguments = ["--datadir", voc_root, "--classes", "soil,crop,weed", *published]
     result = evaluate("--state", tmp_path / "bare.pth", *arguments)
-    expected = plain_miou(model, voc_root, EvalTransform(None), [0.0] * 3, [1.0] * 3)
+    expected = plain_miou(model, voc_root, EvalTransform(None), UNNORMALISED)
     assert result["miou"] == pytest.approx(expected, abs=1e-3)
 
 

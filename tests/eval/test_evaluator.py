@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
+from conventions.preprocessing import Preprocessing
 from datasets.transforms import collate, normalize
 from eval.evaluator import evaluate
 from eval.metrics import SegmentationMetrics
@@ -13,7 +14,7 @@ from eval.metrics import SegmentationMetrics
 SETTINGS = {
     "num_classes": 3,
     "ignore_index": 255,
-    "preprocessing": {"mean": [0.5] * 3, "std": [0.25] * 3, "protocol": "standard"},
+    "preprocessing": Preprocessing((0.5,) * 3, (0.25,) * 3),
     "device": "cpu",
     "progress": False,
 }
@@ -39,7 +40,7 @@ def loader(samples, batch_size=2):
 def reference(model, samples):
     metrics = SegmentationMetrics(3)
     for sample in samples:
-        logits = model(normalize(sample["image"][None], [0.5] * 3, [0.25] * 3))
+        logits = model(normalize(sample["image"][None], SETTINGS["preprocessing"]))
         size = sample["label"].shape
         logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
         metrics.update(logits.argmax(1)[0], sample["label"])

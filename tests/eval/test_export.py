@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from command_line.cli import run
+from conventions.preprocessing import Preprocessing
 from datasets.transforms import normalize
 from eval import export as command
 from eval.deployment import agreement
@@ -86,7 +87,7 @@ def test_preprocessing_and_argmax_inside(export, write_checkpoint, tmp_path, kin
             logits, labels = open_file(target).run(None, {"image": images.numpy()})
         else:
             logits, labels = (part.numpy() for part in torch.jit.load(target)(images))
-        expected = model(normalize(images, MEAN, STD))
+        expected = model(normalize(images, Preprocessing(tuple(MEAN), tuple(STD))))
         np.testing.assert_allclose(logits, expected.numpy(), atol=1e-4)
         upsampled = F.interpolate(expected, size=size, mode="bilinear", align_corners=False)
         assert labels.dtype == np.uint8 and labels.shape == (batch, *size)
@@ -94,7 +95,7 @@ def test_preprocessing_and_argmax_inside(export, write_checkpoint, tmp_path, kin
 
 
 def test_exporting_leaves_a_network_in_its_mode(tiny_model):
-    deployed = Deployed(tiny_model, {"mean": MEAN, "std": STD})
+    deployed = Deployed(tiny_model, Preprocessing())
     to_onnx(deployed)
     assert not any(module.training for module in deployed.modules())
 
@@ -151,7 +152,7 @@ def test_int8(export, write_checkpoint, voc_root, tmp_path, inside):
     network = OnnxNetwork(open_session(target))
     assert network.takes_bytes == bool(inside)
     images = torch.randint(0, 256, (2, 3, 65, 50), dtype=torch.uint8)
-    normalized = normalize(images, MEAN, STD)
+    normalized = normalize(images, Preprocessing(tuple(MEAN), tuple(STD)))
     with torch.inference_mode():
         expected = model(normalized)
     found = network(images.float() if inside else normalized)

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from command_line.cli import run
+from conventions.preprocessing import Preprocessing
 from datasets.transforms import normalize
 from eval import gradcam as command
 from eval.inference import WHOLE, upsample_argmax
@@ -16,7 +17,7 @@ from models import build_model
 
 pytest.importorskip("pytorch_grad_cam")
 
-PREPROCESSING = {"mean": [0.5] * 3, "std": [0.25] * 3, "image_size": None, "protocol": "standard"}
+PREPROCESSING = Preprocessing((0.5,) * 3, (0.25,) * 3)
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def test_grad_cam_by_hand(tiny_model, image, stage):
     seen = []
     norm = tiny_model.encoder.get_submodule(f"norm{stage}")
     hook = norm.register_forward_hook(lambda *call: seen.append(call[-1]))
-    logits = tiny_model(normalize(image[None], [0.5] * 3, [0.25] * 3))
+    logits = tiny_model(normalize(image[None], PREPROCESSING))
     hook.remove()
     mask = upsample_argmax(logits.detach())[0] == 1
     mask = mask if mask.any() else torch.ones_like(mask)

@@ -7,10 +7,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from conventions.preprocessing import Preprocessing
 from eval.flags.inference import add_inference_flags, choose_inference
 from eval.inference import Inference, predict_labels, predict_logits, upsample_argmax
 
-PREPROCESSING = {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4]}
+PREPROCESSING = Preprocessing((0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
 
 
 class Patches(nn.Module):
@@ -60,7 +61,7 @@ def test_a_tie_goes_to_the_first_class():
 def test_images_are_normalized_as_the_checkpoint_says():
     images = torch.randint(256, (2, 3, 8, 12), dtype=torch.uint8)
     logits = predict_logits(nn.Identity(), images, PREPROCESSING)
-    mean, std = (torch.tensor(PREPROCESSING[key]).view(3, 1, 1) for key in ("mean", "std"))
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (PREPROCESSING.mean, PREPROCESSING.std))
     torch.testing.assert_close(logits, (images / 255 - mean) / std)
 
 
@@ -143,8 +144,8 @@ def test_scales_are_averaged_on_the_grid_of_the_image():
     logits = predict_logits(model, images, PREPROCESSING, inference=inference)
     assert model.sizes == [(32, 32), (48, 62), (96, 124)]  # 24 x 31 is filled up to 32 x 32
     expected = predict_logits(model, images, PREPROCESSING)
-    normal = (images / 255 - torch.tensor(PREPROCESSING["mean"]).view(3, 1, 1)) / torch.tensor(
-        PREPROCESSING["std"]
+    normal = (images / 255 - torch.tensor(PREPROCESSING.mean).view(3, 1, 1)) / torch.tensor(
+        PREPROCESSING.std
     ).view(3, 1, 1)
     for size in ((24, 31), (96, 124)):
         view = F.interpolate(normal, size=size, mode="bilinear", antialias=size < (48, 62))

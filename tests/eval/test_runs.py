@@ -4,13 +4,14 @@ from types import SimpleNamespace
 
 import pytest
 
+from conventions.preprocessing import Preprocessing
 from eval.runs import check_comparable, kind_of, tell_kinds_apart
 
 
 def subject(method=None, pairs=("a",), protocol="standard", **args):
     info = {"method": method, "args": args, "architecture": "SegformerB0"}
     dataset = SimpleNamespace(name="CWFID", split="test", pairs=list(pairs))
-    preprocessing = {"protocol": protocol}
+    preprocessing = Preprocessing(protocol=protocol)
     return SimpleNamespace(info=info, dataset=dataset, preprocessing=preprocessing)
 
 

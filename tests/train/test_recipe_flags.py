@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from conventions.preprocessing import Preprocessing
 from datasets.cityscapes import Cityscapes
 from eval import eval as eval_command
 from losses import build_method
@@ -21,7 +22,7 @@ from train.tasks import DistillationTask, SupervisedTask
 from train.teacher import FrozenTeacher, TeacherEnsemble
 
 CONSTANT = ("--warmup-steps", "0", "--power", "1e-9", "--lr", "1e-2", "--num-epochs", "9")
-PREPROCESSING = {"mean": [0.5] * 3, "std": [0.2] * 3}
+PREPROCESSING = Preprocessing((0.5,) * 3, (0.2,) * 3)
 
 
 @pytest.fixture

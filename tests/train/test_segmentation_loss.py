@@ -31,7 +31,7 @@ def test_value_and_gradient_are_those_of_torch(weights, at_a_time, monkeypatch):
     monkeypatch.setattr(segmentation_loss, "MAX_VALUES", at_a_time * 3 * 40 * 64)
     logits, labels = draw()
     expected = plain(leaf := logits.clone().requires_grad_(), labels, weights)
-    found = SegmentationLoss(255, weights)(logits.requires_grad_(), labels)
+    found = SegmentationLoss(weights)(logits.requires_grad_(), labels)
     torch.testing.assert_close(found, expected)
     expected.mul(3).backward()
     found.mul(3).backward()
@@ -60,7 +60,7 @@ def test_half_precision_is_computed_in_single():
 @pytest.mark.parametrize("weights", WEIGHTS)
 def test_a_batch_of_void_gives_zero_and_finite_gradients(weights):
     logits = torch.randn(1, 3, 8, 8, requires_grad=True)
-    loss = SegmentationLoss(255, weights)(logits, torch.full((1, 32, 32), 255))
+    loss = SegmentationLoss(weights)(logits, torch.full((1, 32, 32), 255))
     loss.backward()
     assert loss == 0
     assert torch.equal(logits.grad, torch.zeros_like(logits))

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from conventions.preprocessing import Preprocessing
 from losses import build_method
 from losses.void import labelled
 from models.mit import EfficientAttention
@@ -20,7 +21,7 @@ from train.stage import build_optimizer
 from train.tasks import DistillationTask
 from train.teacher import FrozenTeacher
 
-PREPROCESSING = {"mean": [0.5] * 3, "std": [0.2] * 3}
+PREPROCESSING = Preprocessing((0.5,) * 3, (0.2,) * 3)
 
 
 class PlainTexture(nn.Module):

@@ -1,12 +1,13 @@
 import pytest
 import torch
 
+from conventions.preprocessing import Preprocessing
 from losses import build_method
 from train.segmentation_loss import SegmentationLoss
 from train.tasks import DistillationTask, SupervisedTask
 from train.teacher import FrozenTeacher
 
-PREPROCESSING = {"mean": [0.5] * 3, "std": [0.2] * 3}
+PREPROCESSING = Preprocessing((0.5,) * 3, (0.2,) * 3)
 
 
 @pytest.fixture

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
+from conventions.preprocessing import Preprocessing
 from train.teacher import FrozenTeacher
 
-PREPROCESSING = {"mean": [0.5] * 3, "std": [0.2] * 3}
+PREPROCESSING = Preprocessing((0.5,) * 3, (0.2,) * 3)
 
 
 def draw(count: int) -> torch.Tensor:
