@@ -38,6 +38,7 @@ SIZE = (48, 64)
 # What a command begins with that cannot run here, and why.
 NOT_RUN = {
     "make demo": "trains for minutes; the commands it calls are run here one by one",
+    "make field": "tests/eval/test_predict_fields.py runs its command",
     "make test": "would run this test again",
     "python3 -m venv": "installs, which needs the network",
     "PIP_CONSTRAINT=build-constraints.txt": "installs, which needs the network",

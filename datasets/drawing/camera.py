@@ -15,6 +15,8 @@ def photograph(rng: np.random.Generator, image: np.ndarray, cover: np.ndarray) -
     else:
         hue_noise = 1.0
     photo = _developed(rng, photo, hue_noise)
+    if rng.uniform() < 0.45:
+        photo = _misregistered(rng, photo)
     photo = _lens(rng, photo)
     photo = _sensor(rng, photo)
     return _stored(rng, np.clip(photo, 0, 255).astype(np.uint8))
@@ -45,10 +47,10 @@ def _illumination(rng: np.random.Generator, height: int, width: int) -> np.ndarr
 def _near_infrared(rng: np.random.Generator, photo: np.ndarray, cover: np.ndarray) -> np.ndarray:
     """Replace bands: plants reflect near infrared strongly and red weakly, soil both alike."""
     grey = photo.mean(2)
-    red = photo[..., 0] * (1 - cover * np.float32(rng.uniform(0.1, 0.5)))
+    red = photo[..., 0] * (1 - cover * np.float32(rng.uniform(0.15, 0.6)))
     gain = (
         np.float32(rng.uniform(0.85, 1.15)) * (1 - cover)
-        + np.float32(rng.uniform(1.2, 2.2)) * cover
+        + np.float32(rng.uniform(1.3, 2.5)) * cover
     )
     infrared = grey * gain
     green, blue = photo[..., 1], photo[..., 2]
@@ -76,6 +78,18 @@ def _developed(rng: np.random.Generator, photo: np.ndarray, hue_noise: float) ->
         photo = cv2.pow(photo, float(np.exp(rng.normal(0, 0.25))))
     contrast = rng.uniform(0.75, 1.35)
     return photo * np.float32(255 * contrast) + np.float32((1 - contrast) * 100 + rng.normal(0, 6))
+
+
+def _misregistered(rng: np.random.Generator, photo: np.ndarray) -> np.ndarray:
+    """Shift the bands against each other: coloured fringes at every clod."""
+    height, width = photo.shape[:2]
+    bands = list(cv2.split(photo))
+    for band in (0, 2):
+        move = np.float32([[1, 0, rng.normal(0, 0.6)], [0, 1, rng.normal(0, 0.6)]])
+        bands[band] = cv2.warpAffine(
+            bands[band], move, (width, height), borderMode=cv2.BORDER_REFLECT
+        )
+    return cv2.merge(bands)
 
 
 def _lens(rng: np.random.Generator, photo: np.ndarray) -> np.ndarray:

@@ -13,8 +13,9 @@ def draw_ground(
     """Draw ground without plants, uint8 (H, W, 3) RGB."""
     ground = draw_soil(rng, height, width, light, row_angle)
     ground = _recoloured(rng, ground)
-    additions = ((_cracks, 0.12), (_specks, 0.15), (_mulch, 0.10), (_straw, 0.15), (_film, 0.06),
-                 (_pipe, 0.07), (_litter, 0.10), (_moss, 0.08), (_things, 0.06))  # fmt: skip
+    additions = ((_crumbs, 0.6), (_clods, 0.4), (_cracks, 0.12), (_specks, 0.15), (_mulch, 0.10),
+                 (_straw, 0.15), (_film, 0.06), (_pipe, 0.07), (_litter, 0.10), (_moss, 0.08),
+                 (_things, 0.06))  # fmt: skip
     for add, share in additions:
         if rng.uniform() < share:
             ground = add(rng, ground, light)
@@ -33,6 +34,42 @@ def _recoloured(rng: np.random.Generator, ground: np.ndarray) -> np.ndarray:
     relief = (grey / mean.mean() - 1) * np.float32(contrast) + 1
     chroma = (values - grey) - (mean - mean.mean())
     return np.clip(relief * np.float32(target * tint) + chroma, 0, 255).astype(np.uint8)
+
+
+def _crumbs(rng: np.random.Generator, ground: np.ndarray, light: Light) -> np.ndarray:
+    """Crumbs of many sizes with dark gaps between them, each of a slightly different colour."""
+    height, width = ground.shape[:2]
+    unit = min(height, width)
+    factor = np.ones((height, width), np.float32)
+    for _ in range(int(rng.integers(1, 4))):
+        cell = max(2.0, unit / np.exp(rng.uniform(np.log(12), np.log(110))))
+        gaps = np.exp(-((smooth_noise(rng, height, width, cell) / rng.uniform(0.1, 0.35)) ** 2))
+        factor *= 1 - np.float32(rng.uniform(0.1, 0.55)) * gaps.astype(np.float32)
+    tints = [
+        factor * (1 + np.float32(rng.uniform(0, 0.04)) * smooth_noise(rng, height, width, cell))
+        for _ in range(3)
+    ]
+    return np.clip(ground * cv2.merge(tints) * np.float32(1.15), 0, 255).astype(np.uint8)
+
+
+def _clods(rng: np.random.Generator, ground: np.ndarray, light: Light) -> np.ndarray:
+    """Clods or gravel: patches of unequal tone, bright towards the sun, with dark gaps."""
+    height, width = ground.shape[:2]
+    seeds = np.full((height, width), 255, np.uint8)
+    count = int(np.exp(rng.uniform(np.log(30), np.log(2500))))
+    seeds[rng.integers(0, height, count), rng.integers(0, width, count)] = 0
+    distance, cells = cv2.distanceTransformWithLabels(
+        seeds, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    tones = rng.normal(1, rng.uniform(0.03, 0.22), (count + 2, 1))
+    tones = (tones + rng.normal(0, 0.02, (count + 2, 3))).astype(np.float32)
+    height_map = -distance * np.float32(rng.uniform(0.03, 0.12))
+    slope = cv2.Sobel(height_map, cv2.CV_32F, 1, 0) * np.float32(-light.direction[0])
+    slope += cv2.Sobel(height_map, cv2.CV_32F, 0, 1) * np.float32(-light.direction[1])
+    shade = np.clip(1 + slope * np.float32(rng.uniform(0.2, 1.0)), 0.3, 1.7)
+    clods = ground * tones[cells] * shade[..., None]
+    patch = np.clip(smooth_noise(rng, height, width, min(height, width) / 3) + 0.7, 0, 1)[..., None]
+    return np.clip(ground * (1 - patch) + clods * patch, 0, 255).astype(np.uint8)
 
 
 def _cracks(rng: np.random.Generator, ground: np.ndarray, light: Light) -> np.ndarray:

@@ -105,7 +105,7 @@ def draw_scene(rng: np.random.Generator) -> World:
         row_distance=row_distance,
         plant_distance=max(closeness * radius, 1 / (MAX_CROPS * row_distance)),
         weeds=weeds,
-        weed_cover=0.0 if rng.uniform() < 0.08 else np.exp(rng.uniform(np.log(0.01), np.log(0.4))),
+        weed_cover=0.0 if rng.uniform() < 0.08 else np.exp(rng.uniform(np.log(0.03), np.log(0.5))),
         weed_patches=rng.choice([0.0, rng.uniform()]),
         tint=rng.normal((1, 1, 1), (0.06, 0.03, 0.06)) * np.exp(rng.normal(0, 0.15)),
     )
