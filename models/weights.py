@@ -111,6 +111,7 @@ def load_checkpoint(
     num_classes: int | None = None,
     map_location: str | torch.device = "cpu",
     replace_classifier: bool = False,
+    resume: bool = False,
 ) -> tuple[Segmenter, dict[str, Any]]:
     """Build the network that a file holds and load its weights, strictly.
 
@@ -122,6 +123,8 @@ def load_checkpoint(
         map_location: device of the tensors and of the network.
         replace_classifier: where the class count differs from ``num_classes``, keep a fresh
             classifier instead of raising.
+        resume: also return ``training``, all that resuming needs; with the optimizer's state it is
+            twice as large as the network, and of no use to those who score or compare.
 
     Returns:
         The network in eval mode, and what the file says about itself: the entries of ``INFO``,
@@ -145,6 +148,8 @@ def load_checkpoint(
     fresh = {key: v for key, v in network.state_dict().items() if key.startswith(dropped)}
     found = {key: value for key, value in weights.state.items() if not key.startswith(dropped)}
     _load_strictly(network, fresh | found, weights.source, name)
+    if not resume:
+        weights.info.pop("training", None)
     info = describe(weights) | {"architecture": name, "overrides": overrides}
     return network.to(map_location).eval(), info
 
@@ -248,7 +253,11 @@ def convert(args: argparse.Namespace, console: Console) -> None:
     if args.num_classes is not None and args.num_classes < 1:
         raise ValueError(f"--num-classes {args.num_classes}: at least 1")
     model, info = load_checkpoint(
-        args.source, args.model, args.num_classes, replace_classifier=args.num_classes is not None
+        args.source,
+        args.model,
+        args.num_classes,
+        replace_classifier=args.num_classes is not None,
+        resume=True,
     )
     if args.num_classes is not None:  # the new classifier knows nothing of the old classes
         info |= dict.fromkeys(("classes", "palette", "metrics", "adapters", "training"))

@@ -214,7 +214,9 @@ def _load_schedule(saved: dict, state: TrainingState) -> None:
 
 def _load_weights(path: Path, network: nn.Module) -> dict:
     """Put the weights of a checkpoint into an existing network; return what the file says."""
-    saved, info = load_checkpoint(path, model=network.name, num_classes=network.num_classes)
+    saved, info = load_checkpoint(
+        path, model=network.name, num_classes=network.num_classes, resume=True
+    )
     network.load_state_dict(saved.state_dict())
     return info
 

@@ -1,5 +1,6 @@
 """Our own checkpoints, what is refused, where weights are looked for, and the command line."""
 
+import gc
 import json
 import os
 import subprocess
@@ -41,7 +42,7 @@ def test_round_trip(tiny_model, tmp_path):
     training = {"optimizer": {"state": {0: {"step": torch.tensor(1.0)}}}, "epoch": 4}
 
     save_checkpoint(path, tiny_model, info, adapters=adapters, training=training)
-    model, loaded = load_checkpoint(path)
+    model, loaded = load_checkpoint(path, resume=True)
 
     assert not model.training
     assert model.overrides == tiny_model.overrides
@@ -63,6 +64,22 @@ def test_round_trip(tiny_model, tmp_path):
     assert [file.name for file in path.parent.iterdir()] == ["best.pth"]
     raw = torch.load(path, weights_only=True)
     assert (raw["format"], raw["format_version"], raw["architecture"]) == ("sekd", 1, "SegformerB0")
+
+
+def test_a_checkpoint_that_is_scored_keeps_no_optimizer_state_alive(tiny_model, tmp_path):
+    shape = (3, 5, 7, 11)  # of nothing else in this process
+    training = {"optimizer": {"state": {0: {"exp_avg": torch.zeros(shape)}}}}
+    save_checkpoint(tmp_path / "last.pth", tiny_model, {}, training=training)
+    del training
+
+    def moments() -> int:
+        gc.collect()
+        return sum(type(o) is torch.Tensor and o.shape == shape for o in gc.get_objects())
+
+    _, info = load_checkpoint(tmp_path / "last.pth")
+    assert info["training"] is None and moments() == 0
+    _, info = load_checkpoint(tmp_path / "last.pth", resume=True)
+    assert info["training"] is not None and moments() == 1
 
 
 @pytest.mark.parametrize("name", ["SegformerB1", "PVTv2B0", "PVTv2B2"])
@@ -326,10 +343,9 @@ def test_an_unknown_command_makes_one_line(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("out", "flags", "message"),
     [
-        ("x.safetensors", (), "OUT is a .pth file, or a folder"),
         ("z.onnx", (), "eval/export.py --format onnx"),
         ("z.pth", ("--num-classes", 0), "--num-classes 0: at least 1"),
-        ("z.png", (), "OUT is a .pth file, or a folder"),
+        ("z.png", (), "OUT is a .pth or .safetensors file, or a folder"),
         ("folder", ("--published",), "--published writes a SegFormer as one .pth file"),
         ("x.pth", ("--model", "SegformerB2"), "holds SegformerB0, not SegformerB2"),
     ],
