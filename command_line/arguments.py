@@ -78,6 +78,17 @@ def add_state(add: Callable[..., object]) -> None:
     )
 
 
+def add_colours(add: Callable[..., object]) -> None:
+    """Add ``--colors`` through a parser's or group's `add`."""
+    add(
+        "--colors",
+        nargs="+",
+        metavar="NAME=R,G,B",
+        help="colours of classes in pictures and tables, 0 to 255 each, as in weed=255,0,0; "
+        "classes that are left out keep theirs",
+    )
+
+
 def default_workers() -> int:
     """Return how many processes read data: one a CPU core that this one may use, at most 4."""
     affinity = getattr(os, "sched_getaffinity", None)  # Linux has it

@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,6 +32,23 @@ def check_folder(folder: Path, flag: str) -> None:
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"{flag} {folder}: is a file; name a folder")
     _try_writing(folder, f"{flag} {folder}")
+
+
+def check_unused(paths: Iterable[Path], flag: str) -> None:
+    """Refuse to replace results without ``--overwrite``.
+
+    Args:
+        paths: files that the command is about to write.
+        flag: that names the folder, such as ``--output``.
+
+    Raises:
+        FileExistsError: one of them exists.
+    """
+    for path in paths:
+        if path.exists():
+            raise FileExistsError(
+                f"{flag}: {path} exists; name another folder, or replace it with --overwrite"
+            )
 
 
 def check_writable(path: Path, flag: str) -> None:

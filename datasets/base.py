@@ -294,25 +294,6 @@ def check_classes(names: Sequence[str], where: str = "--classes") -> tuple[str, 
     return tuple(names)
 
 
-def make_palette(count: int) -> tuple[Colour, ...]:
-    """Make the PASCAL VOC colours: the bits of the id, dealt to red, green and blue in turn."""
-    colours = []
-    for index in range(count):
-        channels = [0, 0, 0]
-        for bit in range(8):
-            channels[bit % 3] |= (index >> bit & 1) << (7 - bit // 3)
-        colours.append(tuple(channels))
-    return tuple(colours)
-
-
-def class_palette(classes: Sequence[str]) -> tuple[Colour, ...]:
-    """Choose colours: the plant data sets' where all names are theirs, else PASCAL VOC's."""
-    plants = dict(zip(PLANT_CLASSES, PLANT_PALETTE, strict=True)) | {"background": PLANT_PALETTE[0]}
-    colours = tuple(plants[name.casefold()] for name in classes if name.casefold() in plants)
-    told_apart = len(set(colours)) == len(classes)
-    return colours if told_apart else make_palette(len(classes))
-
-
 def _size(tensor: Tensor) -> str:
     height, width = tensor.shape[-2:]
     return f"{width} x {height}"

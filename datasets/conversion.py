@@ -10,6 +10,7 @@ from tqdm import tqdm
 from conventions.labels import VOID
 from datasets.base import IMAGE_SUFFIXES, Pairs, check_classes, index_by_stem
 from datasets.layout import new_folder, split_names, write_classes, write_label, write_lists
+from datasets.palettes import parse_colour
 from datasets.reading import Colour, map_colours, read_image, read_indices, tell_values
 from datasets.sugar_beets import SugarBeets
 
@@ -43,13 +44,7 @@ def parse_colours(texts: Sequence[str]) -> dict[str, Colour]:
         texts = path.read_text(encoding="utf-8-sig").split("\n")
     colours: dict[str, Colour] = {}
     for text in filter(None, (text.strip() for text in texts)):
-        name, _, numbers = (part.strip() for part in text.partition("="))
-        try:
-            colour = tuple(int(number) for number in numbers.split(","))
-        except ValueError:
-            colour = ()
-        if len(colour) != 3 or not all(0 <= channel <= 255 for channel in colour):
-            raise ValueError(f"--colors {text}: not name=red,green,blue with numbers of 0 to 255")
+        name, colour = parse_colour(text)
         if name in colours or colour in colours.values():
             raise ValueError(f"--colors {text}: this name or colour is given twice")
         colours[name] = colour

@@ -11,7 +11,8 @@ from pathlib import Path
 import yaml
 
 from conventions.labels import VOID
-from datasets.base import check_classes, class_palette
+from datasets.base import check_classes
+from datasets.palettes import class_palette
 from datasets.reading import Colour
 
 FILE_NAME = "dataset.yaml"

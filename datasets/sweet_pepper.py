@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from datasets.base import check_classes, make_palette
+from datasets.base import check_classes
+from datasets.palettes import make_palette
 from datasets.voc import VocLayout
 
 NUM_CLASSES = 8

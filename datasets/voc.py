@@ -13,13 +13,12 @@ from datasets.base import (
     Pairs,
     SegmentationDataset,
     check_classes,
-    class_palette,
     index_by_stem,
-    make_palette,
 )
 from datasets.description import FILE_NAME as DESCRIPTION
 from datasets.description import read_description
 from datasets.near import contents, near_file
+from datasets.palettes import class_palette, make_palette
 
 SPLIT_FOLDER = Path("ImageSets", "Segmentation")
 SEARCHED = 3  # missing files that near ones are looked for; each walks the folder

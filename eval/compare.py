@@ -13,7 +13,6 @@ if not __package__:  # run by path: the project root, not this folder, is where 
 import numpy as np
 from PIL import Image
 from rich.console import Console
-from rich.table import Table
 
 from command_line.arguments import positive_integer
 from command_line.cli import OneLineParser, run
@@ -21,8 +20,14 @@ from command_line.device import choose_device
 from command_line.outputs import check_target, replacing
 from eval.flags.evaluation import add_evaluation_flags
 from eval.reporting.markdown import markdown_table
-from eval.reporting.pictures import colorize, stack_rows, titled_row
-from eval.reporting.score_rows import seed_rows, table_rows
+from eval.reporting.pictures import (
+    add_legend,
+    colorize,
+    legend_entries,
+    stack_rows,
+    titled_row,
+)
+from eval.reporting.score_rows import print_tables, seed_rows, table_rows, transposed
 from eval.results import write_json
 from eval.runs import ScoredRun, score_runs
 
@@ -40,7 +45,7 @@ def main() -> None:
     results = [scored.result for scored in runs]
     tables = [rows for rows in (table_rows(results), seed_rows(results)) if rows]
     for rows in tables:
-        print_table(rows, Console())
+        print_tables(rows, Console())
     with replacing(table) as temporary:
         temporary.write_text("\n".join(map(as_markdown, tables)), encoding="utf-8")
     write_json(record, {"results": results})
@@ -49,23 +54,14 @@ def main() -> None:
     print(f"table: {table}\npicture: {picture}")
 
 
-def print_table(rows: list[dict[str, str]], console: Console) -> None:
-    """Print the rows on the terminal."""
-    table = Table()
-    for column in rows[0]:
-        table.add_column(column, justify="left" if column == "run" else "right")
-    for row in rows:
-        table.add_row(*row.values())
-    console.print(table)
-
-
 def as_markdown(rows: list[dict[str, str]]) -> str:
-    """Return the rows as a table in Markdown."""
-    return markdown_table(list(rows[0]), [list(row.values()) for row in rows])
+    """Return records as a table in Markdown, with a column per run."""
+    header, *lines = transposed(rows)
+    return markdown_table(header, lines)
 
 
 def draw(runs: list[ScoredRun]) -> np.ndarray:
-    """Draw image, label and every run's prediction for images spread over the split.
+    """Draw image, label and each run's prediction for images spread over the split, with a legend.
 
     Returns:
         (H, W, 3) uint8.
@@ -81,7 +77,7 @@ def draw(runs: list[ScoredRun]) -> np.ndarray:
         for scored in runs:
             pictures[scored.name] = colorize(scored.predictions[index], dataset.palette)
         rows.append(titled_row(pictures))
-    return stack_rows(rows)
+    return add_legend(stack_rows(rows), legend_entries(dataset.classes, dataset.palette))
 
 
 def build_parser() -> argparse.ArgumentParser:

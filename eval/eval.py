@@ -14,7 +14,6 @@ if not __package__:  # run by path: the project root, not this folder, is where 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from rich.console import Console
-from torch import Tensor
 
 from command_line.arguments import add_state, positive_number
 from command_line.cli import OneLineParser, run
@@ -22,7 +21,7 @@ from command_line.device import choose_device
 from command_line.outputs import check_target
 from eval.boundary import RATIO, BoundaryMetrics
 from eval.deployment.latency import SIZES, latency_size, measure_latency, print_latency
-from eval.evaluator import Observer
+from eval.evaluator import all_of
 from eval.flags.evaluation import add_evaluation_flags
 from eval.official_cityscapes import official_scorer
 from eval.per_image import ImageCounts
@@ -76,17 +75,6 @@ def main() -> None:
         write_json(args.json, result)
     if images is not None:
         images.write(args.per_image, subject.dataset.classes)
-
-
-def all_of(*observers: Observer | None) -> Observer:
-    """An observer that hands each prediction to all that are given."""
-
-    def observe(name: str, prediction: Tensor) -> None:
-        for observer in observers:
-            if observer is not None:
-                observer(name, prediction)
-
-    return observe
 
 
 def distance_share(text: str) -> float:

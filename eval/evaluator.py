@@ -5,14 +5,25 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from command_line.memory import memory_advice
+from command_line.progress import progress as show_progress
 from conventions.preprocessing import Preprocessing
 from eval.inference import WHOLE, Inference, predict_labels, predict_logits, upsample_argmax
 from eval.metrics import SegmentationMetrics
 
 Observer = Callable[[str, Tensor], None]
+
+
+def all_of(*observers: Observer | None) -> Observer:
+    """Return an observer that hands each prediction to all observers that are not None."""
+
+    def observe(name: str, prediction: Tensor) -> None:
+        for observer in observers:
+            if observer is not None:
+                observer(name, prediction)
+
+    return observe
 
 
 class Meter(Protocol):
@@ -30,7 +41,7 @@ def evaluate(
     ignore_index: int,
     preprocessing: Preprocessing,
     device: torch.device | str,
-    progress: bool | None = True,
+    progress: bool = True,
     reduce: Callable[[Tensor], Tensor] | None = None,
     observer: Observer | None = None,
     inference: Inference = WHOLE,
@@ -49,7 +60,7 @@ def evaluate(
         ignore_index: label value kept out of the score.
         preprocessing: of the checkpoint, see `eval.inference.predict_logits`.
         device: where the network is.
-        progress: show a bar; None shows it on a terminal only.
+        progress: show a bar on a terminal, else a line every few seconds.
         reduce: sums the (K, K) int64 matrix, on ``device``, across processes.
         observer: called with each sample's name and (H', W') uint8 prediction.
         inference: whole or by windows, see `eval.inference.Inference`.
@@ -66,8 +77,7 @@ def evaluate(
     model.eval()
     try:
         with torch.inference_mode():
-            hidden = None if progress is None else not progress
-            for batch in tqdm(loader, desc="evaluate", leave=False, disable=hidden):
+            for batch in counted(loader, hidden=not progress):
                 with memory_advice(
                     f"evaluating {batch['name'][0]} needs more memory than there is: pass a "
                     "smaller --batch-size or --image-size"
@@ -85,6 +95,16 @@ def evaluate(
     if reduce is not None:
         metrics.matrix = reduce(metrics.matrix.to(device)).cpu()
     return metrics
+
+
+def counted(loader: Iterable[dict[str, Any]], hidden: bool) -> Iterator[dict[str, Any]]:
+    """Yield the batches of a loader and show how many images are done."""
+    dataset = getattr(loader, "dataset", None)
+    total = None if dataset is None else len(dataset)
+    with show_progress("evaluate", "image", total, hidden) as bar:
+        for batch in loader:
+            yield batch
+            bar.update(len(batch["name"]))
 
 
 def _predict(

@@ -203,7 +203,6 @@ def miou(network: nn.Module, subject: Subject, args: argparse.Namespace) -> floa
         ignore_index=subject.labels.ignored,
         preprocessing=UNTOUCHED if raw else subject.preprocessing,
         device="cpu",
-        progress=None,
     )
     return metrics.compute()["miou"]
 

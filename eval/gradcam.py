@@ -8,9 +8,11 @@ pixels that the network gives that class (Selvaraju et al., Grad-CAM, ICCV 2017,
 as in Vinogradova et al., AAAI 2020), or over all pixels where it finds none of it.
 """
 
+import re
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 
 if not __package__:  # run by path: the project root, not this folder, is where imports start
@@ -20,17 +22,17 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from command_line.cli import OneLineParser, run
 from command_line.device import choose_device
 from command_line.memory import memory_advice
-from command_line.outputs import check_folder, replacing
+from command_line.outputs import check_folder, check_unused, replacing
+from command_line.progress import progress
 from datasets.transforms import normalize
 from eval.flags.photographs import add_network_flags, add_source_flags, describe_classes
 from eval.inference import WHOLE, upsample_argmax
 from eval.photographs.predictor import Predictor
-from eval.photographs.sources import find_sources, read_frames
+from eval.photographs.sources import Source, count_frames, find_sources, read_frames
 from eval.reporting.pictures import titled_row
 from eval.subject import choose_preprocessing
 from models import load_checkpoint
@@ -44,6 +46,7 @@ METHODS = {
     "eigengradcam": "EigenGradCAM",
 }
 STAGES = (1, 2, 3, 4)
+FORBIDDEN = re.compile(r'[/\\:*?"<>|]')  # in names of files, on one system or another
 
 
 def main() -> int:
@@ -57,30 +60,60 @@ def main() -> int:
     predictor = Predictor(model, choose_preprocessing(args, info), WHOLE, device)
     cams = StageCams(predictor, args.stage, args.method)
     check_folder(args.output, "--output")
+    files = CamFiles(args.output, [names[index] for index in shown], args.stage)
+    if not args.overwrite:
+        check_unused(files.earlier(sources), "--output")
     written, failed = 0, 0
-    with tqdm(desc="gradcam", unit="image", disable=None) as bar:
+    with progress("gradcam", "image", count_frames(sources, args.every)) as bar:
         for name, image in read_frames(sources, args.every):
-            bar.update()
             try:
                 if isinstance(image, Exception):
                     raise image
                 with memory_advice("needs more memory than there is: a smaller --image-size"):
-                    pictures = {
-                        f"{names[index]}, stage {stage}": picture
-                        for index in shown
-                        for stage, picture in cams(image, index).items()
-                    }
-                rows = titled_row({"image": image.permute(1, 2, 0).numpy(), **pictures})
+                    drawn = {names[index]: cams(image, index) for index in shown}
             except (ValueError, OSError) as error:
                 message = str(error) if isinstance(image, Exception) else f"{name}: {error}"
                 bar.write(f"left out: {' '.join(message.split())}", file=sys.stderr)
                 failed += 1
-                continue
-            with replacing(args.output / f"{name}.png") as temporary:
-                Image.fromarray(rows).save(temporary, format="PNG")
-            written += 1
+            else:
+                files.write(name, image.permute(1, 2, 0).numpy(), drawn)
+                written += len(drawn)
+            bar.update()
     print(f"{written} pictures, {failed} files left out: {args.output}")
     return 1 if failed else 0
+
+
+class CamFiles:
+    """Writes one picture per image and class, whose file name carries the class and the stages.
+
+    Args:
+        folder: that the pictures are written to.
+        classes: names of the classes that are explained.
+        stages: of 1 to 4.
+    """
+
+    def __init__(self, folder: Path, classes: Sequence[str], stages: Sequence[int]) -> None:
+        self.folder = folder
+        ending = "-".join(map(str, stages))
+        self.endings = {name: f"_{FORBIDDEN.sub('-', name)}_stage{ending}.png" for name in classes}
+
+    def earlier(self, sources: Iterable[Source]) -> Iterator[Path]:
+        """Yield the files that `write` would replace."""
+        for source, ending in product(sources, self.endings.values()):
+            if source.is_video:
+                yield from (self.folder / source.name).glob(f"*{ending}")
+            else:
+                yield self.folder / f"{source.name}{ending}"
+
+    def write(
+        self, name: str, image: np.ndarray, cams: Mapping[str, Mapping[int, np.ndarray]]
+    ) -> None:
+        """Write the maps of each class and stage beside the image, all (H, W, 3) uint8."""
+        for shown, stages in cams.items():
+            maps = {f"{shown}, stage {stage}": picture for stage, picture in stages.items()}
+            with replacing(self.folder / f"{name}{self.endings[shown]}") as temporary:
+                row = titled_row({"image": image, **maps})
+                Image.fromarray(row).save(temporary, format="PNG")
 
 
 class StageCams:

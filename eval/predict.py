@@ -13,10 +13,10 @@ from pathlib import Path
 if not __package__:  # run by path: the project root, not this folder, is where imports start
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from tqdm import tqdm
-
 from command_line.cli import OneLineParser, run
 from command_line.device import choose_device
+from command_line.outputs import check_unused
+from command_line.progress import progress
 from datasets.cityscapes import Cityscapes
 from eval.flags.inference import add_inference_flags, choose_inference
 from eval.flags.photographs import (
@@ -24,7 +24,7 @@ from eval.flags.photographs import (
     add_source_flags,
     describe_classes,
 )
-from eval.photographs.prediction_files import TABLE, PredictionFiles
+from eval.photographs.prediction_files import RESULTS, TABLE, PredictionFiles
 from eval.photographs.predictor import Predictor
 from eval.photographs.sources import Source, count_frames, find_sources, read_frames
 from eval.subject import choose_preprocessing
@@ -37,6 +37,8 @@ def main() -> int:
     inference = choose_inference(args)
     device = choose_device(args.device, args.cpu)
     sources = find_sources(args.input, args.output)
+    if not args.overwrite:
+        check_unused((args.output / name for name in RESULTS), "--output")
     model, info = load_checkpoint(args.state, model=args.model, map_location=device)
     classes, palette = describe_classes(args, info, model.num_classes)
     if args.official and tuple(classes) != Cityscapes.classes:
@@ -50,6 +52,8 @@ def main() -> int:
         failed = predict(predictor, sources, files, args)
     finally:  # Ctrl-C as well: the table names what was written
         files.write_table()
+        if files.pixels and args.opacity:
+            files.write_legend()
     print(f"{len(files.pixels)} images segmented, {failed} files left out: {args.output}")
     if files.pixels:
         cover = ", ".join(f"{name} {share:.2f} %" for name, share in files.mean_cover().items())
@@ -66,9 +70,8 @@ def predict(
     """Segment all sources; report those that cannot be, and return their number."""
     failed = set()
     total = count_frames(sources, args.every)
-    with tqdm(total=total, desc="predict", unit="image", disable=None) as bar:
+    with progress("predict", "image", total) as bar:
         for name, image in read_frames(sources, args.every):
-            bar.update()
             try:
                 if isinstance(image, Exception):
                     raise image
@@ -77,8 +80,9 @@ def predict(
                 message = str(error) if isinstance(image, Exception) else f"{name}: {error}"
                 bar.write(f"left out: {' '.join(message.split())}", file=sys.stderr)
                 failed.add(name)
-                continue
-            files.write(name, image.permute(1, 2, 0).numpy(), label, confidence)
+            else:
+                files.write(name, image.permute(1, 2, 0).numpy(), label, confidence)
+            bar.update()
     return len(failed)
 
 

@@ -4,26 +4,29 @@ python eval/report.py runs/student-... runs/sekd-... runs/teacher-... --output r
 """
 
 import argparse
-import io
 import math
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 if not __package__:  # run by path: the project root, not this folder, is where imports start
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import numpy as np
+import torch
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from PIL import Image
 
 from command_line.arguments import positive_integer
 from command_line.cli import OneLineParser, run
 from command_line.device import choose_device
 from command_line.outputs import check_target, replacing
+from datasets.palettes import void_colour
+from eval.deployment.timing import interleaved_seconds
 from eval.flags.evaluation import add_evaluation_flags
 from eval.reporting.charts import (
     Chart,
@@ -31,17 +34,19 @@ from eval.reporting.charts import (
     class_chart,
     colour,
     confusion_chart,
-    data_uri,
-    loss_chart,
+    loss_charts,
     miou_chart,
 )
-from eval.reporting.pictures import ERROR_COLOUR, VOID_COLOUR, colorize, error_map
+from eval.reporting.pictures import ERROR_COLOUR
+from eval.reporting.report_images import choose_images, show_image
 from eval.reporting.run_records import RunRecord, read_record, training_command
-from eval.reporting.score_rows import reference_student, seed_rows, table_rows
-from eval.runs import ScoredRun, score_runs
+from eval.reporting.score_rows import reference_student, seed_rows, table_rows, transposed
+from eval.runs import ScoredRun, predict_also, score_runs
+from models.mit import MIN_SIZE
 
 TEMPLATES = Path(__file__).parent / "reporting" / "templates"
-PICTURE_WIDTH = 640  # px, enough for a third of a wide screen
+TIMING_SECONDS = 10  # that latency takes, unless the fewest calls take longer
+FEWEST_CALLS, MOST_CALLS = 5, 50  # of each run
 
 
 def main() -> None:
@@ -51,14 +56,40 @@ def main() -> None:
     check_target(args.output, "--output")
     runs = score_runs(args, device)
     records = [read_record(scored.state, scored.subject.info["args"]) for scored in runs]
-    page = render(runs, records, command=shlex.join(["python", "eval/report.py", *sys.argv[1:]]))
+    chosen = choose_images(runs)
+    predict_also(runs, list(chosen), device, args)
+    milliseconds = time_runs(runs, device)
+    page = render(
+        runs,
+        records,
+        chosen,
+        milliseconds,
+        device,
+        command=shlex.join(["python", "eval/report.py", *sys.argv[1:]]),
+    )
     with replacing(args.output) as temporary:
         temporary.write_text(page, encoding="utf-8")
     print(f"report: {args.output}")
 
 
-def render(runs: Sequence[ScoredRun], records: Sequence[RunRecord], command: str) -> str:
-    """Return the page about runs that were scored on the same images."""
+def render(
+    runs: Sequence[ScoredRun],
+    records: Sequence[RunRecord],
+    chosen: Mapping[int, str],
+    milliseconds: Sequence[str],
+    device: torch.device,
+    command: str,
+) -> str:
+    """Return the page about runs that were scored on the same images.
+
+    Args:
+        runs: with the predictions of the images to show.
+        records: of the same runs.
+        chosen: why each image is shown, by its index.
+        milliseconds: latency of each run.
+        device: that the latency was measured on.
+        command: that wrote the page.
+    """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -73,7 +104,10 @@ def render(runs: Sequence[ScoredRun], records: Sequence[RunRecord], command: str
         dataset=dataset,
         results=results,
         rows=table_rows(results),
-        seeds=seed_rows(results),
+        scores=score_table(runs, milliseconds),
+        seeds=transposed(seeds) if (seeds := seed_rows(results)) else [],
+        counts=dict(zip(dataset.classes, class_counts(runs[0]), strict=True)),
+        device=device.type,
         colours=[colour(index) for index in range(len(runs))],
         student=reference_student(results),
         best=max(range(len(runs)), key=lambda index: results[index]["miou"]),
@@ -86,15 +120,27 @@ def render(runs: Sequence[ScoredRun], records: Sequence[RunRecord], command: str
         losses=draw_losses(runs, records),
         class_bars=class_chart(dataset.classes, scores),
         confusions=[confusion_chart(dataset.classes, s.metrics.matrix.numpy()) for s in runs],
-        pictures=[show_image(runs, index) for index in sorted(runs[0].predictions)],
+        pictures=[show_image(runs, index, why) for index, why in chosen.items()],
         error_colour=ERROR_COLOUR,
-        void_colour=VOID_COLOUR,
+        void_colour=void_colour(dataset.palette),
         trained=[describe(scored, r) for scored, r in zip(runs, records, strict=True)],
         differing=differing_flags(records),
         versions=versions(runs),
         command=command,
         written=datetime.now().strftime("%Y-%m-%d %H:%M"),
     )
+
+
+def score_table(runs: Sequence[ScoredRun], milliseconds: Sequence[str]) -> list[list[str]]:
+    """Return the table of scores, with a column per run: cost first, then scores, then classes."""
+    results = [scored.result for scored in runs]
+    lines = transposed(table_rows(results))
+    classes = len(runs[0].subject.dataset.classes)
+    lines.insert(3, ["ms per image", *milliseconds])
+    lines.insert(3, ["image size", *("{} × {}".format(*r["flops"]["size"]) for r in results)])
+    accuracies = (f"{100 * result['pixel_accuracy']:.2f}" for result in results)
+    lines.insert(len(lines) - classes, ["pixel accuracy", *accuracies])
+    return lines
 
 
 def was_chosen_here(scored: ScoredRun, record: RunRecord) -> bool:
@@ -117,62 +163,39 @@ def draw_miou(runs: Sequence[ScoredRun], records: Sequence[RunRecord]) -> Chart 
 
 def draw_losses(
     runs: Sequence[ScoredRun], records: Sequence[RunRecord]
-) -> list[tuple[str, Chart | None]]:
-    """Draw each run's loss terms, all on one scale; None for a run without a log."""
-    values = [
-        value
-        for record in records
-        for term in record.terms.values()
-        for value in term
-        if math.isfinite(value)
+) -> list[tuple[str, list[Chart]]]:
+    """Draw each run's loss terms; none for a run without a log."""
+    return [
+        (scored.name, loss_charts([Curve(*term) for term in record.curves]))
+        for scored, record in zip(runs, records, strict=True)
     ]
-    charts = []
-    for scored, record in zip(runs, records, strict=True):
-        curves = [Curve(name, record.steps, term) for name, term in record.terms.items()]
-        drawn = loss_chart(curves, (min(values), max(values))) if curves and values else None
-        charts.append((scored.name, drawn))
-    return charts
 
 
-def show_image(runs: Sequence[ScoredRun], index: int) -> dict[str, Any]:
-    """Return one image of the split with its label, and each run's prediction and errors."""
-    dataset = runs[0].subject.dataset
-    sample = dataset[index]
-    label = sample["label"].numpy()
-    shown = {
-        "name": sample["name"],
-        "photo": picture(sample["image"].permute(1, 2, 0).numpy(), "JPEG"),
-        "label": picture(colorize(label, dataset.palette), "PNG"),
-        "runs": [],
-    }
-    for scored in runs:
-        sample = scored.subject.dataset[index]  # prepared as for this run
-        label, prediction = sample["label"].numpy(), scored.predictions[index]
-        labelled = label != scored.subject.labels.ignored
-        wrong = labelled & (label != prediction)
-        size = label.shape[::-1]
-        photo = Image.fromarray(sample["image"].permute(1, 2, 0).numpy()).resize(size)
-        shown["runs"].append(
-            {
-                "name": scored.name,
-                "prediction": picture(colorize(prediction, dataset.palette), "PNG"),
-                "errors": picture(error_map(np.asarray(photo), wrong), "JPEG"),
-                "wrong": f"{100 * wrong.sum() / max(1, labelled.sum()):.2f}",
-            }
-        )
-    return shown
+def class_counts(scored: ScoredRun) -> list[dict[str, str]]:
+    """Return for each class its share of the labelled pixels, and the images that contain it."""
+    pixels = scored.metrics.matrix.sum(1)
+    containing = (torch.stack(scored.images.matrices).sum(2) > 0).sum(0)
+    return [
+        {"pixels": f"{100 * share:.2f}", "images": str(count)}
+        for share, count in zip((pixels / pixels.sum()).tolist(), containing.tolist(), strict=True)
+    ]
 
 
-def picture(pixels: np.ndarray, kind: str) -> str:
-    """Return a picture (H, W, 3) uint8 as a data URI, no wider than `PICTURE_WIDTH`."""
-    image = Image.fromarray(pixels)
-    if image.width > PICTURE_WIDTH:
-        height = round(image.height * PICTURE_WIDTH / image.width)
-        # Every pixel counts in the mean, so that a thin leaf or error does not vanish.
-        image = image.resize((PICTURE_WIDTH, height), Image.Resampling.BOX)
-    buffer = io.BytesIO()
-    image.save(buffer, kind, quality=85, optimize=True)
-    return data_uri(buffer.getvalue(), f"image/{kind.lower()}")
+@torch.inference_mode()
+def time_runs(runs: Sequence[ScoredRun], device: torch.device) -> list[str]:
+    """Measure the latency of each network in ms: the median for one image of the size it is given.
+
+    The runs take turns, so that another load on the machine slows all of them down.
+    """
+    calls = {}
+    for place, scored in enumerate(runs):
+        height, width = scored.result["flops"]["size"]
+        image = torch.randn(1, 3, max(height, MIN_SIZE), max(width, MIN_SIZE), device=device)
+        calls[str(place)] = partial(scored.subject.model.eval(), image)
+    once = sum(seconds[0] for seconds in interleaved_seconds(calls, 1).values())
+    rounds = min(max(FEWEST_CALLS, int(TIMING_SECONDS / once)), MOST_CALLS)
+    times = interleaved_seconds(calls, rounds, warmup=0)
+    return [f"{1000 * median(seconds):.1f}" for seconds in times.values()]
 
 
 def describe(scored: ScoredRun, record: RunRecord) -> dict[str, Any]:

@@ -1,18 +1,22 @@
 """Several runs scored on the same images, under names that tell them apart."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from eval.evaluator import all_of
 from eval.metrics import SegmentationMetrics
+from eval.per_image import ImageCounts, mean_iou
+from eval.reporting.pictures import spread
 from eval.reporting.run_records import spell_flag
 from eval.results import summarize
-from eval.scoring import score
+from eval.scoring import merge, score_groups, score_images, scores_by
 from eval.subject import Subject, load_subject
 
 # Saved flags that may differ between repetitions of one run: the draw of random numbers, a teacher
@@ -33,6 +37,7 @@ class ScoredRun:
         state: run folder or checkpoint, as the user named it.
         subject: network, checkpoint's info and split.
         metrics: confusion matrix over the split.
+        images: counts of each image.
         result: as eval.py writes it, the name, and the kind, which repetitions of a run share.
         predictions: by index in the split, (H, W) uint8.
     """
@@ -41,6 +46,7 @@ class ScoredRun:
     state: str
     subject: Subject
     metrics: SegmentationMetrics
+    images: ImageCounts
     result: dict[str, Any]
     predictions: dict[int, np.ndarray] = field(default_factory=dict)
 
@@ -59,34 +65,60 @@ def score_runs(args: argparse.Namespace, device: torch.device) -> list[ScoredRun
         name = kind = kind_of(subject)
         if name in {run.name for run in runs}:  # such as another seed
             name = f"{name} ({state})"
-        shown = Shown(subject, args.images)
-        metrics, conditions = score(subject, device, args, observer=shown)
+        shown = Shown(subject, spread(len(subject.dataset), args.images))
+        images = ImageCounts(subject.dataset.num_classes, subject.dataset.ignore_index)
+        groups = score_groups(subject, device, args, all_of(shown, images), also=[images])
+        metrics = merge(subject, groups)
         result = summarize(
             subject,
             metrics.compute(),
-            conditions=conditions,
+            conditions=scores_by(subject, groups, "condition"),
             inference=str(subject.inference),
             checkpoint=state,
         )
         result = {"name": name, "kind": kind, **result}
-        runs.append(ScoredRun(name, state, subject, metrics, result, shown.predictions))
+        runs.append(ScoredRun(name, state, subject, metrics, images, result, shown.predictions))
     tell_kinds_apart(runs)
     return runs
 
 
 class Shown:
-    """An observer of `evaluate` that keeps the predictions of images spread over the split."""
+    """An observer of `evaluate` that keeps the predictions of the images of these indices."""
 
-    def __init__(self, subject: Subject, count: int) -> None:
-        dataset = subject.dataset
-        indices = np.linspace(0, len(dataset) - 1, min(count, len(dataset)), dtype=int).tolist()
-        self.indices = {dataset[index]["name"]: index for index in indices}
+    def __init__(self, subject: Subject, indices: Iterable[int]) -> None:
+        self.indices = {subject.dataset.names[index]: index for index in indices}
         self.predictions: dict[int, np.ndarray] = {}
 
     def __call__(self, name: str, prediction: Tensor) -> None:
         """Keep a prediction (H, W) if its image is one of the chosen."""
         if name in self.indices:
             self.predictions[self.indices[name]] = prediction.cpu().numpy()
+
+
+def image_scores(runs: Sequence[ScoredRun]) -> dict[int, float]:
+    """Return the mIoU per image, averaged over the runs; images without a label have none."""
+    places = {name: index for index, name in enumerate(runs[0].subject.dataset.names)}
+    scores: dict[int, list[float]] = {}
+    for scored in runs:
+        for name, counts in zip(scored.images.names, scored.images.counts, strict=True):
+            if counts.any():
+                scores.setdefault(places[name], []).append(float(mean_iou(counts)))
+    return {index: fmean(values) for index, values in sorted(scores.items())}
+
+
+def predict_also(
+    runs: Sequence[ScoredRun],
+    indices: Sequence[int],
+    device: torch.device,
+    args: argparse.Namespace,
+) -> None:
+    """Add the predictions of more images, given by their indices, to each run."""
+    for scored in runs:
+        missing = [index for index in indices if index not in scored.predictions]
+        if missing:
+            shown = Shown(scored.subject, missing)
+            score_images(scored.subject, device, args, missing, shown)
+            scored.predictions |= shown.predictions
 
 
 def check_comparable(state: str, subject: Subject, first: Subject) -> None:

@@ -1,4 +1,4 @@
-"""Scores of a network on a split: in all, by condition and by folder."""
+"""Scores of a network on a split: overall, per condition and per folder."""
 
 import argparse
 import os
@@ -19,18 +19,10 @@ from eval.subject import Subject
 
 
 class Group(NamedTuple):
-    """What images are scored apart by; None where there is no such thing."""
+    """Images that are scored together: of one condition, of one folder; None for any."""
 
     condition: str | None
     folder: str | None
-
-
-def score(
-    subject: Subject, device: torch.device, args: argparse.Namespace, observer: Observer | None
-) -> tuple[SegmentationMetrics, dict[str, Any]]:
-    """Evaluate the split; also by condition, where the data set tells conditions apart."""
-    groups = score_groups(subject, device, args, observer)
-    return merge(subject, groups), scores_by(subject, groups, "condition")
 
 
 def score_groups(
@@ -41,33 +33,44 @@ def score_groups(
     by_folder: bool = False,
     also: Sequence[Meter] = (),
 ) -> dict[Group, SegmentationMetrics]:
-    """Evaluate the split, each condition, and if wanted each folder, for itself."""
+    """Evaluate the split separately per condition and, if wanted, per folder."""
     dataset = subject.dataset
     folders = image_folders(dataset) if by_folder else [None] * len(dataset)
     keys = [Group(dataset.condition(index), folder) for index, folder in enumerate(folders)]
     indices = sorted(range(len(dataset)), key=lambda index: [part or "" for part in keys[index]])
-    groups = {}
-    for key, members in groupby(indices, key=keys.__getitem__):
-        loader = DataLoader(
-            Subset(dataset, list(members)),
-            batch_size=args.batch_size,
-            num_workers=args.num_workers,
-            collate_fn=collate,
-            pin_memory=device.type == "cuda",
-        )
-        groups[key] = evaluate(
-            subject.model,
-            loader,
-            num_classes=subject.labels.count,
-            ignore_index=subject.labels.ignored,
-            preprocessing=subject.preprocessing,
-            device=device,
-            progress=None,
-            observer=observer,
-            inference=subject.inference,
-            also=also,
-        )
-    return groups
+    return {
+        key: score_images(subject, device, args, list(members), observer, also)
+        for key, members in groupby(indices, key=keys.__getitem__)
+    }
+
+
+def score_images(
+    subject: Subject,
+    device: torch.device,
+    args: argparse.Namespace,
+    indices: Sequence[int],
+    observer: Observer | None = None,
+    also: Sequence[Meter] = (),
+) -> SegmentationMetrics:
+    """Evaluate some images of the split, given by their indices."""
+    loader = DataLoader(
+        Subset(subject.dataset, list(indices)),
+        batch_size=args.batch_size,
+        num_workers=args.num_workers,
+        collate_fn=collate,
+        pin_memory=device.type == "cuda",
+    )
+    return evaluate(
+        subject.model,
+        loader,
+        num_classes=subject.labels.count,
+        ignore_index=subject.labels.ignored,
+        preprocessing=subject.preprocessing,
+        device=device,
+        observer=observer,
+        inference=subject.inference,
+        also=also,
+    )
 
 
 def image_folders(dataset: SegmentationDataset) -> list[str]:

@@ -11,6 +11,7 @@ from torch import nn
 from conventions.preprocessing import Preprocessing
 from datasets import SegmentationDataset, build_dataset, find_dataset
 from datasets.base import LabelSpace
+from datasets.palettes import recolour
 from datasets.transforms import EvalTransform, PaperTransform
 from eval.flags.inference import choose_inference
 from eval.inference import WHOLE, Inference
@@ -54,6 +55,7 @@ def load_subject(args: argparse.Namespace, device: torch.device) -> Subject:
     preprocessing = choose_preprocessing(args, info)
     dataset = open_dataset(args, info)
     check_classes(args.state, model, info, dataset, preprocessing.protocol)
+    dataset.palette = recolour(dataset.classes, dataset.palette, args.colors or ())
     size, protocol = preprocessing.image_size, preprocessing.protocol
     if protocol == "paper":
         outputs = dataset.label_space(protocol).count

@@ -90,11 +90,13 @@ class Keeper:
     def after_epoch(self, scores: dict, *, ended: bool, validated: bool) -> None:
         """Save what the epoch that just ended calls for."""
         progress = self.state.progress
+        # As in the log: a last epoch that --max-steps cut short has a number too.
+        epoch = progress.epoch + (progress.batch > 0)
         if validated:
-            self.metrics = {**scores, "epoch": progress.epoch, "step": progress.step}
+            self.metrics = {**scores, "epoch": epoch, "step": progress.step}
         best = progress.best_miou
         if "miou" in scores and (best is None or scores["miou"] > best):
-            progress.best_miou, progress.best_epoch = scores["miou"], progress.epoch
+            progress.best_miou, progress.best_epoch = scores["miou"], epoch
             self.save_student(BEST)
         elif ended and best is None and "miou" not in scores:
             self.save_student(BEST)  # never validated: the last weights are the best known

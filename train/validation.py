@@ -12,7 +12,14 @@ from datasets.transforms import collate
 from datasets.workers import leave_signals_to_parent
 from eval.evaluator import evaluate
 from eval.inference import predict_labels
-from eval.reporting.pictures import colorize, overlay, titled_row
+from eval.reporting.pictures import (
+    add_legend,
+    colorize,
+    legend_entries,
+    overlay,
+    spread,
+    titled_row,
+)
 from train.data import Data
 from train.run import Run
 from train.teacher import FrozenTeacher, TeacherEnsemble
@@ -59,19 +66,19 @@ class Validator:
             ignore_index=self.data.labels.ignored,
             preprocessing=preprocessing or self.data.preprocessing,
             device=accelerator.device,
-            progress=accelerator.is_main_process and None,  # None: only on a terminal
+            progress=accelerator.is_main_process,
             reduce=lambda matrix: accelerator.reduce(matrix, "sum"),
         )
         return metrics.compute()
 
     def pictures(self) -> dict[str, np.ndarray]:
-        """Rows of image, label and prediction for the first validation images, by name.
+        """Rows of image, label and prediction for validation images spread over the split, by name.
 
         With `--visualize_outimages` also for the first training images, augmented as in training.
         """
         samples = {}
         if self.data.val is not None:
-            shown = (self.data.val[i] for i in range(min(PICTURES, len(self.data.val))))
+            shown = (self.data.val[i] for i in spread(len(self.data.val), PICTURES))
             samples = {sample["name"]: sample for sample in shown}
         if self.run.options.visualize_outimages:
             train = SeededDataset(self.data.train)
@@ -93,7 +100,7 @@ class Validator:
         self.network.train(was_training)
         photo = image.permute(1, 2, 0).numpy()
         palette = self.data.palette
-        return titled_row(
+        row = titled_row(
             {
                 "image": photo,
                 "label": colorize(label.numpy(), palette),
@@ -101,6 +108,7 @@ class Validator:
                 "overlay": overlay(photo, prediction.numpy(), palette),
             }
         )
+        return add_legend(row, legend_entries(self.data.classes, palette))
 
 
 def announce_teacher(run: Run, teacher: FrozenTeacher | TeacherEnsemble, data: Data) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from conventions.labels import VOID
+from datasets.legend import LINE, legend_strip, shorten
 from datasets.reading import Colour
 from datasets.suspicions import BACKGROUND_NAMES
 
@@ -15,7 +16,7 @@ SHOWN = 3
 HEIGHT = 360  # px of each overlay
 WIDEST = 720
 STRENGTH = 0.5  # of the colour over the photograph
-GAP, LINE = 8, 22
+GAP = 8
 UNCOLOURED = (*BACKGROUND_NAMES, "soil", "ground")
 
 
@@ -69,40 +70,12 @@ def write_preview(
     entries = [*zip(classes, palette, strict=True)]
     if plain is not None:
         entries[0] = f"{classes[0]} (not coloured)", palette[0]
-    legend = _legend(entries, width, font)
-    page = Image.new("RGB", (width, HEIGHT + LINE + 2 * GAP + legend.height), "white")
+    legend = legend_strip([*entries, ("void (hatched)", (255, 255, 255))], width, font)
+    page = Image.new("RGB", (width, HEIGHT + LINE + 2 * GAP + legend.shape[0]), "white")
     pen, left = ImageDraw.Draw(page), GAP
     for (name, _, _), tile in zip(samples, tiles, strict=False):
         page.paste(Image.fromarray(tile), (left, GAP))
-        pen.text((left, GAP + HEIGHT + 2), _shorten(name, tile.shape[1], font), "black", font)
+        pen.text((left, GAP + HEIGHT + 2), shorten(name, tile.shape[1], font), "black", font)
         left += tile.shape[1] + GAP
-    page.paste(legend, (0, HEIGHT + LINE + 2 * GAP))
+    page.paste(Image.fromarray(legend), (0, HEIGHT + LINE + 2 * GAP))
     page.save(path, format="PNG")
-
-
-def _shorten(text: str, width: int, font: ImageFont.FreeTypeFont) -> str:
-    """Cut the beginning of a text that is wider than `width` px."""
-    shown = text
-    while font.getlength(shown) > width and len(text) > 1:
-        text = text[1:]
-        shown = f"…{text}"
-    return shown
-
-
-def _legend(
-    entries: list[tuple[str, Colour]], width: int, font: ImageFont.FreeTypeFont
-) -> Image.Image:
-    """Write colours with their names, in as many lines as they take."""
-    places, left, top = [], GAP, 0
-    for text, colour in [*entries, ("void (hatched)", (255, 255, 255))]:
-        wide = int(font.getlength(text)) + 40
-        if left + wide > width and left > GAP:
-            left, top = GAP, top + LINE
-        places.append((left, top, text, colour))
-        left += wide
-    page = Image.new("RGB", (width, top + LINE + GAP), "white")
-    pen = ImageDraw.Draw(page)
-    for x, y, text, colour in places:
-        pen.rectangle((x, y + 2, x + 16, y + 16), tuple(colour), "black")
-        pen.text((x + 22, y), text, "black", font)
-    return page

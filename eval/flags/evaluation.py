@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from command_line.arguments import (
+    add_colours,
     default_workers,
     image_size,
     non_negative_integer,
@@ -23,6 +24,7 @@ def add_evaluation_flags(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--datadir", type=Path, help="where the data set lies")
     data.add_argument("--subset", help="split to evaluate (default: the data set's, often val)")
     data.add_argument("--classes", help="class names of data in VOC layout: a,b,c or a text file")
+    add_colours(data.add_argument)
 
     network = parser.add_argument_group("network (for files that do not describe themselves)")
     network.add_argument("--model", help=f"network that the file holds: {', '.join(MODELS)}")

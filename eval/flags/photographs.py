@@ -5,14 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from command_line.arguments import add_state, image_size, positive_integer
+from command_line.arguments import add_colours, add_state, image_size, positive_integer
 from datasets import DATASETS, find_dataset
-from datasets.base import class_palette, parse_classes
+from datasets.base import parse_classes
+from datasets.palettes import class_palette, recolour
 from models import MODELS
 
 
 def add_source_flags(group: argparse._ArgumentGroup) -> None:
-    """Add ``--input``, ``--output`` and ``--every``."""
+    """Add ``--input``, ``--output``, ``--overwrite`` and ``--every``."""
     group.add_argument(
         "--input",
         required=True,
@@ -24,7 +25,14 @@ def add_source_flags(group: argparse._ArgumentGroup) -> None:
         "--output", required=True, type=Path, metavar="DIR", help="folder for the results"
     )
     group.add_argument(
-        "--every", type=positive_integer, default=1, metavar="N", help="of a video, each Nth frame"
+        "--overwrite", action="store_true", help="replace results that are in --output already"
+    )
+    group.add_argument(
+        "--every",
+        type=positive_integer,
+        default=1,
+        metavar="N",
+        help="use every Nth frame of a video",
     )
 
 
@@ -36,6 +44,7 @@ def add_network_flags(parser: argparse.ArgumentParser) -> None:
     add("--model", help=f"network that the file holds: {', '.join(MODELS)}")
     add("--classes", help="class names, a,b,c or a text file (default: the checkpoint's)")
     add("--dataset", help=f"take names and colours from one of {', '.join(DATASETS)}")
+    add_colours(add)
     add(
         "--image-size",
         type=image_size,
@@ -53,7 +62,8 @@ def describe_classes(
     """Return names and colours: the flags', or the checkpoint's, or numbers and `class_palette`.
 
     Raises:
-        ValueError: the flags name another number of classes than the network knows.
+        ValueError: the flags name another number of classes than the network knows, or a colour
+            that is wrong.
     """
     classes, palette = info["classes"], info["palette"]
     if args.dataset is not None:
@@ -68,4 +78,5 @@ def describe_classes(
         raise ValueError(
             f"{flag}: {len(classes)} classes ({', '.join(classes)}), but {args.state} knows {count}"
         )
-    return classes, [tuple(colour) for colour in palette or class_palette(classes)]
+    palette = [tuple(colour) for colour in palette or class_palette(classes)]
+    return classes, recolour(classes, palette, args.colors or ())

@@ -5,14 +5,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFont
 
 from command_line.outputs import check_folder, replacing
 from datasets.cityscapes import TRAIN_TO_LABEL_ID
 from datasets.layout import write_label
-from eval.reporting.pictures import overlay
+from datasets.legend import legend_strip
+from eval.reporting.pictures import BACKGROUND_COLOUR, inset_legend, legend_entries, overlay
 
-TABLE = "cover.csv"
+TABLE, LEGEND = "cover.csv", "legend.png"
+RESULTS = ("labels", "overlays", "confidence", "label_ids", TABLE, LEGEND)
+LEGEND_WIDTH = 640
 
 
 class PredictionFiles:
@@ -64,13 +67,28 @@ class PredictionFiles:
         if self.opacity:
             mixed = overlay(image, label, self.palette, self.opacity)
             with replacing(self.folder / "overlays" / f"{name}.jpg") as temporary:
-                Image.fromarray(mixed).save(temporary, format="JPEG", quality=90)
+                picture = Image.fromarray(inset_legend(mixed, self._legend(label)))
+                # Without subsampling, which blurs the colours of outlines.
+                picture.save(temporary, format="JPEG", quality=90, subsampling=0)
         if confidence is not None:
             self._write_grey("confidence", name, confidence)
         if self.label_ids:
             self._write_grey("label_ids", name, np.array(TRAIN_TO_LABEL_ID, np.uint8)[label])
         counts = np.bincount(label.ravel(), minlength=len(self.classes))
         self.pixels[name] = label.shape, counts
+
+    def _legend(self, label: np.ndarray) -> list[tuple[str, tuple[int, int, int]]]:
+        """List the classes of a label map whose colours an overlay shows."""
+        entries = legend_entries(self.classes, self.palette, void=False)
+        present = (entries[index] for index in np.unique(label))
+        return [(name, colour) for name, colour in present if colour != BACKGROUND_COLOUR]
+
+    def write_legend(self) -> None:
+        """Write `legend.png`, the colours of all classes."""
+        entries = legend_entries(self.classes, self.palette, void=False)
+        strip = legend_strip(entries, LEGEND_WIDTH, ImageFont.load_default(size=14))
+        with replacing(self.folder / LEGEND) as temporary:
+            Image.fromarray(strip).save(temporary, format="PNG")
 
     def _write_grey(self, kind: str, name: str, values: np.ndarray) -> None:
         with replacing(self.folder / kind / f"{name}.png") as temporary:

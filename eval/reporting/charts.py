@@ -18,7 +18,7 @@ THEMES = {
     "light": {"text": "#3b4148", "line": "#d9dde2", "page": "#ffffff"},
     "dark": {"text": "#c3cad3", "line": "#3a424c", "page": "#161b22"},
 }
-ANNOTATED = 12  # classes up to which a confusion matrix has room for its numbers
+ANNOTATED = 24  # classes up to which a confusion matrix has room for its numbers
 
 Theme = Mapping[str, str]
 
@@ -79,34 +79,27 @@ def _known(curve: Curve) -> tuple[str, np.ndarray, np.ndarray, int]:
     return curve.name, np.array(curve.steps)[known], values[known], int(values[known].argmax())
 
 
-def loss_chart(curves: Sequence[Curve], limits: tuple[float, float]) -> Chart:
-    """Draw the loss terms of one run; all runs share `limits`, so that charts compare.
+def loss_charts(curves: Sequence[Curve]) -> list[Chart]:
+    """Draw each loss term of a run in a chart of its own, on a linear axis that starts at 0.
 
     Args:
-        curves: mean of each term over an epoch.
-        limits: lowest and highest value of all runs; above 0 for a logarithmic axis.
+        curves: mean of each term over an epoch; the first one is the sum of the others.
     """
+    return [_loss_chart(curve, place) for place, curve in enumerate(curves)]
 
+
+def _loss_chart(curve: Curve, place: int) -> Chart:
     def draw(axes: Axes, theme: Theme) -> None:
-        for index, curve in enumerate(curves):
-            # The sum is set apart from its terms: it is drawn in the colour of the text.
-            shade = theme["text"] if index == 0 else colour(index - 1)
-            axes.plot(curve.steps, curve.values, color=shade, linewidth=1.4, label=curve.name)
+        shade = theme["text"] if place == 0 else colour(place - 1)
+        axes.plot(curve.steps, curve.values, color=shade, linewidth=1.6)
+        axes.set_title(curve.name, fontsize=11, color=theme["text"])
         axes.set_xlabel("optimizer steps")
-        axes.set_ylabel("loss, mean of an epoch")
-        low, high = limits
-        if 0 < low < high:
-            axes.set_yscale("log")
-            axes.set_ylim(low / 1.25, high * 1.25)
-            axes.yaxis.set_major_formatter("{x:g}")
-        legend_below(axes)
+        if all(value >= 0 for value in curve.values if math.isfinite(value)):
+            axes.set_ylim(bottom=0)
 
-    ends = [
-        f"{curve.name} from {_end(curve.values, 0):.3g} to {_end(curve.values, -1):.3g}"
-        for curve in curves
-    ]
-    light, dark = both_themes(draw, (4.4, 3.8))
-    return Chart(light, dark, f"Loss curves: {', '.join(ends)}.")
+    ends = f"from {_end(curve.values, 0):.3g} to {_end(curve.values, -1):.3g}"
+    light, dark = both_themes(draw, (3.6, 2.6))
+    return Chart(light, dark, f"Loss curve: {curve.name} {ends}.")
 
 
 def _end(values: Sequence[float], index: int) -> float:
@@ -166,13 +159,14 @@ def confusion_chart(classes: Sequence[str], matrix: np.ndarray) -> Chart:
         axes.grid(False)
         axes.spines[:].set_visible(False)
         if count <= ANNOTATED:
+            digits, size = (1, 10) if count <= 8 else (0, 8)
             for row, column in np.ndindex(count, count):
                 share = shares[row, column]
-                text = f"{share:.1f}" if totals[row] else "-"
-                axes.text(column, row, text, ha="center", va="center",
+                text = f"{share:.{digits}f}" if totals[row] else "-"
+                axes.text(column, row, text, ha="center", va="center", fontsize=size,
                           color="white" if share > 55 else "#1c2733")  # fmt: skip
 
-    side = 1.8 + max(2.4, min(0.42 * count, 7))
+    side = 1.8 + min(max(2.8, 0.5 * count), 16)
     said = [
         f"{name}: {shares[i, i]:.1f} % found" if totals[i] else f"{name}: not in the labels"
         for i, name in enumerate(classes)

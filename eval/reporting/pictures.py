@@ -1,4 +1,4 @@
-"""Pictures of label maps: colours, overlays and titled rows."""
+"""Pictures of label maps: colours, overlays, titled rows and legends."""
 
 from collections.abc import Sequence
 
@@ -6,19 +6,28 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-VOID_COLOUR = (128, 128, 128)
+from datasets.legend import Entries, legend_strip, shorten
+from datasets.palettes import void_colour
+
 ERROR_COLOUR = (255, 0, 140)  # of no crop, weed or soil
+BACKGROUND_COLOUR = (0, 0, 0)  # of classes that overlays leave as they are in the photograph
 TITLE_HEIGHT = 22
 GAP = 6
+VOID_NAME = "not labelled"
+
+
+def spread(total: int, count: int) -> list[int]:
+    """Choose `count` indices below `total`, or all, evenly from the first to the last."""
+    return np.linspace(0, total - 1, min(count, total), dtype=int).tolist()
 
 
 def colorize(label: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndarray:
-    """Colour a label map (H, W) with the palette; values beyond it are void, grey.
+    """Colour a label map (H, W) with the palette; values beyond it are void.
 
     Returns:
         (H, W, 3) uint8.
     """
-    colours = np.tile(np.array(VOID_COLOUR, np.uint8), (256, 1))
+    colours = np.tile(np.array(void_colour(palette), np.uint8), (256, 1))
     colours[: len(palette)] = np.array(palette, np.uint8)
     return colours[label.astype(np.uint8)]
 
@@ -26,8 +35,59 @@ def colorize(label: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndarray:
 def overlay(
     image: np.ndarray, label: np.ndarray, palette: Sequence[Sequence[int]], opacity: float = 0.5
 ) -> np.ndarray:
-    """Lay the colours of a label map (H, W) over an image (H, W, 3) uint8 of the same size."""
-    return cv2.addWeighted(image, 1 - opacity, colorize(label, palette), opacity, 0)
+    """Blend the colours of a label map (H, W) into an image (H, W, 3) uint8 of the same size.
+
+    Classes drawn in black, such as soil and background, and void are left as they are in the
+    image, which therefore stays as bright as it is. Other regions have an opaque outline.
+    """
+    colours = colorize(label, palette)
+    mixed = cv2.addWeighted(image, 1 - opacity, colours, opacity, 0)
+    plain = np.ones(256, bool)
+    plain[: len(palette)] = [tuple(colour) == BACKGROUND_COLOUR for colour in palette]
+    thickness = max(1, round(min(label.shape) / 600))
+    square = np.ones((3, 3), np.uint8)
+    edge = cv2.morphologyEx(label, cv2.MORPH_GRADIENT, square, iterations=thickness) > 0
+    mixed[edge] = colours[edge]
+    return np.where(plain[label][..., None], image, mixed)
+
+
+def legend_entries(
+    classes: Sequence[str], palette: Sequence[Sequence[int]], void: bool = True
+) -> list[tuple[str, tuple[int, int, int]]]:
+    """List what a legend names: the classes with their colours and, if shown, void."""
+    entries = [(name, tuple(colour)) for name, colour in zip(classes, palette, strict=True)]
+    return [*entries, (VOID_NAME, void_colour(palette))] if void else entries
+
+
+def add_legend(picture: np.ndarray, entries: Entries) -> np.ndarray:
+    """Add a legend below a picture (H, W, 3) uint8."""
+    strip = legend_strip(entries, picture.shape[1], ImageFont.load_default(size=14))
+    gap = np.full((GAP, picture.shape[1], 3), 255, np.uint8)
+    return np.concatenate((picture, gap, strip))
+
+
+def inset_legend(picture: np.ndarray, entries: Entries) -> np.ndarray:
+    """Draw a legend into the upper left corner of a picture (H, W, 3) uint8, if there is room.
+
+    The size of the picture stays as it is. A legend that would cover more than half of its width
+    or of its height is left out.
+    """
+    height, width = picture.shape[:2]
+    size = int(np.clip(min(height, width) / 36, 11, 60))
+    font = ImageFont.load_default(size=size)
+    line = round(1.4 * size)
+    wide = 3 * size + max((int(font.getlength(name)) for name, _ in entries), default=0)
+    tall = line * len(entries) + size // 2
+    if not entries or 2 * wide > width or 2 * tall > height:
+        return picture
+    page = Image.fromarray(picture)
+    pen = ImageDraw.Draw(page)
+    pen.rectangle((0, 0, wide, tall), "white", "black")
+    for row, (name, colour) in enumerate(entries):
+        top = size // 4 + row * line
+        pen.rectangle((size // 2, top + 2, size // 2 + size, top + 2 + size), colour, "black")
+        pen.text((2 * size, top + 1), name, "black", font)
+    return np.array(page)
 
 
 def error_map(image: np.ndarray, wrong: np.ndarray) -> np.ndarray:
@@ -54,6 +114,7 @@ def titled_row(pictures: dict[str, np.ndarray], height: int = 320) -> np.ndarray
         width = max(1, round(picture.shape[1] * height / picture.shape[0]))
         tile = Image.new("RGB", (width, height + TITLE_HEIGHT), "white")
         tile.paste(Image.fromarray(picture).resize((width, height)), (0, TITLE_HEIGHT))
+        title = shorten(title, width - 4, font)
         ImageDraw.Draw(tile).text((2, 3), title, fill="black", font=font)
         tiles.append(np.asarray(tile))
         tiles.append(np.full((tile.height, GAP, 3), 255, np.uint8))

@@ -59,6 +59,11 @@ class RunRecord:
             if name not in NO_TERMS and not name.startswith(PER_CLASS)
         }
 
+    @property
+    def curves(self) -> list[tuple[str, list[float], list[float]]]:
+        """Name, steps and values of each loss term."""
+        return [(name, self.steps, values) for name, values in self.terms.items()]
+
 
 def read_record(state: str, checkpoint_flags: Mapping[str, Any]) -> RunRecord:
     """Read the run folder of a checkpoint.

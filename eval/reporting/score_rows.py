@@ -1,9 +1,14 @@
-"""Tables of runs: one row a run, and one row for all seeds of a kind of run."""
+"""Tables of runs: a record per run, a record for all seeds of a kind, and how they are laid out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+NARROWEST = 12  # characters of a column, so that names of runs stay legible
 Result = dict[str, Any]  # of `eval.runs.score_runs`
 
 
@@ -13,7 +18,7 @@ def reference_student(results: Sequence[Result]) -> Result | None:
 
 
 def table_rows(results: Sequence[Result]) -> list[dict[str, str]]:
-    """Make one row a run: cost (multiply-accumulates of one image), mIoU and each class's IoU in %.
+    """Make one record per run: cost per image, mIoU and each class's IoU in %.
 
     "vs student" is the difference, in points, to `reference_student`; without one, the column is
     left out.
@@ -36,9 +41,9 @@ def table_rows(results: Sequence[Result]) -> list[dict[str, str]]:
 
 
 def seed_rows(results: Sequence[Result]) -> list[dict[str, str]]:
-    """Make one row a kind of run: mean and standard deviation over its runs, such as seeds.
+    """Make one record per kind of run: mean and standard deviation over its runs, such as seeds.
 
-    "vs student" is the difference of the means. No rows where no kind comes twice.
+    "vs student" is the difference of the means. There are no records where no kind comes twice.
     """
     kinds: dict[str, list[Result]] = {}
     for result in results:
@@ -58,6 +63,38 @@ def seed_rows(results: Sequence[Result]) -> list[dict[str, str]]:
             row[name] = "absent" if None in ious else _spread(ious)
         rows.append(row)
     return rows
+
+
+def transposed(rows: Sequence[Mapping[str, str]]) -> list[list[str]]:
+    """Lay records out with a column per run: a header, then one line per measure or class."""
+    header, *names = rows[0]
+    lines = [[header, *(row[header] for row in rows)]]
+    return lines + [[name, *(row[name] for row in rows)] for name in names]
+
+
+def print_tables(rows: Sequence[Mapping[str, str]], console: Console) -> None:
+    """Print records with a column per run, in as many tables as the terminal's width needs.
+
+    Figures are never cut: names of runs are folded to the width of the figures below them.
+    """
+    header, *lines = transposed(rows)
+    first = max(len(line[0]) for line in (header, *lines))
+    figures = max(NARROWEST, *(len(cell) for line in lines for cell in line[1:]))
+    beside = max(1, (console.width - first - 4) // (figures + 3))
+    for start in range(1, len(header), beside):
+        columns = slice(start, start + beside)
+        names = header[columns]
+        room = (console.width - first - 4) // len(names) - 3
+        table = Table()
+        table.add_column(header[0], no_wrap=True)
+        for name in names:
+            width = max(figures, min(len(name), room))
+            table.add_column(
+                name, justify="right", overflow="fold", min_width=figures, max_width=width
+            )
+        for line in lines:
+            table.add_row(line[0], *(Text(cell, no_wrap=True) for cell in line[columns]))
+        console.print(table)
 
 
 def _spread(fractions: Sequence[float]) -> str:

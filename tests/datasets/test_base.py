@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datasets import build_dataset, parse_classes
-from datasets.base import index_by_stem, make_palette, pair
+from datasets.base import index_by_stem, pair
 
 
 def test_sample(make_voc):
@@ -129,12 +129,6 @@ def test_parse_classes(tmp_path):
 )
 def test_parse_classes_round_trip(names):
     assert parse_classes(",".join(names)) == tuple(names)
-
-
-def test_palette_is_that_of_voc():
-    assert make_palette(4) == ((0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0))
-    assert make_palette(21)[20] == (0, 64, 128)
-    assert len(set(make_palette(256))) == 256
 
 
 def test_linked_folders_are_followed_and_never_round_in_circles(tmp_path, write_png):

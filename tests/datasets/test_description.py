@@ -5,8 +5,8 @@ import pytest
 
 from command_line.notes import note
 from datasets import build_dataset
-from datasets.base import class_palette
 from datasets.description import describe, read_description, write_description
+from datasets.palettes import class_palette
 
 
 @pytest.fixture

@@ -88,8 +88,25 @@ def test_command(start, image, tmp_path):
     (photos / "empty.png").touch()
     status, told = start("--input", photos, "--class", "weed", "--stage", "1", "3")
     assert status == 1 and "empty.png" in told and told.count("\n") == 1
-    assert [path.name for path in (tmp_path / "out").rglob("*.png")] == ["a.png"]
-    picture = Image.open(tmp_path / "out" / "row" / "a.png")
+    written = tmp_path / "out" / "row" / "a_weed_stage1-3.png"
+    assert list((tmp_path / "out").rglob("*.png")) == [written]
+    picture = Image.open(written)
     assert picture.width > 3 * 90 and picture.mode == "RGB"
     status, told = start("--input", photos, "--class", "tree")
     assert status == 2 and "soil, crop, weed" in told
+
+
+def test_results_are_replaced_only_when_asked(start, image, tmp_path):
+    photo = tmp_path / "photos" / "a.png"
+    photo.parent.mkdir()
+    Image.fromarray(image.permute(1, 2, 0).numpy()).save(photo)
+    flags = ["--input", photo, "--class", "weed", "--stage", "4"]
+    assert start(*flags) == (0, "")
+    written = tmp_path / "out" / "a_weed_stage4.png"
+    written.write_bytes(b"earlier")
+    status, told = start(*flags)
+    assert status == 2 and str(written) in told and "--overwrite" in told and told.count("\n") == 1
+    assert written.read_bytes() == b"earlier"
+    assert start("--input", photo, "--class", "crop", "--stage", "4")[0] == 0  # another file
+    assert start(*flags, "--overwrite") == (0, "")
+    assert Image.open(written).size

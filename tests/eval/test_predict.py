@@ -71,7 +71,7 @@ def test_a_folder(start, folder, tmp_path, write_checkpoint):
     out = tmp_path / "out"
     assert files_below(out) == [
         "confidence/a.png", "confidence/row 2/b.png", "cover.csv", "labels/a.png",
-        "labels/row 2/b.png", "overlays/a.jpg", "overlays/row 2/b.jpg",
+        "labels/row 2/b.png", "legend.png", "overlays/a.jpg", "overlays/row 2/b.jpg",
     ]  # fmt: skip
     model = write_checkpoint()[1]
     image = torch.from_numpy(np.array(Image.open(folder / "a.png"))).permute(2, 0, 1)
@@ -274,5 +274,31 @@ def test_what_was_written_before_an_error_is_whole(start, folder, tmp_path, monk
     monkeypatch.setattr(command.PredictionFiles, "write", write)
     status, told = start("--input", folder)
     assert status == 2 and "No space left" in told
-    assert files_below(tmp_path / "out") == ["cover.csv", "labels/a.png", "overlays/a.jpg"]
+    assert files_below(tmp_path / "out") == [
+        "cover.csv",
+        "labels/a.png",
+        "legend.png",
+        "overlays/a.jpg",
+    ]
     assert [row["image"] for row in read_table(tmp_path / "out" / "cover.csv")] == ["a"]
+
+
+def test_results_are_replaced_only_when_asked(start, folder, tmp_path):
+    assert start("--input", folder / "a.png")[0] == 0
+    label = tmp_path / "out" / "labels" / "a.png"
+    label.write_bytes(b"earlier")
+    status, told = start("--input", folder)
+    assert status == 2 and "--overwrite" in told and told.count("\n") == 1
+    assert label.read_bytes() == b"earlier" and not (label.parent / "row 2").exists()
+    assert start("--input", folder, "--overwrite")[0] == 0
+    assert Image.open(label).size == (70, 48)
+
+
+def test_colours_of_single_classes(start, folder, tmp_path):
+    photo = folder / "a.png"
+    assert start("--input", photo, "--colors", "Weed=1,2,3")[0] == 0
+    label = Image.open(tmp_path / "out" / "labels" / "a.png")
+    assert label.getpalette()[:9] == [*PALETTE[0], *PALETTE[1], 1, 2, 3]
+    for colour, message in (("tree=1,2,3", "unknown class"), ("weed=0,200,0", "another class")):
+        status, told = start("--input", photo, "--colors", colour, output=tmp_path / "b")
+        assert status == 2 and "--colors" in told and message in told

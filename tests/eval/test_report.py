@@ -61,7 +61,7 @@ def test_page_says_what_the_runs_are(make_runs, write_page):
     addresses = re.findall(r'(?:src|srcset|href)="([^"]*)"', page)
     assert addresses and all(a.startswith(("data:", "#")) for a in addresses)
     for name in ("student SegformerB0", "SEKD-CT SegformerB0", "teacher SegformerB0"):
-        assert f">{name}</th>" in page  # a row of the table of scores
+        assert f">{name}</th>" in page  # a column of the table of scores
         assert f'alt="Prediction of {name} for field0"' in page
         assert f'alt="Errors of {name} in field3"' in page
     command = "python train/train_student.py --batch-size 4 --no-flip --image-size 480x640"
@@ -69,8 +69,17 @@ def test_page_says_what_the_runs_are(make_runs, write_page):
     assert "<dd>epoch 2, step 18</dd>" in page
     assert "vs student" in page and "chosen by its score on this very" in " ".join(page.split())
     assert "mIoU over optimizer steps. student SegformerB0: best 50.0 % at step 18" in page
-    terms = "loss from 2.5 to 1.25, cross_entropy from 1.5 to 1, texture from 1 to 0.25"
-    assert f'alt="Loss curves: {terms}."' in page
+    for term in ("loss from 2.5 to 1.25", "cross_entropy from 1.5 to 1", "texture from 1 to 0.25"):
+        assert f'alt="Loss curve: {term}."' in page
+    for why in ("one of the worst", "one of the best"):
+        assert page.count(why) == 2
+    # mIoU, soil, crop, weed, pixel accuracy, and what the networks cost
+    table = page.split('id="table-scores"')[1].split("</table>")[0]
+    rows = re.findall(r'<th scope="row">(?:<span[^>]*></span>)?([^<]*)</th>', table)
+    assert rows == [
+        "M params", "G MACs", "image size", "ms per image", "mIoU", "vs student", "pixel accuracy",
+        "soil", "crop", "weed",
+    ]  # fmt: skip
     assert "teacher SegformerB0: no log.csv beside its checkpoint" in page
     assert "old &lt;teacher&gt;" in page and "<teacher>" not in page
     for kind in ("png", "jpeg"):
@@ -169,13 +178,13 @@ def test_a_browser_shows_pictures_and_tables_without_an_error(
     page = write_page(*make_runs())
     browser.call("/url", url=page.as_uri())
     light = browser.run(SHOWN)
-    # bars, 3 confusion matrices, mIoU, 2 of losses; 2 images with label and 3 times 2 maps
-    assert len(light["pictures"]) == 7 + 2 * (2 + 3 * 2)
+    # bars, 3 confusion matrices, mIoU, 1 + 3 losses; 4 images with label and 3 times 2 maps
+    assert len(light["pictures"]) == 9 + 4 * (2 + 3 * 2)
     assert all(alt and visible for alt, visible, _ in light["pictures"]), light["pictures"]
     assert [(name, shown) for name, _, shown in light["tables"]] == [
         ("table-scores", True), ("table-flags", True), ("table-versions", True),
     ]  # fmt: skip
-    assert light["tables"][0][1] == 1 + 3
+    assert light["tables"][0][1] == 1 + 10
 
     feature = {"name": "prefers-color-scheme", "value": "dark"}
     browser.devtools("Emulation.setEmulatedMedia", features=[feature])

@@ -5,7 +5,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from datasets.base import class_palette
+from datasets.palettes import class_palette
 from datasets.prepare import main
 
 NAMES = list("abcdefghij")

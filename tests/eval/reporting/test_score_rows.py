@@ -1,8 +1,12 @@
 """What tables of runs say."""
 
+import io
 from statistics import stdev
 
-from eval.reporting.score_rows import seed_rows, table_rows
+import pytest
+from rich.console import Console
+
+from eval.reporting.score_rows import print_tables, seed_rows, table_rows
 
 
 def result(name, miou):
@@ -34,3 +38,22 @@ def test_seeds_are_summed_up():
 
 def test_runs_of_different_kinds_have_no_spread():
     assert seed_rows([result("student B0", 0.5), result("student B1", 0.5)]) == []
+
+
+@pytest.mark.parametrize("runs", [1, 3, 9])
+def test_figures_are_never_cut(runs):
+    """Eleven classes and long names of runs at 80 columns."""
+    results = [
+        result(f"SEKD-CT SegformerB0 (runs/a-long-name-of-a-folder-{place})", 0.5 + place / 100)
+        | {"per_class": {f"class number {index}": index / 12 for index in range(11)}}
+        for place in range(runs)
+    ]
+    console = Console(width=80, record=True, file=io.StringIO())
+    print_tables(table_rows(results), console)
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= 80 and "…" not in "".join(lines)
+    shown = [cell.strip() for line in lines for cell in line.split("│")]
+    for place in range(runs):
+        assert f"{50 + place:.2f}" in shown
+    assert shown.count("25.00") == runs  # class 3 of each run
+    assert "class number 10" in shown

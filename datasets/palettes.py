@@ -1,0 +1,131 @@
+"""Colours for classes: PASCAL VOC's, and distinct ones for a user's own classes."""
+
+from collections.abc import Sequence
+from functools import cache
+
+import cv2
+import numpy as np
+
+from datasets.base import PLANT_CLASSES, PLANT_PALETTE
+from datasets.reading import Colour
+
+# Okabe and Ito's colours, which colour-blind readers can tell apart; their black is for background.
+SAFE_COLOURS: tuple[Colour, ...] = (
+    (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0),
+    (204, 121, 167),
+)  # fmt: skip
+# Of the page, of void, and of a background that stays uncoloured.
+RESERVED_COLOURS: tuple[Colour, ...] = ((255, 255, 255), (128, 128, 128), (0, 0, 0))
+NEAREST = 30.0  # least distance in CIELAB of a safe colour to one that is taken
+LEVELS = (0, 51, 102, 153, 204, 255)  # of each channel, of further colours
+
+
+def make_palette(count: int) -> tuple[Colour, ...]:
+    """Make the PASCAL VOC colours: the bits of the id, dealt to red, green and blue in turn."""
+    colours = []
+    for index in range(count):
+        channels = [0, 0, 0]
+        for bit in range(8):
+            channels[bit % 3] |= (index >> bit & 1) << (7 - bit // 3)
+        colours.append(tuple(channels))
+    return tuple(colours)
+
+
+def class_palette(classes: Sequence[str]) -> tuple[Colour, ...]:
+    """Choose a colour per class: soil, crop, weed and background keep those of the plant data sets.
+
+    Other classes get Okabe and Ito's colours, which colour-blind readers can tell apart, then the
+    colours that are farthest from all others in CIELAB (Glasbey et al., "Colour displays for
+    categorical images", Color Research and Application 2007). None is near white, or grey as void.
+    """
+    known = dict(zip(PLANT_CLASSES, PLANT_PALETTE, strict=True)) | {"background": PLANT_PALETTE[0]}
+    chosen: dict[str, Colour] = {}
+    for name in classes:
+        colour = known.get(name.casefold())
+        if colour is not None and colour not in chosen.values():
+            chosen[name] = colour
+    missing = [name for name in classes if name not in chosen]
+    distinct = distinct_colours(len(missing), tuple(chosen.values()))
+    chosen |= dict(zip(missing, distinct, strict=True))
+    return tuple(chosen[name] for name in classes)
+
+
+@cache
+def distinct_colours(count: int, taken: tuple[Colour, ...] = ()) -> tuple[Colour, ...]:
+    """Choose `count` colours that differ from each other, from `taken` and `RESERVED_COLOURS`."""
+    far = np.array(RESERVED_COLOURS + taken, np.uint8)
+    chosen: list[Colour] = []
+    for colour in SAFE_COLOURS[:count]:
+        if colour_distances(np.array([colour]), far).min() >= NEAREST:
+            chosen.append(colour)
+    candidates = np.stack(np.meshgrid(LEVELS, LEVELS, LEVELS, indexing="ij"), -1).reshape(-1, 3)
+    if count > 100:  # more than so coarse a grid has
+        candidates = np.array(make_palette(256))
+    nearest = colour_distances(candidates, np.vstack((far, np.array(chosen).reshape(-1, 3)))).min(1)
+    while len(chosen) < count:
+        best = int(nearest.argmax())
+        chosen.append(tuple(candidates[best].tolist()))
+        nearest = np.minimum(
+            nearest, colour_distances(candidates, candidates[best : best + 1])[:, 0]
+        )
+    return tuple(chosen)
+
+
+def void_colour(palette: Sequence[Sequence[int]]) -> Colour:
+    """Choose the colour of void pixels: grey, or a neutral colour that is far from all classes."""
+    neutral = [(128, 128, 128), (255, 255, 255), (192, 192, 192), (64, 64, 64), (224, 224, 192)]
+    nearest = colour_distances(np.array(neutral), np.array(palette)).min(1)
+    suits = np.flatnonzero(nearest >= NEAREST)
+    return neutral[suits[0] if len(suits) else int(nearest.argmax())]
+
+
+def parse_colour(text: str) -> tuple[str, Colour]:
+    """Read `name=red,green,blue`.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    name, _, numbers = (part.strip() for part in text.partition("="))
+    try:
+        colour = tuple(int(number) for number in numbers.split(","))
+    except ValueError:
+        colour = ()
+    if not name or len(colour) != 3 or not all(0 <= channel <= 255 for channel in colour):
+        raise ValueError(f"--colors {text}: not name=red,green,blue with numbers of 0 to 255")
+    return name, colour
+
+
+def recolour(
+    classes: Sequence[str], palette: Sequence[Colour], texts: Sequence[str]
+) -> tuple[Colour, ...]:
+    """Return the palette with the colours of `--colors`, one `name=red,green,blue` per class.
+
+    Raises:
+        ValueError: an unknown class, one that is named twice, or two classes of one colour.
+    """
+    ids = {name.casefold(): index for index, name in enumerate(classes)}
+    wanted: dict[int, Colour] = {}
+    for name, colour in map(parse_colour, texts):
+        index = ids.get(name.casefold())
+        if index is None:
+            raise ValueError(f"--colors {name}: unknown class; known: {', '.join(classes)}")
+        if index in wanted:
+            raise ValueError(f"--colors {name}: this class is given twice")
+        wanted[index] = colour
+    colours = [tuple(wanted.get(index, colour)) for index, colour in enumerate(palette)]
+    for index, colour in wanted.items():
+        if colours.count(colour) > 1:
+            raise ValueError(
+                f"--colors {classes[index]}={','.join(map(str, colour))}: another class has "
+                "this colour; choose different ones"
+            )
+    return tuple(colours)
+
+
+def colour_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the distances (N, M) in CIELAB of colours (N, 3) to colours (M, 3), 0 to 255."""
+    labs = [
+        cv2.cvtColor((colours[None] / 255).astype(np.float32), cv2.COLOR_RGB2LAB)[0]
+        for colours in (first, second)
+    ]
+    return np.linalg.norm(labs[0][:, None] - labs[1][None], axis=2)

@@ -1,0 +1,69 @@
+"""The images on a report's page: the worst, the best and others, with predictions and errors."""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from eval.reporting.charts import data_uri
+from eval.reporting.pictures import colorize, error_map
+from eval.runs import ScoredRun, image_scores
+
+EXTREMES = 2  # images of the worst scores that are shown, and of the best
+PICTURE_WIDTH = 640  # px, enough for a third of a wide screen
+
+
+def choose_images(runs: Sequence[ScoredRun]) -> dict[int, str]:
+    """Return the images to show, by index, and why: the worst, the best, others of the split."""
+    scores = image_scores(runs)
+    ranked = sorted(scores, key=scores.__getitem__)
+    shown = dict.fromkeys(ranked[:EXTREMES], "one of the worst")
+    shown |= dict.fromkeys(
+        (index for index in reversed(ranked[-EXTREMES:]) if index not in shown), "one of the best"
+    )
+    others = (index for index in sorted(runs[0].predictions) if index not in shown)
+    return shown | dict.fromkeys(others, "")
+
+
+def show_image(runs: Sequence[ScoredRun], index: int, why: str) -> dict[str, Any]:
+    """Return one image of the split with its label, and each run's prediction and errors."""
+    dataset = runs[0].subject.dataset
+    sample = dataset[index]
+    label = sample["label"].numpy()
+    shown = {
+        "name": sample["name"],
+        "why": why,
+        "photo": picture(sample["image"].permute(1, 2, 0).numpy(), "JPEG"),
+        "label": picture(colorize(label, dataset.palette), "PNG"),
+        "runs": [],
+    }
+    for scored in runs:
+        sample = scored.subject.dataset[index]  # prepared as for this run
+        label, prediction = sample["label"].numpy(), scored.predictions[index]
+        labelled = label != dataset.ignore_index
+        wrong = labelled & (label != prediction)
+        size = label.shape[::-1]
+        photo = Image.fromarray(sample["image"].permute(1, 2, 0).numpy()).resize(size)
+        shown["runs"].append(
+            {
+                "name": scored.name,
+                "prediction": picture(colorize(prediction, dataset.palette), "PNG"),
+                "errors": picture(error_map(np.asarray(photo), wrong), "JPEG"),
+                "wrong": f"{100 * wrong.sum() / max(1, labelled.sum()):.2f}",
+            }
+        )
+    return shown
+
+
+def picture(pixels: np.ndarray, kind: str) -> str:
+    """Return a picture (H, W, 3) uint8 as a data URI, no wider than `PICTURE_WIDTH`."""
+    image = Image.fromarray(pixels)
+    if image.width > PICTURE_WIDTH:
+        height = round(image.height * PICTURE_WIDTH / image.width)
+        # Every pixel counts in the mean, so that a thin leaf or error does not vanish.
+        image = image.resize((PICTURE_WIDTH, height), Image.Resampling.BOX)
+    buffer = io.BytesIO()
+    image.save(buffer, kind, quality=85, optimize=True)
+    return data_uri(buffer.getvalue(), f"image/{kind.lower()}")

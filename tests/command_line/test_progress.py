@@ -1,0 +1,32 @@
+"""Progress where stderr is no terminal."""
+
+import pytest
+
+from command_line import progress as module
+from command_line.progress import Lines, progress
+
+
+def test_a_line_every_few_seconds(monkeypatch, capsys):
+    clock = iter([0.0, 4.0, 12.0, 13.0, 30.0])
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
+    with progress("evaluate", "image", total=8) as bar:
+        for _ in range(4):
+            bar.update()
+    # 12 seconds for 2 of 8 images leave 36; 30 seconds for 4 leave 30
+    assert capsys.readouterr().err.splitlines() == [
+        "evaluate: 2 of 8 images, 00:36 left",
+        "evaluate: 4 of 8 images, 00:30 left",
+    ]
+
+
+def test_an_unknown_total_has_no_time_left():
+    bar = Lines("predict", "image", None)
+    bar.done = 3
+    assert bar.line(9.0) == "predict: 3 images"
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_short_or_hidden_work_prints_nothing(hidden, capsys):
+    with progress("evaluate", "image", 2, hidden) as bar:
+        bar.update(2)
+    assert capsys.readouterr().err == ""
