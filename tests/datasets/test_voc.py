@@ -43,8 +43,8 @@ def test_images_of_one_stem_keep_their_folder_in_the_name(make_voc):
     [
         ("Soil,Crop,Weed", ((0, 0, 0), (0, 255, 0), (255, 0, 0))),
         ("background,weed,crop", ((0, 0, 0), (255, 0, 0), (0, 255, 0))),
-        ("soil,crop,thistle", ((0, 0, 0), (128, 0, 0), (0, 128, 0))),
-        ("soil,background,crop", ((0, 0, 0), (128, 0, 0), (0, 128, 0))),  # else two were black
+        ("soil,crop,thistle", ((0, 0, 0), (0, 255, 0), (230, 159, 0))),
+        ("soil,background,crop", ((0, 0, 0), (230, 159, 0), (0, 255, 0))),  # else two were black
     ],
 )
 def test_plants_have_the_colours_of_the_plant_data_sets(make_voc, classes, palette):
