@@ -28,6 +28,7 @@ from command_line.outputs import check_target, replacing
 from datasets.palettes import void_colour
 from eval.deployment.timing import interleaved_seconds
 from eval.flags.evaluation import add_evaluation_flags
+from eval.report_images import choose_images, show_image
 from eval.reporting.charts import (
     Chart,
     Curve,
@@ -38,7 +39,6 @@ from eval.reporting.charts import (
     miou_chart,
 )
 from eval.reporting.pictures import ERROR_COLOUR
-from eval.reporting.report_images import choose_images, show_image
 from eval.reporting.run_records import RunRecord, read_record, training_command
 from eval.reporting.score_rows import reference_student, seed_rows, table_rows, transposed
 from eval.runs import ScoredRun, predict_also, score_runs
@@ -119,7 +119,7 @@ def render(
         miou=draw_miou(runs, records),
         losses=draw_losses(runs, records),
         class_bars=class_chart(dataset.classes, scores),
-        confusions=[confusion_chart(dataset.classes, s.metrics.matrix.numpy()) for s in runs],
+        confusions=[confusion_chart(dataset.classes, class_matrix(s).numpy()) for s in runs],
         pictures=[show_image(runs, index, why) for index, why in chosen.items()],
         error_colour=ERROR_COLOUR,
         void_colour=void_colour(dataset.palette),
@@ -171,10 +171,16 @@ def draw_losses(
     ]
 
 
+def class_matrix(scored: ScoredRun) -> torch.Tensor:
+    """Return the confusion matrix (K, K) of the classes, without an output for void."""
+    count = scored.subject.dataset.num_classes
+    return scored.metrics.matrix[:count, :count]
+
+
 def class_counts(scored: ScoredRun) -> list[dict[str, str]]:
     """Return for each class its share of the labelled pixels, and the images that contain it."""
-    pixels = scored.metrics.matrix.sum(1)
-    containing = (torch.stack(scored.images.matrices).sum(2) > 0).sum(0)
+    pixels = class_matrix(scored).sum(1)
+    containing = (torch.stack(scored.images.matrices).sum(2) > 0).sum(0)[: len(pixels)]
     return [
         {"pixels": f"{100 * share:.2f}", "images": str(count)}
         for share, count in zip((pixels / pixels.sum()).tolist(), containing.tolist(), strict=True)

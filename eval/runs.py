@@ -66,7 +66,7 @@ def score_runs(args: argparse.Namespace, device: torch.device) -> list[ScoredRun
         if name in {run.name for run in runs}:  # such as another seed
             name = f"{name} ({state})"
         shown = Shown(subject, spread(len(subject.dataset), args.images))
-        images = ImageCounts(subject.dataset.num_classes, subject.dataset.ignore_index)
+        images = ImageCounts(*subject.labels)
         groups = score_groups(subject, device, args, all_of(shown, images), also=[images])
         metrics = merge(subject, groups)
         result = summarize(

@@ -42,7 +42,7 @@ def show_image(runs: Sequence[ScoredRun], index: int, why: str) -> dict[str, Any
     for scored in runs:
         sample = scored.subject.dataset[index]  # prepared as for this run
         label, prediction = sample["label"].numpy(), scored.predictions[index]
-        labelled = label != dataset.ignore_index
+        labelled = label != scored.subject.labels.ignored
         wrong = labelled & (label != prediction)
         size = label.shape[::-1]
         photo = Image.fromarray(sample["image"].permute(1, 2, 0).numpy()).resize(size)
