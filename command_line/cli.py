@@ -1,4 +1,4 @@
-"""The one way in which a command of eval/ and train/ ends: a result, or one line and a status."""
+"""How every command parses its flags and how it ends: a result, or one line and a status."""
 
 import argparse
 import os
@@ -10,11 +10,55 @@ from typing import NoReturn
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """An argument parser whose error is one line, without the page of usage above it."""
+    """An argument parser whose error is one line, and whose help has two levels.
+
+    After `show_first`, ``--help`` shows the flags that it names and those that are required, and
+    ``--help-all`` shows every flag.
+    """
+
+    first: frozenset[str] | None = None
+
+    def show_first(self, *flags: str) -> None:
+        """Choose the flags that ``--help`` shows, and add ``--help-all``."""
+        known = {flag for action in self._actions for flag in action.option_strings}
+        assert known.issuperset(flags), f"no such flags: {set(flags) - known}"
+        self.first = frozenset(flags)
+        nowhere = {"dest": argparse.SUPPRESS, "default": argparse.SUPPRESS}
+        self.add_argument("--help-all", action=_HelpAll, nargs=0, help="show all flags", **nowhere)
+
+    def format_help(self) -> str:
+        """Return the help of the first level, or of everything without `show_first`."""
+        if self.first is None:
+            return super().format_help()
+        kept = self.first | {"--help", "--help-all"}
+        hidden = [
+            action
+            for action in self._actions
+            if action.option_strings
+            and not action.required
+            and not kept.intersection(action.option_strings)
+        ]
+        texts = [action.help for action in hidden]
+        try:
+            for action in hidden:
+                action.help = argparse.SUPPRESS
+            return f"{super().format_help()}\n--help-all shows {len(hidden)} more flags\n"
+        finally:
+            for action, text in zip(hidden, texts, strict=True):
+                action.help = text
 
     def error(self, message: str) -> NoReturn:
         """Print the message and exit with status 2."""
         self.exit(2, f"{self.prog.split()[0]}: error: {message}\n")  # without a sub-command
+
+
+class _HelpAll(argparse.Action):
+    """Print the help of all flags and exit."""
+
+    def __call__(self, parser: OneLineParser, *_: object) -> NoReturn:
+        parser.first = None
+        parser.print_help()
+        parser.exit()
 
 
 def run(main: Callable[[], int | None]) -> NoReturn:

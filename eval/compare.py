@@ -92,6 +92,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--images", type=positive_integer, default=3, help="images in the picture")
     add_evaluation_flags(parser)
+    parser.show_first(
+        "--output", "--images", "--plants", "--dataset", "--datadir", "--subset", "--device"
+    )
     return parser
 
 

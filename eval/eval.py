@@ -22,9 +22,10 @@ from command_line.outputs import check_target
 from eval.boundary import RATIO, BoundaryMetrics
 from eval.deployment.latency import SIZES, latency_size, measure_latency, print_latency
 from eval.evaluator import all_of
-from eval.flags.evaluation import add_evaluation_flags
+from eval.flags.evaluation import FIRST, add_evaluation_flags
 from eval.official_cityscapes import official_scorer
 from eval.per_image import ImageCounts
+from eval.plants import PlantMetrics
 from eval.results import named_scores, print_result, summarize, write_json
 from eval.scoring import merge, score_groups, scores_by
 from eval.subject import load_subject
@@ -51,7 +52,10 @@ def main() -> None:
     boundary = None
     if args.boundary is not None:
         boundary = BoundaryMetrics(*subject.labels, args.boundary)
-    also = [meter for meter in (boundary, images) if meter is not None]
+    plants = None
+    if args.plants is not None:
+        plants = PlantMetrics(subject.dataset.classes, subject.labels.ignored, args.plants)
+    also = [meter for meter in (boundary, images, plants) if meter is not None]
     timed = args.latency is not None
     latency = measure_latency(subject, device, args.latency) if timed else None
     with official_scorer(subject.dataset, args.official) as official:
@@ -63,6 +67,7 @@ def main() -> None:
             conditions=scores_by(subject, groups, "condition"),
             folders=scores_by(subject, groups, "folder"),
             boundary=boundary and named_scores(boundary.compute(), subject.dataset.classes),
+            plants=plants and plants.compute(),
             inference=str(subject.inference),
             official=official and official.scores(),
             latency=latency,
@@ -117,11 +122,12 @@ def build_parser() -> OneLineParser:
         type=latency_size,
         nargs="*",
         metavar="SIZE",
-        help="also the time of one image in PyTorch, TorchScript and ONNX Runtime, float and int8, "
+        help="also the time per image in PyTorch, TorchScript and ONNX Runtime, float and int8, "
         f"at these sizes, 512 or HEIGHTxWIDTH (without a value: {default})",
     )
     add("--per-folder", action="store_true", help="also the scores of each folder of images")
     add_evaluation_flags(parser)
+    parser.show_first("--json", *FIRST)
     return parser
 
 

@@ -235,6 +235,7 @@ def build_parser() -> OneLineParser:
     what.add_argument(
         "--method", choices=list(METHODS), default="gradcam", help="(default: gradcam)"
     )
+    parser.show_first("--class", "--stage", "--overwrite", "--device")
     return parser
 
 

@@ -117,6 +117,7 @@ def build_parser() -> OneLineParser:
         help="also PNGs of label ids in label_ids/, as the Cityscapes server takes them",
     )
     add_inference_flags(parser.add_argument_group("inference"))
+    parser.show_first("--opacity", "--overwrite", "--image-size", "--device")
     return parser
 
 

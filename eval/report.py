@@ -260,6 +260,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--images", type=positive_integer, default=4, help="images on the page")
     add_evaluation_flags(parser)
+    parser.show_first(
+        "--output", "--images", "--plants", "--dataset", "--datadir", "--subset", "--device"
+    )
     return parser
 
 

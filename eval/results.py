@@ -10,6 +10,7 @@ from rich.text import Text
 
 from command_line.outputs import replacing
 from eval.complexity import count_parameters, multiply_adds
+from eval.plants import describe_plants
 from eval.subject import Subject
 from models.formats import parameters_in
 from models.mit import MIN_SIZE
@@ -96,7 +97,7 @@ def print_result(result: dict[str, Any], palette: tuple, console: Console) -> No
 
 
 def _folders(result: dict[str, Any]) -> list[Table]:
-    """Return the table of ``--per-folder``, a row a folder; nothing without it."""
+    """Return the table of ``--per-folder``, one row per folder; nothing without it."""
     if not (folders := result.get("folders")):
         return []
     classes = list(result["per_class"])
@@ -117,6 +118,8 @@ def _footer(result: dict[str, Any]) -> list[Text]:
         lines.append(Text(f"inference: {result['inference']}"))
     if official := result.get("official"):
         lines.append(Text(f"official metric: mIoU {100 * official['miou']:.2f} %"))
+    if plants := result.get("plants"):
+        lines += map(Text, describe_plants(plants))
     params, flops = result["params"], result["flops"]
     size = "{} x {}".format(*flops["size"])
     lines.append(

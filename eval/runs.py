@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eval.evaluator import all_of
+from eval.evaluator import Meter, all_of
 from eval.metrics import SegmentationMetrics
 from eval.per_image import ImageCounts, mean_iou
+from eval.plants import PlantMetrics
 from eval.reporting.pictures import spread
 from eval.reporting.run_records import spell_flag
 from eval.results import summarize
@@ -67,12 +68,17 @@ def score_runs(args: argparse.Namespace, device: torch.device) -> list[ScoredRun
             name = f"{name} ({state})"
         shown = Shown(subject, spread(len(subject.dataset), args.images))
         images = ImageCounts(*subject.labels)
-        groups = score_groups(subject, device, args, all_of(shown, images), also=[images])
+        also: list[Meter] = [images]
+        if args.plants is not None:
+            plants = PlantMetrics(subject.dataset.classes, subject.labels.ignored, args.plants)
+            also.append(plants)
+        groups = score_groups(subject, device, args, all_of(shown, images), also=also)
         metrics = merge(subject, groups)
         result = summarize(
             subject,
             metrics.compute(),
             conditions=scores_by(subject, groups, "condition"),
+            plants=None if args.plants is None else plants.compute(),
             inference=str(subject.inference),
             checkpoint=state,
         )

@@ -41,6 +41,13 @@ DESCRIPTIONS = {
     "sekd": "Distil a teacher into a student, by any method of --method.",
 }
 
+# What --help shows; --help-all shows every flag.
+FIRST = (
+    "--run-name", "--resume", "--config", "--seed", "--model", "--pretrained", "--dataset",
+    "--datadir", "--classes", "--height", "--image-size", "--num-epochs", "--max-steps",
+    "--batch-size", "--lr", "--class-weights", "--device",
+)  # fmt: skip
+
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """Tells the default of a flag that has one, unless its help says what happens without it."""
@@ -65,6 +72,7 @@ def build_parser(stage: str) -> OneLineParser:
     _add_logging_flags(parser.add_argument_group("validation and logging"))
     if stage == "sekd":
         _add_distillation_flags(parser.add_argument_group("distillation"))
+    parser.show_first(*FIRST, *(("--teacher", "--method") if stage == "sekd" else ()))
     return parser
 
 
@@ -102,7 +110,7 @@ def _add_model_flags(group: argparse._ArgumentGroup) -> None:
 def _add_data_flags(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--dataset", help=f"one of {', '.join(DATASETS)} (default, without --datadir: Synthetic)")
-    add("--datadir", type=Path, help="where the data set lies (not needed for Synthetic)")
+    add("--datadir", type=Path, help="folder of the data set (not needed for Synthetic)")
     add("--classes", help="class names of your own data in VOC layout: a,b,c or a text file")
     add("--train-split", help="split to train on (default: the data set's)")
     add("--val-split", help="split that best.pth is chosen on (default: the data set's)")

@@ -14,6 +14,7 @@ from datasets import DATASETS
 from eval.flags.inference import add_inference_flags
 from models import MODELS
 
+FIRST = ("--plants", "--dataset", "--datadir", "--subset", "--device")  # that --help shows
 KINDS = ("teacher", "student", "distilled", "sekd", "transkd")
 
 
@@ -21,14 +22,14 @@ def add_evaluation_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags that `eval.subject.load_subject` and `score` read, apart from ``--state``."""
     data = parser.add_argument_group("data (default: what the checkpoint was trained on)")
     data.add_argument("--dataset", help=f"one of {', '.join(DATASETS)}")
-    data.add_argument("--datadir", type=Path, help="where the data set lies")
+    data.add_argument("--datadir", type=Path, help="folder of the data set")
     data.add_argument("--subset", help="split to evaluate (default: the data set's, often val)")
     data.add_argument("--classes", help="class names of data in VOC layout: a,b,c or a text file")
     add_colours(data.add_argument)
 
     network = parser.add_argument_group("network (for files that do not describe themselves)")
     network.add_argument("--model", help=f"network that the file holds: {', '.join(MODELS)}")
-    network.add_argument("--num-classes", type=positive_integer, help="classes that it knows")
+    network.add_argument("--num-classes", type=positive_integer, help="number of its classes")
     network.add_argument(
         "--distillation-type",
         choices=KINDS,
@@ -50,12 +51,23 @@ def add_evaluation_flags(parser: argparse.ArgumentParser) -> None:
         "(default: the checkpoint's)",
     )
     add_inference_flags(how)
-    how.add_argument("--batch-size", type=positive_integer, default=1, help="images at a time")
+    how.add_argument(
+        "--plants",
+        type=positive_integer,
+        nargs="?",
+        const=1,
+        metavar="PX",
+        help="also weeds hit and crops hurt by a sprayer or hoe that treats squares of PX px "
+        "(without a value: 1, the predicted weed pixels alone)",
+    )
+    how.add_argument(
+        "--batch-size", type=positive_integer, default=1, help="images per batch (default: 1)"
+    )
     how.add_argument(
         "--num-workers",
         type=non_negative_integer,
         default=default_workers(),
-        help="processes that read data (default: one a CPU core, at most 4)",
+        help="processes that read data (default: one per CPU core, at most 4)",
     )
     how.add_argument("--device", help="cpu, cuda, cuda:1 or mps (default: a GPU if there is one)")
     how.add_argument("--cpu", action="store_true", help="the same as --device cpu")

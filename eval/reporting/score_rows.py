@@ -9,6 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 NARROWEST = 12  # characters of a column, so that names of runs stay legible
+PLANT_ROWS = {
+    "weeds hit %": "weeds_hit", "crops hurt %": "crops_hurt", "area treated %": "treated_area",
+}  # fmt: skip
 Result = dict[str, Any]  # of `eval.runs.score_runs`
 
 
@@ -34,6 +37,9 @@ def table_rows(results: Sequence[Result]) -> list[dict[str, str]]:
         }
         if student is not None:
             row["vs student"] = f"{100 * (result['miou'] - student['miou']):+.2f}"
+        for name, key in PLANT_ROWS.items():
+            if plants := result.get("plants"):
+                row[name] = "-" if plants[key] is None else f"{100 * plants[key]:.1f}"
         for name, iou in result["per_class"].items():
             row[name] = "absent" if iou is None else f"{100 * iou:.2f}"
         rows.append(row)

@@ -3,7 +3,7 @@
 import pytest
 from torch.utils.data import DataLoader
 
-from command_line.cli import run
+from command_line.cli import OneLineParser, run
 
 
 def ended(main):
@@ -61,3 +61,28 @@ def test_a_defect_keeps_its_traceback():
 
 def test_interrupt():
     assert ended(raising(KeyboardInterrupt())) == 130
+
+
+def test_help_has_two_levels(capsys):
+    parser = OneLineParser(prog="command.py")
+    parser.add_argument("runs", nargs="+", help="what is scored")
+    parser.add_argument("--state", required=True, help="needed")
+    group = parser.add_argument_group("seldom")
+    group.add_argument("--often", help="used often")
+    group.add_argument("--rare", help="used rarely")
+    parser.add_argument_group("hidden as a whole").add_argument("--rarest")
+    parser.show_first("--often")
+
+    def shown(flag):
+        with pytest.raises(SystemExit) as end:
+            parser.parse_args([flag])
+        assert end.value.code == 0
+        return capsys.readouterr().out
+
+    first = shown("--help")
+    assert all(text in first for text in ("runs", "--state", "--often", "--help-all"))
+    assert "--rare" not in first and "hidden as a whole" not in first
+    assert "shows 2 more flags" in first
+    everything = shown("--help-all")
+    assert "used rarely" in everything and "--rarest" in everything and "used often" in everything
+    assert parser.parse_args(["a", "--state", "b", "--rare", "1"]).rare == "1"

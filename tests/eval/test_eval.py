@@ -206,3 +206,14 @@ def test_by_path_from_inside_its_folder(write_checkpoint, voc_root):
     )
     assert ended.returncode == 0, ended.stderr
     assert "mIoU" in ended.stdout and "weed" in ended.stdout
+
+
+def test_plants_beside_pixels(evaluate, refuse, write_checkpoint, voc_root, capsys):
+    state = write_checkpoint()[0]
+    result = evaluate("--state", state, "--datadir", voc_root, "--plants", "8")
+    assert result["plants"]["size"] == 8
+    assert result["plants"]["weeds"] > 0 and result["plants"]["crops"] > 0
+    assert "tool of 8 px" in capsys.readouterr().out
+    other, _ = write_checkpoint("b.pth", classes=["soil", "crop", "stone"])
+    flags = ["--state", other, "--datadir", voc_root, "--plants"]
+    assert "--plants: it takes a class with 'weed'" in refuse(*flags)
