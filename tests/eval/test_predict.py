@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from command_line.cli import run
+from conventions.preprocessing import Preprocessing
 from datasets.cityscapes import TRAIN_TO_LABEL_ID, Cityscapes
 from datasets.transforms import EvalTransform
 from eval import predict as command
@@ -75,11 +76,10 @@ def test_a_folder(start, folder, tmp_path, write_checkpoint):
     ]  # fmt: skip
     model = write_checkpoint()[1]
     image = torch.from_numpy(np.array(Image.open(folder / "a.png"))).permute(2, 0, 1)
-    imagenet = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
     with torch.inference_mode():
         prepared = EvalTransform(64)(image, None)[0][None]
-        small = predict_logits(model, prepared, imagenet)
-        logits = predict_logits(model, prepared, imagenet, size=(48, 70))
+        small = predict_logits(model, prepared, Preprocessing())
+        logits = predict_logits(model, prepared, Preprocessing(), size=(48, 70))
     label = Image.open(out / "labels" / "a.png")
     assert label.mode == "P" and label.size == (70, 48)
     assert label.getpalette()[:9] == sum(PALETTE, [])
