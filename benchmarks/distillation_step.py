@@ -23,8 +23,8 @@ from command_line.cli import run
 from conventions.preprocessing import Preprocessing
 from losses import METHODS, build_method
 from models import build_model
+from train.optimizer import build_optimizer
 from train.segmentation_loss import SegmentationLoss
-from train.stage import build_optimizer
 from train.tasks import DistillationTask, SupervisedTask
 from train.teacher import FrozenTeacher
 

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from benchmarks.measuring import OURS, add_shape, build_parser, compare, read_device, shape_name
 from benchmarks.rivals import build_rivals
 from command_line.cli import run
+from train.optimizer import build_optimizer
 from train.segmentation_loss import SegmentationLoss
-from train.stage import build_optimizer
 
 CLASSES = 19
 

@@ -67,14 +67,16 @@ class Keeper:
         state: what last.pth holds besides.
         every: keep every Nth epoch under its own name; 0 for none.
         metrics: the last known scores.
+        writes: whether this process writes the files; of several, the first one does.
     """
 
     folder: Path
     student: nn.Module
     info: dict
     state: TrainingState
-    every: int = 0
-    metrics: dict = field(default_factory=dict)
+    every: int
+    metrics: dict
+    writes: bool
     saved_at: float = field(default_factory=time.monotonic)
 
     @property
@@ -85,7 +87,7 @@ class Keeper:
     @property
     def due(self) -> bool:
         """Whether more work than `SAVE_AFTER_SECONDS` would be lost."""
-        return time.monotonic() - self.saved_at > SAVE_AFTER_SECONDS
+        return self.writes and time.monotonic() - self.saved_at > SAVE_AFTER_SECONDS
 
     def after_epoch(self, scores: dict, *, ended: bool, validated: bool) -> None:
         """Save what the epoch that just ended calls for."""
@@ -110,7 +112,8 @@ class Keeper:
         """Write the bare student, no adapters, no optimizer; with the last scores if its own."""
         self._check_weights()
         info = {**self.info, "metrics": self.metrics if scored else {}}
-        save_checkpoint(self.folder / name, self.network, info)
+        if self.writes:
+            save_checkpoint(self.folder / name, self.network, info)
 
     def save_last(self) -> None:
         """Write last.pth, from which the run can be resumed, with the last known scores.
@@ -120,7 +123,8 @@ class Keeper:
         """
         self._check_weights()
         info = {**self.info, "metrics": self.metrics}
-        save_training(self.folder / LAST, self.student, info, self.state)
+        if self.writes:
+            save_training(self.folder / LAST, self.student, info, self.state)
         self.saved_at = time.monotonic()
 
     def _check_weights(self) -> None:
@@ -133,12 +137,13 @@ class Keeper:
 
     def load_best(self) -> None:
         """Put the weights of best.pth into the student."""
-        _load_weights(self.folder / BEST, self.network)
+        load_weights(self.folder / BEST, self.network)
 
     def write_test_scores(self, split: str, scores: dict) -> None:
         """Write the scores of `--test-split` to test.json."""
         text = json.dumps({"split": split, "checkpoint": BEST, **scores}, indent=2)
-        (self.folder / "test.json").write_text(text + "\n")
+        if self.writes:
+            (self.folder / "test.json").write_text(text + "\n")
 
 
 def save_training(path: Path, student: nn.Module, info: dict, state: TrainingState) -> None:
@@ -156,65 +161,7 @@ def save_training(path: Path, student: nn.Module, info: dict, state: TrainingSta
     save_checkpoint(path, network, info, training=training, adapters=adapters)
 
 
-def resume_training(path: Path, student: nn.Module, state: TrainingState) -> dict:
-    """Load what `save_training` wrote into the given student and state.
-
-    The learning rate, its schedule and the weight decay are those of the state's own flags, so
-    that a run can be made longer; with the same flags they are the saved ones.
-
-    Returns:
-        What the checkpoint says about itself.
-
-    Raises:
-        ValueError: the file holds no training state, or that of another network or method.
-    """
-    info = _load_weights(path, state.deployed(student))
-    training = info["training"]
-    if training is None:
-        raise ValueError(f"{path} holds weights but no training state: resume from a last.pth")
-    averaged = "student" in training
-    if averaged != (state.average is not None):
-        had = "with" if averaged else "without"
-        raise ValueError(f"--resume: {path} was trained {had} --ema: resume it likewise")
-    if averaged:
-        student.load_state_dict(training["student"])
-    if state.distiller is not None:
-        try:
-            state.distiller.load_state_dict(info["adapters"] or {})
-        except RuntimeError as error:
-            reason = str(error).splitlines()[-1].strip()
-            raise ValueError(f"{path} holds the adapters of another method: {reason}") from None
-    _load_optimizer(path, training["optimizer"], state.optimizer)
-    _load_schedule(training["scheduler"], state)
-    if state.scaler is not None and training["scaler"] is not None:
-        state.scaler.load_state_dict(training["scaler"])
-    state.progress.__dict__.update(training["progress"])
-    return info
-
-
-def _load_optimizer(path: Path, saved: dict, optimizer: torch.optim.Optimizer) -> None:
-    decays = [group["weight_decay"] for group in optimizer.param_groups]
-    try:
-        optimizer.load_state_dict(saved)
-    except ValueError as error:
-        raise ValueError(f"{path} holds the optimizer of another network: {error}") from None
-    for group, decay in zip(optimizer.param_groups, decays, strict=True):
-        group["weight_decay"] = decay
-
-
-def _load_schedule(saved: dict, state: TrainingState) -> None:
-    """Go to the saved step of the schedule that the flags describe."""
-    scheduler = state.scheduler
-    scheduler.load_state_dict(saved | {"base_lrs": scheduler.base_lrs})
-    groups = zip(
-        state.optimizer.param_groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True
-    )
-    for group, peak, factor in groups:
-        group["initial_lr"] = peak
-        group["lr"] = peak * factor(scheduler.last_epoch)
-
-
-def _load_weights(path: Path, network: nn.Module) -> dict:
+def load_weights(path: Path, network: nn.Module) -> dict:
     """Put the weights of a checkpoint into an existing network; return what the file says."""
     saved, info = load_checkpoint(
         path, model=network.name, num_classes=network.num_classes, resume=True

@@ -1,6 +1,5 @@
 """The splits of a run, with the transforms that its flags ask for."""
 
-import argparse
 import warnings
 from collections.abc import Callable, Sequence
 from copy import copy
@@ -16,12 +15,10 @@ from datasets.memory import keep_in_memory
 from datasets.suspicions import note_first_look
 from datasets.transforms import EvalTransform, PaperTransform, TrainTransform
 from models.weights import software_versions
-from train.flags import build_parser
-from train.options import training_image_size
-from train.run import Run, saved_flags
+from train.options import DataOptions
+from train.run import Run
 
 VOID_NAME, VOID_COLOUR = "void", (0, 0, 0)
-TRANSFORM_FLAGS = ("image_size", "scale", "flip", "rotate", "shift", "photometric")
 
 
 @dataclass
@@ -54,7 +51,7 @@ def build_data(run: Run) -> Data:
     Raises:
         ValueError, OSError: what the data set finds wrong; too few images for one batch.
     """
-    options = run.options
+    options, batch_size = run.options.data, run.options.optimisation.batch_size
     known = DATASETS[options.dataset]
     train_split = options.train_split or known.default_train_split
     val_split = options.val_split or known.default_val_split
@@ -64,17 +61,17 @@ def build_data(run: Run) -> Data:
         return dataset if limit is None else Subset(dataset, range(min(limit, len(dataset))))
 
     train = split(train_split, options.limit_train)
-    images_a_step = options.batch_size * run.accelerator.num_processes
+    images_a_step = batch_size * run.accelerator.num_processes
     if len(train) < images_a_step:
         raise ValueError(
-            f"--batch-size {options.batch_size} on {run.accelerator.num_processes} process(es) "
+            f"--batch-size {batch_size} on {run.accelerator.num_processes} process(es) "
             f"needs {images_a_step} images, but '{train_split}' has {len(train)}"
         )
     declared = _declared(train)
     labels = declared.label_space(options.protocol)
     train_transform, plain_transform, preprocessing = _transforms(options, labels.count)
     with_void = labels.count > declared.num_classes
-    val = split(val_split, options.limit_val) if options.iouVal else None
+    val = split(val_split, options.limit_val) if run.options.logging.iouVal else None
     if options.cache == "ram":
         _keep_in_memory(run, [train] if val is None else [train, val])
     data = Data(
@@ -129,11 +126,9 @@ def _announce(run: Run, data: Data, train_split: str, val_split: str) -> None:
             "note: 'test' is the split that results are reported on. Report last.pth, or choose "
             "best.pth on held-out training images (--train-split fit --val-split val)"
         )
-    if run.options.protocol == "paper":
-        defaults = build_parser(run.options.stage).get_default
-        given = [n for n in TRANSFORM_FLAGS if getattr(run.options, n) != defaults(n)]
-        if given:
-            flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+    if run.options.data.protocol == "paper":
+        if unread := run.options.data.unread_by_paper:
+            flags = ", ".join(unread)
             run.accelerator.print(f"without effect: --protocol paper does not read {flags}")
         warnings.warn(
             "--protocol paper: void pixels count as the last class and labels are shrunk to a "
@@ -142,19 +137,17 @@ def _announce(run: Run, data: Data, train_split: str, val_split: str) -> None:
         )
 
 
-def _transforms(
-    options: argparse.Namespace, outputs: int
-) -> tuple[Callable, Callable, Preprocessing]:
+def _transforms(options: DataOptions, outputs: int) -> tuple[Callable, Callable, Preprocessing]:
     """(training transform, evaluation transform, preprocessing that the checkpoint records)."""
     crop = (options.height, options.width)
     if options.protocol == "paper":
         train, plain = (PaperTransform(*crop, train, outputs) for train in (True, False))
         return train, plain, replace(UNNORMALISED, image_size=crop, protocol="paper")
-    size = training_image_size(options)
+    size = options.evaluation_size
     train = TrainTransform(
         size,
         crop,
-        scale_range=tuple(options.scale),
+        scale_range=options.scale,
         flip=options.flip,
         rotate=options.rotate,
         photometric=options.photometric,
@@ -171,8 +164,8 @@ def describe(run: Run, data: Data) -> dict:
         "ignore_index": VOID,
         "dataset": data.name,
         "preprocessing": data.preprocessing.plain(),
-        "method": getattr(run.options, "method", None),
-        "args": saved_flags(run),
-        "seed": run.options.seed,
+        "method": run.options.method,
+        "args": run.options.saved(),
+        "seed": run.options.run.seed,
         "versions": software_versions("accelerate"),
     }

@@ -7,28 +7,24 @@ It knows a task (batch to loss and named terms), never a method. A step's random
 import math
 import signal
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
-from accelerate import Accelerator
-from timm.utils import ModelEmaV3
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
 from command_line.memory import memory_advice
 from datasets.mixing import BatchMixing
 from datasets.sampling import EpochSampler, derive_seed
-from train.checkpoint import Keeper, Progress
+from train.checkpoint import Keeper, TrainingState
+from train.meter import Meter
+from train.run import Run
 from train.trackers import Tracker
 
-STEPS_PER_HEARING = 10
+STEPS_BETWEEN_STOP_CHECKS = 10
 STEP_STREAM = 1  # keeps the seeds of training steps apart from those of data order
-
-
-class NonFiniteLossError(ValueError):
-    """A loss term became infinite or not a number; going on would destroy the weights."""
 
 
 @dataclass
@@ -57,67 +53,6 @@ class Schedule:
         return math.ceil(self.total_steps / self.steps_per_epoch)
 
 
-@dataclass
-class Meter:
-    """Means of the loss terms and rates of one epoch, read from the device in few transfers."""
-
-    pending: list[tuple[int, dict[str, Tensor]]] = field(default_factory=list)
-    sums: dict[str, float] = field(default_factory=dict)
-    latest: dict[str, float] = field(default_factory=dict)
-    count: int = 0
-    images: int = 0
-    seconds: float = 0.0
-    waiting: float = 0.0
-
-    def add(self, step: int, terms: dict[str, Tensor]) -> None:
-        """Remember a step's terms without waiting for the device."""
-        self.pending.append((step, {name: value.detach() for name, value in terms.items()}))
-
-    def read(self) -> None:
-        """Fetch the remembered terms.
-
-        Raises:
-            NonFiniteLossError: naming the step and the term.
-        """
-        if not self.pending:
-            return
-        names = list(self.pending[0][1])
-        rows = torch.stack([torch.stack(list(terms.values())) for _, terms in self.pending])
-        for (step, _), row in zip(self.pending, rows.float().tolist(), strict=True):
-            values = dict(zip(names, row, strict=True))
-            _check_finite(step, values)
-            self.count += 1
-            for name, value in values.items():
-                self.sums[name] = self.sums.get(name, 0.0) + value
-            self.latest = values
-        self.pending.clear()
-
-    def means(self) -> dict[str, float]:
-        """Mean of each term over the steps read so far."""
-        return {name: total / self.count for name, total in self.sums.items()}
-
-    @property
-    def images_per_second(self) -> float:
-        """Images of all processes a second, data waiting included."""
-        return self.images / self.seconds if self.seconds else 0.0
-
-    @property
-    def waiting_share(self) -> float:
-        """Share of the time spent waiting for data, 0 to 1."""
-        return self.waiting / self.seconds if self.seconds else 0.0
-
-
-def _check_finite(step: int, values: dict[str, float]) -> None:
-    broken = [name for name, value in values.items() if not math.isfinite(value)]
-    if broken:
-        # The sum is broken by its terms: name the culprit, not the sum.
-        term = next((name for name in broken if name != "loss"), "loss")
-        raise NonFiniteLossError(
-            f"step {step}: loss term '{term}' is {values[term]}; nothing was saved after it. "
-            "Try a lower --lr, --clip-grad 1, or --amp none"
-        )
-
-
 class Interrupt:
     """Turns Ctrl-C and SIGTERM into a request to save and stop after the current step."""
 
@@ -140,41 +75,68 @@ class Interrupt:
         self.requested = True
 
 
-@dataclass
-class Loop:
-    """Steps a task through its epochs.
+@dataclass(frozen=True)
+class Parts:
+    """What a run trains with.
 
-    Args:
-        accelerator: devices, precision and processes; task, loader and optimizer come prepared.
-        task: images and labels to {"loss", <terms>}.
-        sampler: of the loader; told which epoch to draw and where in it to begin.
-        batch_size: images a batch, all processes together.
-        log_every: the trackers get the loss terms at multiples of any of these steps.
-        keeper: saves in the middle of a long epoch; only the first process has one.
-        average: follows the student's weights, None without `--ema`.
+    Attributes:
+        task: images and labels to {"loss", <terms>}; as the accelerator has prepared it.
+        loader: batches of the training split; prepared as well.
+        sampler: of the loader; it is given the epoch to draw and where in it to begin.
+        optimizer: prepared as well; its learning rate follows the state's scheduler.
+        schedule: how long training lasts.
+        state: what a resumed run needs besides the student's weights, progress among it.
         mixing: batch augmentation, images and labels to images and labels.
-        interrupted: the last epoch was left early because the user asked for it.
     """
 
-    accelerator: Accelerator
     task: nn.Module
     loader: Iterable[dict]
     sampler: EpochSampler
     optimizer: torch.optim.Optimizer
-    scheduler: torch.optim.lr_scheduler.LRScheduler
     schedule: Schedule
-    progress: Progress
-    tracker: Tracker
-    seed: int
-    batch_size: int
-    clip_grad: float | None
-    log_every: Sequence[int]
-    average: ModelEmaV3 | None = None
-    mixing: BatchMixing | None = None
-    keeper: Keeper | None = None
-    interrupted: bool = False
+    state: TrainingState
+    mixing: BatchMixing
 
-    def run_epoch(self, bar: tqdm, interrupt: Interrupt) -> Meter:
+    @property
+    def done(self) -> bool:
+        """Whether the schedule has ended."""
+        return self.state.progress.step >= self.schedule.total_steps
+
+
+class Loop:
+    """Steps a task through its epochs.
+
+    Args:
+        run: options and devices.
+        parts: what is trained, and with what.
+        keeper: saves in the middle of a long epoch.
+        tracker: gets the loss terms.
+        bar: of all optimizer steps.
+        interrupt: the user's wish to stop.
+
+    Attributes:
+        interrupted: the last epoch was left early because the user asked for it.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        parts: Parts,
+        keeper: Keeper,
+        tracker: Tracker,
+        bar: tqdm,
+        interrupt: Interrupt,
+    ) -> None:
+        self.run, self.parts, self.keeper = run, parts, keeper
+        self.tracker, self.bar, self.interrupt = tracker, bar, interrupt
+        self.accelerator, self.progress = run.accelerator, parts.state.progress
+        options, logging = run.options.optimisation, run.options.logging
+        self.batch_size = options.batch_size * run.accelerator.num_processes  # of all together
+        self.log_every = [logging.steps_loss, *([logging.steps_plot] * logging.visualize)]
+        self.interrupted = False
+        self.started_at, self.started = self.progress.step, time.monotonic()
+
+    def run_epoch(self) -> Meter:
         """Train to the end of the current epoch, of the schedule, or to an interrupt.
 
         Raises:
@@ -182,96 +144,97 @@ class Loop:
             ValueError: a step needs more memory than there is.
         """
         meter = Meter()
-        self.task.train()
-        self.sampler.skip = self.progress.batch * self.batch_size
-        self.loader.set_epoch(self.progress.epoch)
+        self.parts.task.train()
+        self.parts.sampler.skip = self.progress.batch * self.batch_size
+        self.parts.loader.set_epoch(self.progress.epoch)
         started = time.perf_counter()
-        for batch in _timed(self.loader, meter):
+        for batch in _timed(self.parts.loader, meter):
             self._step(batch, meter)
             meter.seconds = time.perf_counter() - started
             self.progress.batch += 1
             if not self.accelerator.sync_gradients:
                 continue
-            self._finish_step(meter, bar)
+            self._finish_step(meter)
             self._keep(meter)
-            self.interrupted = self._all_hear(interrupt)
-            if self.interrupted or self.done:
+            self.interrupted = self._stop_requested()
+            if self.interrupted or self.parts.done:
                 break
         meter.read()
-        if self.progress.batch >= self.schedule.batches:
+        if self.progress.batch >= self.parts.schedule.batches:
             self.progress.epoch += 1
             self.progress.batch = 0
         return meter
 
     def _step(self, batch: dict, meter: Meter) -> None:
         progress, process = self.progress, self.accelerator.process_index
-        draw = (self.seed, STEP_STREAM, progress.epoch, progress.batch, process)
+        draw = (self.run.options.run.seed, STEP_STREAM, progress.epoch, progress.batch, process)
         torch.manual_seed(derive_seed(*draw))
         advice = (
             f"step {progress.step + 1} needs more memory than there is: halve --batch-size and "
             "double --accumulate, or pass a smaller --height and --width"
         )
-        task = self.accelerator.unwrap_model(self.task)
+        task = self.accelerator.unwrap_model(self.parts.task)
         task.begin_step(progress.step)
-        with memory_advice(advice), self.accelerator.accumulate(self.task):
-            images, labels = batch["image"], batch["label"].long()
-            if self.mixing is not None:
-                images, labels = self.mixing(images, labels)
-            terms = self.task(images, labels)
+        with memory_advice(advice), self.accelerator.accumulate(self.parts.task):
+            terms = self.parts.task(*self.parts.mixing(batch["image"], batch["label"].long()))
             # Accelerate divides by --accumulate, also in the last, smaller group of an epoch.
-            missing = self.schedule.accumulate / self.schedule.group_size(progress.batch)
+            missing = self.parts.schedule.accumulate / self.parts.schedule.group_size(
+                progress.batch
+            )
             self.accelerator.backward(terms["loss"] * missing)
-            if self.clip_grad is not None and self.accelerator.sync_gradients:
-                self.accelerator.clip_grad_norm_(self.task.parameters(), self.clip_grad)
-            self.optimizer.step()
-            self.optimizer.zero_grad()
+            clip_grad = self.run.options.optimisation.clip_grad
+            if clip_grad is not None and self.accelerator.sync_gradients:
+                self.accelerator.clip_grad_norm_(self.parts.task.parameters(), clip_grad)
+            self.parts.optimizer.step()
+            self.parts.optimizer.zero_grad()
         meter.images += self.batch_size
         meter.add(progress.step + 1, terms)
 
-    def _finish_step(self, meter: Meter, bar: tqdm) -> None:
+    def _finish_step(self, meter: Meter) -> None:
         if not self.accelerator.optimizer_step_was_skipped:  # fp16 overflowed: nothing was learnt
-            self.scheduler.step()
+            self.parts.state.scheduler.step()
         self.progress.step += 1
-        if self.average is not None:
-            student = self.accelerator.unwrap_model(self.task).student
-            self.average.update(student, step=self.progress.step)
+        if self.parts.state.average is not None:
+            student = self.accelerator.unwrap_model(self.parts.task).student
+            self.parts.state.average.update(student, step=self.progress.step)
         on_log = any(self.progress.step % every == 0 for every in self.log_every)
         if on_log or self.accelerator.device.type == "cpu":  # reading a GPU stalls it
             meter.read()
-            bar.set_postfix_str(_postfix(meter, self.learning_rate), refresh=False)
+            self.bar.set_postfix_str(meter.describe(self.learning_rate), refresh=False)
         if on_log:
             rates = {"lr": self.learning_rate, "images_per_second": meter.images_per_second}
             self.tracker.scalars(self.progress.step, {**meter.latest, **rates})
-        bar.update()
+        self.bar.update()
 
     def _keep(self, meter: Meter) -> None:
         """Save a long epoch's middle, after a look at the losses that led there.
 
         Not at its last step: `Keeper.after_epoch` saves that, when the next epoch has been begun.
         """
-        in_the_middle = self.progress.batch < self.schedule.batches
-        if in_the_middle and self.keeper is not None and self.keeper.due:
+        in_the_middle = self.progress.batch < self.parts.schedule.batches
+        if in_the_middle and self.keeper.due:
             meter.read()
             self.keeper.save_last()
 
-    def _all_hear(self, interrupt: Interrupt) -> bool:
+    def _stop_requested(self) -> bool:
         """Whether any process was asked to stop; all of them must leave at the same step."""
         if self.accelerator.num_processes == 1:
-            return interrupt.requested
-        if self.progress.step % STEPS_PER_HEARING:  # asking costs a transfer
+            return self.interrupt.requested
+        if self.progress.step % STEPS_BETWEEN_STOP_CHECKS:  # asking costs a transfer
             return False
-        asked = torch.tensor(float(interrupt.requested), device=self.accelerator.device)
+        asked = torch.tensor(float(self.interrupt.requested), device=self.accelerator.device)
         return bool(self.accelerator.reduce(asked, "sum") > 0)
 
     @property
-    def done(self) -> bool:
-        """Whether the schedule has ended."""
-        return self.progress.step >= self.schedule.total_steps
+    def seconds_left(self) -> float:
+        """Until the end of the schedule, at the pace since this run started or was resumed."""
+        pace = (time.monotonic() - self.started) / (self.progress.step - self.started_at)
+        return pace * (self.parts.schedule.total_steps - self.progress.step)
 
     @property
     def learning_rate(self) -> float:
         """Of the first parameter group, now."""
-        return self.optimizer.param_groups[0]["lr"]
+        return self.parts.optimizer.param_groups[0]["lr"]
 
 
 def _timed(loader: Iterable[dict], meter: Meter) -> Iterator[dict]:
@@ -284,11 +247,3 @@ def _timed(loader: Iterable[dict], meter: Meter) -> Iterator[dict]:
         if batch is None:
             return
         yield batch
-
-
-def _postfix(meter: Meter, learning_rate: float) -> str:
-    terms = " ".join(f"{name} {value:.3f}" for name, value in meter.latest.items())
-    return (
-        f"{terms} | lr {learning_rate:.1e} | {meter.images_per_second:.1f} img/s | "
-        f"data {meter.waiting_share:.0%}"
-    )

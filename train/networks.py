@@ -1,5 +1,7 @@
 """What a stage trains and trains against: student, teacher, distiller and loss on labels."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
@@ -23,9 +25,9 @@ CHECKPOINTS = Path(__file__).resolve().parents[1] / "ckpt_pretrained"
 
 def build_student(run: Run, data: Data) -> nn.Module:
     """Build the network that this stage trains, with `--pretrained` encoder weights if asked."""
-    options = run.options
+    options = run.options.network
     network = build_model(options.model, len(data.classes))
-    if options.pretrained and not options.resume:
+    if options.pretrained and not run.options.run.resume:
         source = options.pretrained
         if source == "auto":
             family = "pvt_v2" if network.name.startswith("PVT") else "mit"
@@ -40,26 +42,34 @@ def build_student(run: Run, data: Data) -> nn.Module:
     return network
 
 
-def build_teacher(run: Run, data: Data) -> FrozenTeacher | TeacherEnsemble:
-    """Load `--teacher`, or the newest one trained on the same data set, and say which.
+def find_teachers(run: Run, data: Data) -> Run:
+    """The run with the files of `--teacher`; without it, the newest teacher of the same data.
 
     Raises:
         FileNotFoundError: there is none.
+    """
+    options, distillation = run.options, run.options.distillation
+    if distillation.teacher:
+        paths = [resolve(teacher) for teacher in distillation.teacher]
+    else:
+        place = (options.run.savedir, options.data.dataset, options.data.datadir)
+        paths = [find_teacher(*place, data.classes)]
+    distillation = replace(distillation, teacher=tuple(map(str, paths)))
+    return replace(run, options=replace(options, distillation=distillation))
+
+
+def build_teacher(run: Run, data: Data) -> FrozenTeacher | TeacherEnsemble:
+    """Load the teacher that `find_teachers` has found, or several as one, and say which.
+
+    Raises:
         ValueError: there are several, and they disagree in classes.
     """
-    options = run.options
-    if isinstance(options.teacher, list):
-        return _build_ensemble(run, data, [resolve(teacher) for teacher in options.teacher])
-    if options.teacher:
-        path = resolve(options.teacher)
-    else:
-        path = find_teacher(options.savedir, options.dataset, options.datadir, data.classes)
-    options.teacher = str(path)
-    return _load_teacher(run, data, path)
-
-
-def _build_ensemble(run: Run, data: Data, paths: list[Path]) -> TeacherEnsemble:
+    paths = run.options.distillation.teacher
     teachers = [_load_teacher(run, data, path) for path in paths]
+    return teachers[0] if len(teachers) == 1 else _ensemble(paths, teachers)
+
+
+def _ensemble(paths: Sequence[str], teachers: Sequence[FrozenTeacher]) -> TeacherEnsemble:
     first = teachers[0]
     for path, other in zip(paths, teachers, strict=True):
         one, two = (list(t.classes or range(t.network.num_classes)) for t in (first, other))
@@ -71,13 +81,12 @@ def _build_ensemble(run: Run, data: Data, paths: list[Path]) -> TeacherEnsemble:
     return TeacherEnsemble(teachers)
 
 
-def _load_teacher(run: Run, data: Data, path: str | Path) -> FrozenTeacher:
-    options = run.options
+def _load_teacher(run: Run, data: Data, path: str) -> FrozenTeacher:
     network, info = load_checkpoint(path)
     run.accelerator.print(f"teacher: {path} ({network.name}, {network.num_classes} classes)")
     preprocessing = Preprocessing.read(info["preprocessing"])
     device = run.accelerator.device
-    precision = resolve_teacher_precision(options.teacher_amp, device)
+    precision = resolve_teacher_precision(run.options.distillation.teacher_amp, device)
     return FrozenTeacher(network.to(device), preprocessing, info["classes"], precision)
 
 
@@ -90,7 +99,7 @@ def build_distiller(
         ValueError: the method compares logits and the teacher's classes are not the student's, or
             it compares features and there are several teachers.
     """
-    options = run.options
+    options = run.options.distillation
     distiller = build_method(
         options.method,
         student,
@@ -103,7 +112,7 @@ def build_distiller(
         lambda_cwd=options.lambda_cwd,
         lambda_cwd_features=options.lambda_cwd_features,
         review_width=options.review_width,
-        embed_weights=tuple(options.embed_weights),
+        embed_weights=options.embed_weights,
         standardize_logits=options.standardize_logits,
         embed=options.embed,
         gl_residual=options.gl_residual,
@@ -137,7 +146,8 @@ def build_criterion(run: Run, data: Data) -> nn.Module:
     Raises:
         ValueError: not one number a class.
     """
-    wanted = run.options.class_weights
+    options = run.options.optimisation
+    wanted = options.class_weights
     if wanted == "none":
         weights = None
     elif wanted == "auto":
@@ -156,7 +166,7 @@ def build_criterion(run: Run, data: Data) -> nn.Module:
             )
         spelt = ", ".join(f"{n} {w:.3g}" for n, w in zip(data.classes, weights, strict=True))
         run.accelerator.print(f"class weights: {spelt}")
-    wanted = run.options.loss
+    wanted = options.loss
     if wanted == "ohem":
         return HardPixelLoss(weights)
     cross_entropy = SegmentationLoss(weights)

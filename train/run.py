@@ -1,6 +1,5 @@
-"""A run: its flags, its devices and its folder."""
+"""A run: its options, its devices and its folder."""
 
-import argparse
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -14,51 +13,47 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from command_line.device import choose_device
-from train.options import arguments_to_save
+from train.options import OptimisationOptions, Options
 from train.precision import resolve_precision
 from train.run_folder import ARGUMENTS, check_writable, discard_unsaved, new_run
 
 
-@dataclass
+@dataclass(frozen=True)
 class Run:
-    """One training run: its flags, its devices and its folder."""
+    """One training run: its options, its devices and its folder."""
 
-    options: argparse.Namespace
+    options: Options
     accelerator: Accelerator
     folder: Path
 
 
-def start_run(options: argparse.Namespace) -> Run:
+def start_run(options: Options) -> Run:
     """Choose device, precision and folder. Nothing is written yet.
 
     Raises:
         ValueError: a device or precision that is not to be had here, or a run in the way.
     """
-    device = choose_device(options.device)
+    wanted = options.optimisation
+    device = choose_device(wanted.device)
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
     accelerator = Accelerator(
         cpu=device.type == "cpu",
-        mixed_precision=resolve_precision(options.amp, device),
-        gradient_accumulation_steps=options.accumulate,
+        mixed_precision=resolve_precision(wanted.amp, device),
+        gradient_accumulation_steps=wanted.accumulate,
     )
     # `--savedate` reads the clock: the first process's folder counts.
-    if options.resume:
-        folder = options.resume.parent
+    if options.run.resume:
+        folder = options.run.resume.parent
         check_writable(folder)
     else:
         folder = new_run(options)
     (folder,) = broadcast_object_list([folder])
-    torch.manual_seed(options.seed)
-    torch.set_float32_matmul_precision("high" if options.tf32 else "highest")
+    torch.manual_seed(options.run.seed)
+    torch.set_float32_matmul_precision("high" if wanted.tf32 else "highest")
     accelerator.print(f"run folder: {folder}")
-    accelerator.print(_describe_speed(options, accelerator))
+    accelerator.print(_describe_speed(wanted, accelerator))
     return Run(options, accelerator, folder)
-
-
-def saved_flags(run: Run) -> dict:
-    """The resolved flags, as args.yaml and the checkpoints hold them."""
-    return {"stage": run.options.stage, **arguments_to_save(run.options)}
 
 
 @contextmanager
@@ -74,14 +69,14 @@ def opened_folder(run: Run, write_flags: bool = True) -> Iterator[None]:
         return
     aside = None
     # A folder without args.yaml is no run: what lies in it was not asked to be removed.
-    overwritten = run.options.overwrite and not run.options.resume
+    overwritten = run.options.run.overwrite and not run.options.run.resume
     if overwritten and (run.folder / ARGUMENTS).exists():
         aside = Path(tempfile.mkdtemp(prefix=f".{run.folder.name}-", dir=run.folder.parent))
         run.folder.rename(aside / run.folder.name)
     try:
         run.folder.mkdir(parents=True, exist_ok=True)
         if write_flags:
-            flags = yaml.safe_dump(saved_flags(run), sort_keys=False)
+            flags = yaml.safe_dump(run.options.saved(), sort_keys=False)
             (run.folder / ARGUMENTS).write_text(flags)
         yield
     finally:
@@ -95,7 +90,7 @@ def opened_folder(run: Run, write_flags: bool = True) -> Iterator[None]:
             shutil.rmtree(aside)
 
 
-def _describe_speed(options: argparse.Namespace, accelerator: Accelerator) -> str:
+def _describe_speed(options: OptimisationOptions, accelerator: Accelerator) -> str:
     """Say what was chosen for this device, by flags or by default."""
     amp = accelerator.mixed_precision
     chosen = [

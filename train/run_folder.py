@@ -1,6 +1,5 @@
 """Where runs lie on disk: naming, finding and choosing run folders."""
 
-import argparse
 import os
 import re
 from collections.abc import Sequence
@@ -10,32 +9,24 @@ from pathlib import Path
 import torch
 import yaml
 
+from train.options import Options
+
 BEST, LAST, ARGUMENTS, LOG = "best.pth", "last.pth", "args.yaml", "log.csv"
 
 
-def base_name(options: argparse.Namespace) -> str:
-    """`<stage>-<model>-<dataset>[-<method>]`, or what `--run-name` says."""
-    if options.run_name:
-        return options.run_name
-    parts = [options.stage, options.model, options.dataset]
-    if options.stage == "sekd":
-        parts.append(options.method)
-    return "-".join(parts)
-
-
-def new_run(options: argparse.Namespace) -> Path:
+def new_run(options: Options) -> Path:
     """The folder of a run that starts now; it is not made yet.
 
     Raises:
         ValueError: a run is there already and `--overwrite` was not given.
         OSError: no folder can be made there.
     """
-    name = base_name(options)
-    if options.savedate:
+    name = options.run_name
+    if options.run.savedate:
         name += datetime.now().strftime("-%Y%m%d-%H%M%S")
-    folder = options.savedir / name
+    folder = options.run.savedir / name
     check_writable(folder)
-    if (folder / ARGUMENTS).exists() and not options.overwrite:
+    if (folder / ARGUMENTS).exists() and not options.run.overwrite:
         resumable = "continue it with --resume, " if (folder / LAST).exists() else ""
         raise ValueError(
             f"{folder} already holds a run: {resumable}keep it and pass --run-name or --savedate, "
@@ -67,23 +58,23 @@ def check_writable(folder: Path) -> None:
         raise PermissionError(f"{there} is not writable: pass another --savedir")
 
 
-def find_run(options: argparse.Namespace) -> Path:
+def find_run(options: Options) -> Path:
     """The newest folder that `--resume` without a file can continue.
 
     Raises:
         FileNotFoundError: there is none.
     """
-    wanted = options.savedir / base_name(options)
+    wanted = options.run.savedir / options.run_name
     runs = [wanted]
-    if options.savedate:
+    if options.run.savedate:
         dated = re.compile(re.escape(wanted.name) + r"-\d{8}-\d{6}")
         beside = wanted.parent.iterdir() if wanted.parent.is_dir() else ()
         runs = [path for path in beside if dated.fullmatch(path.name)]
     runs = [run for run in runs if (run / LAST).is_file()]
     if not runs:
         raise FileNotFoundError(
-            f"--resume: no {LAST} in {wanted}{'-DATE' if options.savedate else ''}; start the run "
-            "without --resume, or name the file with --resume FILE"
+            f"--resume: no {LAST} in {wanted}{'-DATE' if options.run.savedate else ''}; start the "
+            "run without --resume, or name the file with --resume FILE"
         )
     return max(runs, key=lambda run: (run / LAST).stat().st_mtime)
 

@@ -24,9 +24,10 @@ class SegmentationLoss(nn.Module):
         weights = None if class_weights is None else torch.tensor(class_weights).float()
         self.register_buffer("class_weights", weights, persistent=False)
 
+    @torch.compiler.disable  # the gradient is taken inside of a forward pass
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Compare logits (B, K, h, w) with labels (B, H, W), upsampling bilinearly to H x W."""
-        total = summed_cross_entropy(logits, labels, self.class_weights)
+        total = _SummedCrossEntropy.apply(logits, labels, self.class_weights)
         return total / self._weight_of(labels).clamp_min(torch.finfo(torch.float32).tiny)
 
     def _weight_of(self, labels: Tensor) -> Tensor:
@@ -36,18 +37,14 @@ class SegmentationLoss(nn.Module):
         return (counts * self.class_weights).sum()
 
 
-@torch.compiler.disable  # the gradient is taken inside of a forward pass
-def summed_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
+class _SummedCrossEntropy(torch.autograd.Function):
     """Sum over all pixels, in float32, of logits (B, K, h, w) upsampled to labels (B, H, W).
 
     The gradient is computed together with the value, some images at a time, so that the three
     full-size maps that it takes (upsampled logits, their logarithm, their gradient) are never held
     for more than `MAX_VALUES` values each.
     """
-    return _SummedCrossEntropy.apply(logits, labels, weights)
 
-
-class _SummedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
         images = max(1, MAX_VALUES // (logits.shape[1] * labels[0].numel()))
@@ -56,7 +53,13 @@ class _SummedCrossEntropy(torch.autograd.Function):
             part = part.to(torch.promote_types(part.dtype, torch.float32), copy=True)
             with torch.set_grad_enabled(ctx.needs_input_grad[0]):
                 part.requires_grad_(ctx.needs_input_grad[0])
-                value = _summed(part, target, weights)
+                value = F.cross_entropy(
+                    _upsampled(part, target.shape[-2:]),
+                    target,
+                    weights if weights is None else weights.to(part.dtype),
+                    ignore_index=VOID,
+                    reduction="sum",
+                )
             if ctx.needs_input_grad[0]:
                 gradients += torch.autograd.grad(value, part)
             sums.append(value.detach())
@@ -69,8 +72,7 @@ class _SummedCrossEntropy(torch.autograd.Function):
         return torch.cat(ctx.saved_tensors).mul_(gradient).to(ctx.dtype), None, None
 
 
-def _summed(logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
-    if logits.shape[-2:] != labels.shape[-2:]:
-        logits = F.interpolate(logits, labels.shape[-2:], mode="bilinear", align_corners=False)
-    weights = weights if weights is None else weights.to(logits.dtype)
-    return F.cross_entropy(logits, labels, weights, ignore_index=VOID, reduction="sum")
+def _upsampled(logits: Tensor, size: torch.Size) -> Tensor:
+    if logits.shape[-2:] == size:
+        return logits
+    return F.interpolate(logits, size, mode="bilinear", align_corners=False)

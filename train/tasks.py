@@ -15,7 +15,15 @@ from models.segmenter import Intermediates
 
 
 class Task(nn.Module):
-    """What the loop trains: calls it with a batch, and tells it before which step it is."""
+    """What the loop trains: it is called with a batch, and told which step comes next.
+
+    Attributes:
+        student: the network that is saved and deployed.
+        distiller: owner of the adapters, None for a task without a teacher.
+    """
+
+    student: nn.Module
+    distiller: nn.Module | None
 
     def begin_step(self, step: int) -> None:
         """Hear that optimizer step `step` (from 0) comes next; tasks with a schedule follow it."""
@@ -37,6 +45,7 @@ class SupervisedTask(Task):
         self.student = student
         self.criterion = criterion
         self.preprocessing = preprocessing
+        self.distiller = None
 
     def forward(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Return {"loss"} for images (B, 3, H, W) uint8 and labels (B, H, W)."""

@@ -6,13 +6,16 @@ Each tracker has the same methods; `Trackers` calls them all.
 import csv
 import html
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
+from train.checkpoint import Progress
+from train.run import Run
 from train.run_folder import LOG
 
 Scalars = Mapping[str, float]
@@ -266,3 +269,22 @@ class Trackers(Tracker):
         """The run has ended, for all."""
         for tracker in self.trackers:
             tracker.close()
+
+
+@contextmanager
+def open_trackers(run: Run, progress: Progress) -> Iterator[Tracker]:
+    """The trackers of a run, closed at the end; other processes than the first have none."""
+    trackers: list[Tracker] = []
+    if run.accelerator.is_main_process:
+        options, flags = run.options.logging, run.options.saved()
+        trackers = [
+            CsvLog(run.folder, progress.epoch),
+            TensorBoardLog(run.folder, flags, progress.step, options.steps_loss),
+        ]
+        if options.visualize:
+            trackers.append(VisdomLog(options.port, run.folder.name, flags, options.steps_plot))
+    together = Trackers(trackers)
+    try:
+        yield together
+    finally:
+        together.close()

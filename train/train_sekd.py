@@ -7,9 +7,15 @@ if not __package__:  # run by path: the project root, not this folder, is where 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from command_line.cli import run as run_command
+from train.arguments import parse_options
 from train.data import build_data
-from train.networks import build_criterion, build_distiller, build_student, build_teacher
-from train.options import parse_options
+from train.networks import (
+    build_criterion,
+    build_distiller,
+    build_student,
+    build_teacher,
+    find_teachers,
+)
 from train.run import start_run
 from train.stage import train
 from train.tasks import DistillationTask, SupervisedTask
@@ -29,10 +35,11 @@ def main() -> None:
         )
         train(run, SupervisedTask(student, criterion, data.preprocessing), data)
         return
+    run = find_teachers(run, data)
     teacher = build_teacher(run, data)
     distiller = build_distiller(run, data, student, teacher)
     announce_teacher(run, teacher, data)
-    warmup = options.kd_warmup
+    warmup = run.options.distillation.kd_warmup
     task = DistillationTask(student, criterion, data.preprocessing, distiller, teacher, warmup)
     train(run, task, data)
 

@@ -7,9 +7,9 @@ if not __package__:  # run by path: the project root, not this folder, is where 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from command_line.cli import run as run_command
+from train.arguments import parse_options
 from train.data import build_data
 from train.networks import build_criterion, build_student
-from train.options import parse_options
 from train.run import start_run
 from train.stage import train
 from train.tasks import SupervisedTask

@@ -38,7 +38,7 @@ class Validator:
     def scores(self) -> dict:
         """Scores on the validation split; with `--iouTrain` also the training split's mIoU."""
         scores = {} if self.data.val is None else self.evaluate(self.data.val)
-        if self.run.options.iouTrain:
+        if self.run.options.logging.iouTrain:
             scores["train_miou"] = self.evaluate(self.data.train_plain)["miou"]
         return scores
 
@@ -56,7 +56,7 @@ class Validator:
             Subset(dataset, share),
             batch_size=1,  # images of a data set differ in size
             collate_fn=collate,
-            num_workers=min(self.run.options.num_workers, len(share)),
+            num_workers=min(self.run.options.data.num_workers, len(share)),
             worker_init_fn=leave_signals_to_parent,
         )
         metrics = evaluate(
@@ -80,10 +80,10 @@ class Validator:
         if self.data.val is not None:
             shown = (self.data.val[i] for i in spread(len(self.data.val), PICTURES))
             samples = {sample["name"]: sample for sample in shown}
-        if self.run.options.visualize_outimages:
+        if self.run.options.logging.visualize_outimages:
             train = SeededDataset(self.data.train)
             shown = (
-                train[i, derive_seed(self.run.options.seed, i)]
+                train[i, derive_seed(self.run.options.run.seed, i)]
                 for i in range(min(PICTURES, len(train)))
             )
             samples |= {f"augmented-{sample['name']}": sample for sample in shown}
@@ -113,7 +113,7 @@ class Validator:
 
 def announce_teacher(run: Run, teacher: FrozenTeacher | TeacherEnsemble, data: Data) -> None:
     """Print the mIoU of each teacher on the validation split, unless `--teacher-val false`."""
-    if not run.options.teacher_val or data.val is None:
+    if not run.options.distillation.teacher_val or data.val is None:
         return
     if isinstance(teacher, TeacherEnsemble):
         for member in teacher.teachers:

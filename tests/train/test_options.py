@@ -1,10 +1,13 @@
 import os
+from dataclasses import FrozenInstanceError, fields
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
-from train.options import arguments_to_save, parse_options, training_image_size
+from train.arguments import parse_options
+from train.options import Options
 from train.run_folder import find_run
 
 PUBLISHED = {
@@ -27,16 +30,20 @@ def parse(*flags, stage="sekd"):
 @pytest.mark.parametrize("stage", PUBLISHED)
 def test_published_command_lines_are_understood(stage):
     options = parse_options(stage, PUBLISHED[stage].split())
-    assert (options.device, options.savedate, options.iouVal) == ("cuda", True, True)
-    assert (options.num_epochs, options.height, options.width) == (500, 512, 512)
-    if stage == "sekd":
-        assert (options.method, options.divergence, options.kd_alpha) == ("sekd-ct", "kl", 0.5)
-        assert (options.teacher_val, options.temperature) == (True, 1.0)
+    optimisation, data, distillation = options.optimisation, options.data, options.distillation
+    assert (optimisation.device, optimisation.num_epochs) == ("cuda", 500)
+    assert (data.height, data.width) == (512, 512)
+    assert (options.run.savedate, options.logging.iouVal) == (True, True)
+    assert (distillation is not None) == (stage == "sekd")
+    if distillation is not None:
+        assert (distillation.method, distillation.divergence) == ("sekd-ct", "kl")
+        assert (distillation.kd_alpha, distillation.temperature) == (0.5, 1.0)
+        assert distillation.teacher_val
 
 
 def test_names_are_found_in_any_case():
     options = parse("--model", "segformerb3", "--dataset", "cityscapes", "--method", "SEKD-SU+KD")
-    assert (options.model, options.dataset) == ("SegformerB3", "Cityscapes")
+    assert (options.network.model, options.data.dataset) == ("SegformerB3", "Cityscapes")
     assert options.method == "sekd-su+kd"
 
 
@@ -88,15 +95,16 @@ def test_refused_values_are_one_line_and_status_2(flags, complaint, capsys):
 )
 def test_image_size(text, size):
     flags = ["--image-size", text] if text else []
-    assert training_image_size(parse(*flags, "--height", "256")) == size
+    assert parse(*flags, "--height", "256").data.evaluation_size == size
 
 
 def test_a_recipe_sets_defaults_and_the_command_line_wins(tmp_path):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("lr: 1e-3\nbatch-size: 16\nflip: false\nscale: [0.8, 1.2]\nsavedate: true\n")
     options = parse("--config", str(recipe), "--batch-size", "8")
-    assert (options.lr, options.batch_size) == (1e-3, 8)
-    assert (options.flip, options.scale, options.savedate) == (False, [0.8, 1.2], True)
+    assert (options.optimisation.lr, options.optimisation.batch_size) == (1e-3, 8)
+    assert (options.data.flip, options.data.scale) == (False, (0.8, 1.2))
+    assert options.run.savedate
 
 
 def test_lists_in_a_recipe(tmp_path):
@@ -105,14 +113,15 @@ def test_lists_in_a_recipe(tmp_path):
         "image-size: [480, 640]\nclasses: [soil, crop]\nclass-weights: [1, 2]\nscale: [1, 2]\n"
     )
     options = parse("--config", str(recipe))
-    assert (options.image_size, options.scale) == ((480, 640), [1, 2])
-    assert (options.classes, options.class_weights) == ("soil,crop", "1,2")
+    assert (options.data.image_size, options.data.scale) == ((480, 640), (1, 2))
+    assert options.data.classes == "soil,crop"
+    assert options.optimisation.class_weights == "1,2"
 
 
 def test_files_are_recorded_for_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("names.txt").write_text("soil\ncrop\n")
-    saved = arguments_to_save(parse("--classes", "names.txt", "--teacher", "nvidia/mit-b0"))
+    saved = parse("--classes", "names.txt", "--teacher", "nvidia/mit-b0").saved()
     assert (saved["classes"], saved["teacher"]) == (str(tmp_path / "names.txt"), "nvidia/mit-b0")
 
 
@@ -124,9 +133,9 @@ def test_the_newest_dated_run_of_that_name_is_resumed(tmp_path):
         os.utime(tmp_path / name / "last.pth", (age, age))
     options = parse("--savedir", str(tmp_path), "--run-name", "exp", "--savedate")
     assert find_run(options).name == names[1]
-    options.run_name = "exp-3"
+    other = parse("--savedir", str(tmp_path), "--run-name", "exp-3", "--savedate")
     with pytest.raises(FileNotFoundError, match="exp-3-DATE"):
-        find_run(options)
+        find_run(other)
 
 
 @pytest.mark.parametrize(
@@ -152,12 +161,50 @@ def test_a_recipe_that_is_no_text_is_named(tmp_path, make):
         parse("--config", str(tmp_path / "recipe"))
 
 
-def test_a_recipe_value_is_checked_like_a_flag(tmp_path, capsys):
+@pytest.mark.parametrize(
+    "line, complaint",
+    [
+        ("batch-size: -4", "argument --batch-size: must be greater than 0, not -4"),
+        ("amp: fp8", "argument --amp: invalid choice: 'fp8'"),
+        ("scale: [1]", "argument --scale: expected 2 arguments"),
+        ("scale: [1, 2, 3]", "argument --scale: expected 2 arguments"),
+        ("savedate: perhaps", "argument --savedate: expected true or false, not 'perhaps'"),
+    ],
+)
+def test_a_recipe_value_is_checked_like_a_flag(line, complaint, tmp_path, capsys):
     recipe = tmp_path / "recipe.yaml"
-    recipe.write_text("batch-size: -4")
-    with pytest.raises(SystemExit):
+    recipe.write_text(line)
+    with pytest.raises(SystemExit) as ended:
         parse("--config", str(recipe))
-    assert "must be greater than 0" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert ended.value.code == 2 and complaint in error and error.count("\n") == 1
+
+
+def test_the_later_source_wins(tmp_path):
+    """Defaults, the resumed run, a recipe, the command line."""
+    run = tmp_path / "run"
+    run.mkdir()
+    torch.save({"args": {"stage": "sekd", "lr": 0.1, "power": 0.2, "seed": 3}}, run / "last.pth")
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("power: 0.4\nseed: 5")
+    options = parse("--resume", str(run), "--config", str(recipe), "--seed", "6")
+    learning = options.optimisation
+    assert (learning.weight_decay, learning.lr, learning.power) == (0.01, 0.1, 0.4)
+    assert (options.run.seed, options.run.resume) == (6, run / "last.pth")
+    (run / "last.pth").unlink()
+    torch.save({"args": {"batch_size": "many"}}, run / "last.pth")
+    with pytest.raises(SystemExit):
+        parse("--resume", str(run))
+
+
+@pytest.mark.parametrize("concern", [each.name for each in fields(Options)][1:])
+def test_nobody_writes_into_options(concern):
+    options = parse()
+    with pytest.raises(FrozenInstanceError):
+        setattr(options, concern, None)
+    frozen = getattr(options, concern)
+    with pytest.raises(FrozenInstanceError):
+        setattr(frozen, fields(frozen)[0].name, None)
 
 
 def test_saved_arguments_read_back_to_the_same_options(tmp_path):
@@ -166,9 +213,8 @@ def test_saved_arguments_read_back_to_the_same_options(tmp_path):
         *("--image-size", "480x640"),
     )
     recipe = tmp_path / "args.yaml"
-    recipe.write_text(yaml.safe_dump(arguments_to_save(options)))
-    again = parse("--config", str(recipe))
-    assert arguments_to_save(again) == arguments_to_save(options)
+    recipe.write_text(yaml.safe_dump(options.saved()))
+    assert parse("--config", str(recipe)).saved() == options.saved()
 
 
 def test_feature_fusion_chooses_between_the_two_users_of_hcl():
@@ -179,8 +225,8 @@ def test_feature_fusion_chooses_between_the_two_users_of_hcl():
 
 def test_the_flags_of_a_run_are_a_recipe(tmp_path):
     saved = tmp_path / "args.yaml"
-    saved.write_text(yaml.safe_dump({"stage": "sekd", **arguments_to_save(parse("--lr", "0.5"))}))
-    assert parse("--config", str(saved)).lr == 0.5
+    saved.write_text(yaml.safe_dump(parse("--lr", "0.5").saved()))
+    assert parse("--config", str(saved)).optimisation.lr == 0.5
     saved.write_text("stage: teacher")
     with pytest.raises(ValueError, match="another stage than train_sekd.py"):
         parse("--config", str(saved))

@@ -16,8 +16,9 @@ from eval import eval as eval_command
 from losses import build_method
 from models import build_model
 from tests.train.conftest import TINY
+from train.optimizer import build_optimizer
 from train.segmentation_loss import SegmentationLoss
-from train.stage import build_optimizer, synchronized
+from train.stage import synchronized
 from train.tasks import DistillationTask, SupervisedTask
 from train.teacher import FrozenTeacher, TeacherEnsemble
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from train.stage import build_scheduler
+from train.optimizer import build_scheduler
 
 
 def rates(total, warmup, power, lr=1.0):

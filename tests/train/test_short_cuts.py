@@ -16,8 +16,8 @@ from losses import build_method
 from losses.void import labelled
 from models.mit import EfficientAttention
 from tests.losses import unfold_texture
+from train.optimizer import build_optimizer
 from train.segmentation_loss import SegmentationLoss
-from train.stage import build_optimizer
 from train.tasks import DistillationTask
 from train.teacher import FrozenTeacher
 

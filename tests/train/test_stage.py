@@ -14,7 +14,7 @@ from PIL import Image
 from models import load_checkpoint, shipped
 from train.checkpoint import Keeper, Progress
 from train.loop import Loop
-from train.stage import check_same_batches
+from train.resuming import check_same_batches
 from train.tasks import SupervisedTask
 
 
@@ -22,8 +22,8 @@ def interrupt_after(monkeypatch, step):
     """Press Ctrl-C during the given optimizer step, once."""
     finish_step = Loop._finish_step
 
-    def press(loop, meter, bar):
-        finish_step(loop, meter, bar)
+    def press(loop, meter):
+        finish_step(loop, meter)
         if loop.progress.step == step:
             signal.raise_signal(signal.SIGINT)
             monkeypatch.setattr(Loop, "_finish_step", finish_step)
@@ -443,10 +443,10 @@ def test_bad_input_is_one_line_and_leaves_nothing(flags, named, run_stage, runs,
 def test_weights_that_are_not_finite_are_never_saved(run_stage, runs, monkeypatch, capsys, load):
     finish_step = Loop._finish_step
 
-    def breaks(loop, meter, bar):
-        finish_step(loop, meter, bar)
+    def breaks(loop, meter):
+        finish_step(loop, meter)
         if loop.progress.step == 6:  # the last of the second epoch: its own loss was finite
-            next(loop.task.parameters()).data[0] = float("nan")
+            next(loop.parts.task.parameters()).data[0] = float("nan")
 
     monkeypatch.setattr(Loop, "_finish_step", breaks)
     assert run_stage("student", "--num-epochs", "3") == 2

@@ -26,8 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from losses import METHODS
-from train.flags import build_parser
-from train.options import parse_options, read_recipe, to_arguments
+from train.arguments import FlagParser, parse_options, read_recipe
 
 SETTINGS = ("savedir", "config", "flags", "seeds", "score", "baseline", "teacher", "runs")
 OF_A_RUN = ("stage", "seeds", "teacher", "grid")
@@ -161,12 +160,12 @@ def _job(
     merged |= {"seed": seed, "savedir": folder.parent, "run-name": folder.name}
     words = [] if recipe.config is None else ["--config", str(recipe.config)]
     try:
-        words += to_arguments(build_parser(stage), merged, "its flags")
+        words += _spell(FlagParser(stage), merged)
         options = parse_options(stage, words, model="SegformerB0")
     except ValueError as error:
         raise ValueError(f"{recipe.path}: run '{name}': {error}") from None
     needed = teacher if teacher in runs else None
-    return Job(name, seed, stage, tuple(words), folder, needed, options.max_steps)
+    return Job(name, seed, stage, tuple(words), folder, needed, options.optimisation.max_steps)
 
 
 def _teacher_file(recipe: _Recipe, teacher: str, runs: Mapping[str, Any]) -> Path:
@@ -175,3 +174,18 @@ def _teacher_file(recipe: _Recipe, teacher: str, runs: Mapping[str, Any]) -> Pat
         return Path(teacher)
     seed = runs[teacher].get("seeds", recipe.seeds)[0]
     return recipe.savedir / teacher / f"seed{seed}" / "last.pth"
+
+
+def _spell(parser: FlagParser, flags: Mapping[str, Any]) -> list[str]:
+    """The words of a command line that set the flags of a run."""
+    words: list[str] = []
+    for name, value in parser.check(flags, "its flags").items():
+        option, *opposite = parser.actions[name].option_strings
+        if parser.actions[name].nargs == 0:
+            words += [option] if value else opposite
+        elif isinstance(value, list):
+            words += [option, *map(str, value)]
+        else:
+            text = "x".join(map(str, value)) if isinstance(value, tuple) else value
+            words.append(f"{option}={'false' if text is None else text}")  # --pretrained false
+    return words

@@ -57,25 +57,24 @@ def test_columns_that_are_no_loss_are_those_that_training_writes():
 @pytest.mark.parametrize("stage", ["teacher", "student", "sekd"])
 @pytest.mark.parametrize("turned", [False, True])
 def test_the_command_sets_every_flag_as_it_was(stage, turned):
-    from train.flags import build_parser
-    from train.options import arguments_to_save, parse_options
+    from train.arguments import FlagParser, parse_options
 
     scale = ("1", "1") if turned else ("0.6", "1.6")
     typed = ["--model", "SegformerB0", "--scale", *scale, "--image-size", "480x640"]
     typed += ["--height", "480", "--width", "640"]
     typed += ["--run-name=-odd name", "--savedir", "my runs", "--class-weights", "1,3,3"]
     if turned:  # every switch against its default, so that none is forgotten
-        for action in build_parser(stage)._actions:
+        for action in FlagParser(stage).actions.values():
             if isinstance(action.default, bool) and action.dest not in ("overwrite", "cuda"):
                 on, *off = action.option_strings
                 if off:
                     typed.append(off[0] if action.default else on)
                 else:
                     typed += [on, str(not action.default)]
-    flags = {"stage": stage} | arguments_to_save(parse_options(stage, typed))
+    flags = parse_options(stage, typed).saved()
     python, script, *words = shlex.split(training_command(flags))
     assert (python, script) == ("python", f"train/train_{stage}.py")
-    assert {"stage": stage} | arguments_to_save(parse_options(stage, words)) == flags
+    assert parse_options(stage, words).saved() == flags
 
 
 def test_there_is_no_command_without_a_stage():

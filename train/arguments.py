@@ -1,0 +1,175 @@
+"""From the command line, a recipe and a resumed run to the options of a run.
+
+Sources, later ones winning: the defaults that options declare, the run being resumed, a YAML recipe
+(`--config`), the command line. The resolved set is saved with the run as `args.yaml`. All flags of
+the published scripts are among them, so that published command lines run as printed.
+"""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from command_line.arguments import switch
+from command_line.cli import OneLineParser
+from train.checkpoint import read_arguments
+from train.options import (
+    DataOptions,
+    DistillationOptions,
+    LoggingOptions,
+    NetworkOptions,
+    OptimisationOptions,
+    Options,
+    RunOptions,
+)
+from train.options.flag import add_flags
+from train.run_folder import LAST, find_run
+
+DESCRIPTIONS = {
+    "teacher": "Train a teacher network with labels.",
+    "student": "Train a student network with labels alone, to compare a distilled one with.",
+    "sekd": "Distil a teacher into a student, by any method of --method.",
+}
+# What --help shows; --help-all shows every flag.
+FIRST = (
+    "--run-name", "--resume", "--config", "--seed", "--model", "--pretrained", "--dataset",
+    "--datadir", "--classes", "--height", "--image-size", "--num-epochs", "--max-steps",
+    "--batch-size", "--lr", "--class-weights", "--device",
+)  # fmt: skip
+GROUPS = {
+    "run": RunOptions,
+    "model": NetworkOptions,
+    "data": DataOptions,
+    "optimisation": OptimisationOptions,
+    "validation and logging": LoggingOptions,
+}
+
+
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Prints the default of a flag that has one, unless its help says what happens without it."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        if action.default is None or "(default: " in action.help:
+            return action.help
+        return super()._get_help_string(action)
+
+
+class FlagParser(OneLineParser):
+    """The parser of a stage, which reads values of a YAML file with the same checks."""
+
+    def __init__(self, stage: str) -> None:
+        super().__init__(
+            description=DESCRIPTIONS[stage], allow_abbrev=False, formatter_class=HelpFormatter
+        )
+        distillation = {"distillation": DistillationOptions} if stage == "sekd" else {}
+        for title, concern in (GROUPS | distillation).items():
+            add_flags(self.add_argument_group(title), concern)
+        self.actions = {action.dest: action for action in self._actions if action.dest != "help"}
+        self.show_first(*FIRST, *(("--teacher", "--method") if stage == "sekd" else ()))
+
+    def read(self, arguments: Sequence[str], saved: Mapping[str, Any]) -> dict[str, Any]:
+        """The values of all flags: `saved` ones, and over them the command line's."""
+        return vars(self.parse_args(arguments, argparse.Namespace(**saved)))
+
+    def check(self, values: Mapping[str, Any], source: object) -> dict[str, Any]:
+        """Values of flags as a file holds them, checked and converted like typed ones.
+
+        Args:
+            values: by flag, spelt with hyphens or underscores; None stands for not given.
+            source: the file, for messages.
+
+        Raises:
+            ValueError: a flag this stage does not have, or a switch that is neither on nor off.
+            SystemExit: status 2, for a value that argparse refuses.
+        """
+        checked = {}
+        for key, value in values.items():
+            action = self.actions.get(key.replace("-", "_"))
+            if action is None:
+                known = ", ".join(sorted(self.actions))
+                raise ValueError(f"{source}: unknown flag '{key}'; known: {known}")
+            if value is None:
+                continue
+            if action.nargs == 0:  # in a recipe it may be text, such as "false"
+                try:
+                    checked[action.dest] = switch(str(value))
+                except argparse.ArgumentTypeError as error:
+                    raise ValueError(f"{source}: {key}: {error}") from None
+            else:
+                checked[action.dest] = self._convert(action, value)
+        return checked
+
+    def _convert(self, action: argparse.Action, value: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            words = [str(value)]
+        elif action.nargs is None or action.nargs == "?":
+            joint = "x" if action.dest == "image_size" else ","
+            words = [joint.join(map(str, value))]
+        else:
+            words = [str(item) for item in value]
+        try:
+            if self._match_argument(action, "A" * len(words)) != len(words):
+                raise argparse.ArgumentError(action, f"expected {action.nargs} arguments")
+            return self._get_values(action, words)
+        except argparse.ArgumentError as error:
+            self.error(str(error))
+
+
+def parse_options(stage: str, arguments: Sequence[str], **defaults: object) -> Options:
+    """Read the options of one stage.
+
+    Args:
+        stage: "teacher", "student" or "sekd"; only the last has distillation flags.
+        arguments: the command line without the program's name.
+        defaults: what this stage's script sets differently, by flag name.
+
+    Raises:
+        ValueError: flags that contradict each other, an unknown name, an unreadable recipe.
+        SystemExit: status 2, for what argparse refuses.
+    """
+    parser = FlagParser(stage)
+    parser.set_defaults(**defaults)
+    values, recipe = parser.read(arguments, {}), {}
+    if values["config"] is not None:
+        written = read_recipe(values["config"])
+        if written.pop("stage", stage) != stage:  # args.yaml of a run is a recipe as well
+            raise ValueError(
+                f"--config {values['config']} is of another stage than train_{stage}.py"
+            )
+        recipe = parser.check(written, values["config"])
+        values = parser.read(arguments, recipe)
+    if values["resume"] is None:
+        return Options.of(stage, values)
+    source = Path(values["resume"]) if values["resume"] else find_run(Options.of(stage, values))
+    if source.is_dir():
+        source = source / LAST
+    saved = read_arguments(source)
+    if saved.pop("stage", stage) != stage:
+        raise ValueError(f"--resume {source} is a run of another stage than train_{stage}.py")
+    values = parser.read(arguments, parser.check(saved, source) | recipe)
+    options = Options.of(stage, values)
+    return replace(options, run=replace(options.run, resume=source))
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """Read a YAML file of flag: value.
+
+    Raises:
+        ValueError: it is not a mapping, or not YAML.
+        FileNotFoundError: there is no such file.
+    """
+    try:
+        recipe = yaml.safe_load(Path(path).read_text())
+    except FileNotFoundError:
+        raise FileNotFoundError(f"--config {path}: no such file") from None
+    except (OSError, UnicodeDecodeError):
+        raise ValueError(f"--config {path} is not a text file: name a YAML recipe") from None
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"--config {path} is not YAML: {reason}") from None
+    if not isinstance(recipe, dict):
+        raise ValueError(f"--config {path} must hold lines of 'flag: value'")
+    return recipe

@@ -1,0 +1,77 @@
+"""AdamW and its learning rate over a run."""
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+
+MAX_WARMUP, WARMUP_SHARE = 1500, 0.05
+
+
+def build_optimizer(
+    task: nn.Module,
+    lr: float,
+    weight_decay: float,
+    head_lr: float = 1.0,
+    layer_decay: float = 1.0,
+) -> torch.optim.AdamW:
+    """AdamW in which vectors, such as norms and biases, do not decay.
+
+    Args:
+        task: has `.student` with a `.head`.
+        lr: of everything but the head.
+        weight_decay: of matrices and kernels.
+        head_lr: factor on `lr` for the head.
+        layer_decay: factor on `lr` from a block of the encoder to the one before.
+    """
+    factors = dict.fromkeys(task.student.head.parameters(), head_lr)
+    if layer_decay != 1:
+        blocks = task.student.encoder.blocks()
+        for depth, block in enumerate(reversed(blocks)):
+            factors |= dict.fromkeys(block, layer_decay**depth)
+    rates: dict[float, list[nn.Parameter]] = {1.0: []}  # first: its rate is the one that is logged
+    for parameter in task.parameters():
+        if parameter.requires_grad:
+            rates.setdefault(factors.get(parameter, 1.0), []).append(parameter)
+    groups = []
+    for factor, members in rates.items():
+        rate = lr * factor
+        groups += [
+            {
+                "params": [p for p in members if p.ndim > 1],
+                "lr": rate,
+                "weight_decay": weight_decay,
+            },
+            {"params": [p for p in members if p.ndim <= 1], "lr": rate, "weight_decay": 0.0},
+        ]
+    # Fused: one pass over all parameters instead of some ten small operations for each.
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]],
+        lr=lr,
+        betas=(0.9, 0.999),
+        weight_decay=weight_decay,
+        fused=True,
+    )
+
+
+def build_scheduler(
+    optimizer: torch.optim.Optimizer, total: int, warmup: int | None, power: float
+) -> LambdaLR:
+    """Linear warm-up, then polynomial decay that reaches 0 with the last step.
+
+    The factor is a function of the step alone: a resumed run finds its place, and a run that is
+    made longer follows the longer schedule from there on.
+
+    Raises:
+        ValueError: the warm-up is as long as the run.
+    """
+    if warmup is None:
+        warmup = min(MAX_WARMUP, round(WARMUP_SHARE * total))
+    if warmup >= total:
+        raise ValueError(f"--warmup-steps {warmup} leaves nothing of a run of {total} steps")
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        return max(0.0, 1 - (step - warmup) / (total - warmup)) ** power
+
+    return LambdaLR(optimizer, factor)

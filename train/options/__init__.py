@@ -1,0 +1,91 @@
+"""The options of a training run: frozen dataclasses, one per concern."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from train.options.data import DataOptions
+from train.options.distillation import DistillationOptions
+from train.options.flag import flag_of
+from train.options.network import NetworkOptions
+from train.options.optimisation import OptimisationOptions
+from train.options.run import LoggingOptions, RunOptions
+
+__all__ = [
+    "DataOptions",
+    "DistillationOptions",
+    "LoggingOptions",
+    "NetworkOptions",
+    "OptimisationOptions",
+    "Options",
+    "RunOptions",
+]
+
+
+@dataclass(frozen=True)
+class Options:
+    """All options of one run of a stage; only the stage "sekd" has some of distillation."""
+
+    stage: str
+    run: RunOptions
+    network: NetworkOptions
+    data: DataOptions
+    optimisation: OptimisationOptions
+    logging: LoggingOptions
+    distillation: DistillationOptions | None = None
+
+    @classmethod
+    def of(cls, stage: str, values: dict[str, Any]) -> "Options":
+        """Sort the values of all flags, by field name, into concerns and settle them.
+
+        Raises:
+            ValueError: values that contradict each other, or an unknown name.
+        """
+
+        def take(concern: type) -> Any:
+            chosen = {each.name: values[each.name] for each in fields(concern)}
+            frozen = {k: tuple(v) if isinstance(v, list) else v for k, v in chosen.items()}
+            return concern(**frozen)
+
+        return cls(
+            stage,
+            run=take(RunOptions),
+            network=take(NetworkOptions).settled(),
+            data=take(DataOptions).settled(),
+            optimisation=take(OptimisationOptions).settled(),
+            logging=take(LoggingOptions),
+            distillation=take(DistillationOptions).settled() if stage == "sekd" else None,
+        )
+
+    @property
+    def method(self) -> str | None:
+        """The distillation method, None for the other stages."""
+        return None if self.distillation is None else self.distillation.method
+
+    @property
+    def run_name(self) -> str:
+        """`<stage>-<model>-<dataset>[-<method>]`, or what `--run-name` says."""
+        parts = [self.stage, self.network.model, self.data.dataset, self.method]
+        return self.run.run_name or "-".join(part for part in parts if part is not None)
+
+    def saved(self) -> dict[str, Any]:
+        """Stage and flags as plain types, as args.yaml and the checkpoints hold them."""
+        concerns = (self.run, self.network, self.data, self.optimisation, self.logging)
+        flags = {
+            each.name: _plain(getattr(concern, each.name), flag_of(each).may_be_file)
+            for concern in (*concerns, self.distillation)
+            if concern is not None
+            for each in fields(concern)
+            if flag_of(each).saved
+        }
+        return {"stage": self.stage, **dict(sorted(flags.items()))}
+
+
+def _plain(value: Any, may_be_file: bool) -> Any:
+    """A value as YAML holds it; files by absolute path: the run may be read from elsewhere."""
+    if isinstance(value, tuple):
+        plain = [_plain(item, may_be_file) for item in value]
+        return plain[0] if len(plain) == 1 else plain
+    if isinstance(value, Path) or (may_be_file and value and Path(value).exists()):
+        return str(Path(value).absolute())
+    return value

@@ -1,0 +1,154 @@
+"""From which teacher, and by which method, a student is distilled."""
+
+from dataclasses import dataclass, replace
+
+from command_line.arguments import (
+    non_negative_integer,
+    non_negative_number,
+    positive_integer,
+    positive_number,
+)
+from losses import METHODS
+from losses.declaration import DIVERGENCES, NORM_TYPES
+from train.options.flag import find_name, flag, published_switch, two_way
+from train.options.optimisation import PRECISIONS
+
+DEFAULT_METHOD = "sekd-ct"
+PUBLISHED_LOSSES = {
+    "MultiScaleContextAlignmentDistillationLoss": "sekd-ct",
+    "SelfSupervisedDistillationLoss": "sekd-su",
+    "FeatureAlignmentLoss": "sekd-fa",
+    "hcl": "transkd-base",
+    "CWloss": "transkd-cwd",
+    "KL": "kd",
+}
+
+
+@dataclass(frozen=True)
+class DistillationOptions:
+    """Teacher and method. Once settled, `method` holds what the published flags say as well."""
+
+    teacher: tuple[str, ...] | None = flag(
+        "teacher checkpoint: file, folder or Hugging Face id; of several, the mean of their "
+        "probabilities is distilled",
+        may_be_file=True,
+        nargs="+",
+    )
+    teacher_val: bool = published_switch("measure the teacher's mIoU before training", default=True)
+    teacher_amp: str = flag(
+        "mixed precision of the teacher alone; auto is that of --amp",
+        default="auto",
+        choices=PRECISIONS,
+    )
+    method: str = flag(f"'+' joins several: {', '.join(METHODS)}, none (default: sekd-ct)")
+    knowledge_distillation_loss: str | None = flag(
+        "published name of a --method", choices=tuple(PUBLISHED_LOSSES)
+    )
+    knowledge_distillation_feature_fusion: str | None = flag(
+        "with --knowledge-distillation-loss hcl: CSF is transkd-base, ABF is reviewkd",
+        choices=("CSF", "ABF"),
+    )
+    kd_alpha: float = flag(
+        "accepted from published commands, without effect: no published script reads it",
+        default=1.0,
+        type=non_negative_number,
+    )
+    kd_weight: float = flag(
+        "factor on all terms of the method, beside the cross-entropy",
+        default=1.0,
+        type=non_negative_number,
+    )
+    kd_warmup: int = flag(
+        "steps in which the method's terms grow to their full weight",
+        default=0,
+        type=non_negative_integer,
+    )
+    temperature: float | None = flag(
+        "softmax temperature (default: each method's own)",
+        "--temperature",
+        "--kd-tau",
+        type=positive_number,
+    )
+    norm_type: str = flag(
+        "cwd: what is normalised to a distribution", default="channel", choices=NORM_TYPES
+    )
+    divergence: str = flag(
+        "cwd: how distributions are compared",
+        default="kl",
+        nargs="?",
+        const="kl",
+        choices=DIVERGENCES,
+    )
+    review_kd_loss_weight: float = flag(
+        "weight of the hierarchical context loss (reviewkd, transkd)",
+        default=1.0,
+        type=non_negative_number,
+    )
+    lambda_cwd: float = flag(
+        "weight of cwd; 0.3 suits SegFormer, 3 convolutional networks",
+        default=0.3,
+        type=non_negative_number,
+    )
+    lambda_cwd_features: float = flag(
+        "weight of cwd-features", default=5.0, type=non_negative_number
+    )
+    standardize_logits: bool = two_way(
+        "compare z-scores of logits over classes: kd, cwd, dist, bpkd", default=False
+    )
+    review_width: int = flag(
+        "reviewkd: channels in which stages are fused; its authors take 256 to 512",
+        default=64,
+        type=positive_integer,
+    )
+    embed_weights: tuple[float, ...] = flag(
+        "transkd: weights of the four embedding stages",
+        default=(0.1, 0.1, 0.5, 1.0),
+        type=non_negative_number,
+        nargs=4,
+    )
+    embed: int = flag(
+        "embedding stages that take part: 0 none, 1 to 4 that one, 5 all",
+        default=5,
+        type=int,
+        choices=range(6),
+    )
+    gl_residual: bool = two_way(
+        "transkd-gl: add the embedding to what the GL-Mixer makes of it", default=True
+    )
+
+    def settled(self) -> "DistillationOptions":
+        """The same with the published loss flag as a method; `--method` and it must not disagree.
+
+        Raises:
+            ValueError: they do, or an unknown method.
+        """
+        published = self._published_method()
+        method = self.method or published or DEFAULT_METHOD
+        parts = [part.strip() for part in method.split("+")]
+        if len(parts) > 1 and "none" in (part.lower() for part in parts):
+            raise ValueError(f"--method {method}: none stands alone, it is no part of a sum")
+        return replace(
+            self,
+            method="+".join(find_name("--method", part, (*METHODS, "none")) for part in parts),
+            # Recorded as --method alone, so that a resumed run may name either spelling.
+            knowledge_distillation_loss=None,
+            knowledge_distillation_feature_fusion=None,
+        )
+
+    def _published_method(self) -> str | None:
+        published = self.knowledge_distillation_loss
+        fusion = self.knowledge_distillation_feature_fusion
+        named = None if published is None else PUBLISHED_LOSSES[published]
+        if fusion is not None:
+            if named != "transkd-base":
+                raise ValueError(
+                    "--knowledge-distillation-feature-fusion belongs to "
+                    "--knowledge-distillation-loss hcl; other methods declare their own adapters"
+                )
+            named = {"CSF": "transkd-base", "ABF": "reviewkd"}[fusion]
+        if named and self.method and named != self.method:
+            raise ValueError(
+                f"--knowledge-distillation-loss {published} means --method {named}, "
+                f"not {self.method}: leave one of them out"
+            )
+        return named

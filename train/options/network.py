@@ -1,0 +1,37 @@
+"""Which network is trained, and from which weights."""
+
+from dataclasses import dataclass, replace
+
+from models import MODELS
+from train.options.flag import find_name, flag
+
+
+def path_or_off(text: str) -> str | None:
+    """Published scripts spell 'no pretrained weights' as False and 'the usual file' as True."""
+    return {"false": None, "true": "auto"}.get(text.lower(), text)
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """The network; `model` has a default in each training script."""
+
+    model: str = flag(f"network to train: {', '.join(MODELS)}")
+    pretrained: str | None = flag(
+        "weights for the encoder: fields, which come with the project and have seen drawn "
+        "crop fields only; a file, a folder or a Hugging Face id; without a value, the model's "
+        "file in ckpt_pretrained/",
+        "--pretrained",
+        "--student-pretrained",
+        may_be_file=True,
+        nargs="?",
+        const="auto",
+        type=path_or_off,
+    )
+
+    def settled(self) -> "NetworkOptions":
+        """The same with the registry's spelling.
+
+        Raises:
+            ValueError: an unknown name.
+        """
+        return replace(self, model=find_name("--model", self.model, MODELS))
