@@ -29,7 +29,8 @@ def resume(run: Run, student: nn.Module, state: TrainingState, info: dict) -> di
     saved = resume_training(path, student, state)
     check_same_method(saved["method"], info["method"])
     check_same_classes(saved["classes"], info["classes"])
-    check_same_batches(run, saved["args"], state.progress)
+    processes = run.accelerator.num_processes
+    check_same_batches(saved["args"], info["args"], state.progress, processes)
     run.accelerator.print(f"resumed at step {state.progress.step} from {path}")
     return saved["metrics"]
 
@@ -115,7 +116,7 @@ def check_same_classes(saved: Sequence[str] | None, classes: Sequence[str]) -> N
         )
 
 
-def check_same_batches(run: Run, saved: dict, progress: Progress) -> None:
+def check_same_batches(saved: dict, flags: dict, progress: Progress, processes: int) -> None:
     """Refuse to go on in the middle of an epoch that was cut into other batches.
 
     Between two epochs the number of processes may change: from then on it is this run's.
@@ -123,14 +124,12 @@ def check_same_batches(run: Run, saved: dict, progress: Progress) -> None:
     Raises:
         ValueError: naming the flag that differs, or the number of processes.
     """
-    processes = run.accelerator.num_processes
     if progress.batch and progress.processes != processes:
         raise ValueError(
             f"--resume: the run was stopped in an epoch that {progress.processes} process(es) "
             f"share: go on with as many, not with {processes}"
         )
     progress.processes = processes
-    flags = run.options.saved()
     for name in ("batch_size", "accumulate", "limit_train", "train_split", "seed"):
         if progress.batch and flags[name] != saved.get(name):
             flag = "--" + name.replace("_", "-")

@@ -3,7 +3,6 @@
 import csv
 import shutil
 import signal
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -222,14 +221,11 @@ def test_a_run_stopped_before_its_next_validation_keeps_its_scores(
 
 
 def test_an_epoch_is_not_continued_by_other_processes():
-    run = SimpleNamespace(options=SimpleNamespace(), accelerator=SimpleNamespace(num_processes=2))
     with pytest.raises(ValueError, match=r"1 process\(es\).*go on with as many, not with 2"):
-        check_same_batches(run, {}, Progress(processes=1, epoch=1, batch=2))
+        check_same_batches({}, {}, Progress(processes=1, epoch=1, batch=2), processes=2)
     begun = Progress(processes=1, epoch=1, batch=0)
-    run.options = SimpleNamespace(
-        batch_size=2, accumulate=1, limit_train=None, train_split=None, seed=0
-    )
-    check_same_batches(run, {}, begun)
+    flags = {"batch_size": 2, "accumulate": 1, "limit_train": None, "train_split": None, "seed": 0}
+    check_same_batches({}, flags, begun, processes=2)
     assert begun.processes == 2
 
 
