@@ -21,7 +21,7 @@ from command_line.outputs import check_target, replacing
 from eval.results import write_json
 from models.weights import software_versions
 from train.study.comparison import as_json, document, outcomes, plot
-from train.study.queue import Queue, seconds_left, steps_done, write_plan
+from train.study.jobs import Queue, seconds_left, steps_done, write_plan
 from train.study.recipe import Job, Study, read_study
 
 

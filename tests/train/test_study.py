@@ -11,7 +11,7 @@ import yaml
 
 from train import sweep
 from train.study.comparison import outcomes, paired_difference
-from train.study.queue import COUNTS, SCORES, is_done, seconds_left
+from train.study.jobs import COUNTS, SCORES, is_done, seconds_left
 from train.study.recipe import Job, read_study
 
 SMALL = {

@@ -12,7 +12,7 @@ import numpy as np
 
 from eval.per_image import mean_iou, read_counts
 from eval.reporting.markdown import markdown_table
-from train.study.queue import COUNTS, SCORES, is_done, seconds_per_step
+from train.study.jobs import COUNTS, SCORES, is_done, seconds_per_step
 from train.study.recipe import Job, Study
 
 matplotlib.use("Agg")
