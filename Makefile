@@ -3,12 +3,15 @@
 # make test     the tests; ARGS="-k resume" hands arguments to pytest
 # make format   puts the code into its usual form
 # make check    style, types, and who may import whom
+# make mutants  changes the code in places and sees whether a test notices; MUTANTS=all for every
+#               place, MUTANTS=2 for so many per file, ARGS="losses" for some files alone
 # make clean    removes caches; `make distclean` also the environment
 #
 # PYTHON=python3.13 chooses the interpreter for .venv, WORKERS=4 the number of test processes.
 
 PYTHON ?= python3
 WORKERS ?= 2
+MUTANTS ?= 4
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP := PIP_CONSTRAINT=build-constraints.txt PIP_BUILD_CONSTRAINT=build-constraints.txt \
@@ -17,7 +20,7 @@ PIP := PIP_CONSTRAINT=build-constraints.txt PIP_BUILD_CONSTRAINT=build-constrain
 RUNTIME := $(VENV)/runtime.stamp
 DEV := $(VENV)/dev.stamp
 
-.PHONY: demo field test format check clean distclean $(VENV)
+.PHONY: demo field test format check mutants clean distclean $(VENV)
 
 DEMO := runs/demo
 DEMO_FLAGS := --config recipes/demo.yaml --savedir $(DEMO) --datadir $(DEMO)/fields
@@ -49,6 +52,9 @@ check: $(DEV)
 	$(PY) -m ruff format --check .
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/mypy
+
+mutants: $(DEV)
+	$(PY) -m tests.mutants --count $(MUTANTS) --workers $(WORKERS) $(ARGS)
 
 $(VENV): $(DEV)
 

@@ -128,3 +128,14 @@ def test_a_split_without_labels_has_no_score():
 def test_limits_of_a_byte(classes, ignore):
     with pytest.raises(ValueError, match="label map holds"):
         SegmentationMetrics(classes, ignore)
+
+
+def test_the_message_lists_void_among_predictions_alone():
+    """Void is nothing wrong in a label map, and no class to predict."""
+    counts = SegmentationMetrics(2)
+    label = torch.tensor([[255, 7, 7, 0]], dtype=torch.uint8)
+    with pytest.raises(ValueError, match=r"label values outside the 2 classes: 7 \(2 pixels\)$"):
+        counts.update(torch.zeros_like(label), label)
+    prediction = torch.tensor([[255, 7, 0, 0]], dtype=torch.uint8)
+    with pytest.raises(ValueError, match=r"classes: 7 \(1 pixels\), 255 \(1 pixels\)$"):
+        counts.update(prediction, torch.zeros_like(label))

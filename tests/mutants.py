@@ -1,0 +1,270 @@
+"""Mutation testing: change the code in one place at a time and see whether a test notices.
+
+    python -m tests.mutants                 # a sample of every file, results/mutants.md
+    python -m tests.mutants losses train    # of these folders or files alone
+    python -m tests.mutants --count all     # every mutant
+
+The changes are those of cosmic-ray's operators. Its own runner starts one process for each mutant,
+in which importing torch takes longer than the tests; here, two workers with a copy of the project
+each fork a process that has imported it already.
+"""
+
+import argparse
+import ast
+import collections
+import dataclasses
+import importlib
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from multiprocessing import get_context
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import pytest
+from cosmic_ray.ast import ast_nodes, get_ast
+from cosmic_ray.mutating import mutate_code
+from cosmic_ray.plugins import get_operator, operator_names
+from tqdm import tqdm
+
+from tests.mutants_report import write_report
+
+ROOT = Path(__file__).parents[1]
+STORE = ROOT / "results" / "mutants.json"
+ROOMS = (  # what a worker's copy holds
+    *("benchmarks", "command_line", "datasets", "docs", "eval", "losses", "models", "recipes"),
+    *("results", "tests", "train"),
+)
+PRELOADED = (
+    *("accelerate", "cv2", "hypothesis", "numpy", "PIL.Image", "scipy.optimize", "timm.utils"),
+    *("torch", "torch.utils.tensorboard", "torchmetrics", "transformers", "yaml"),
+)
+# Each replaces a name or needs one that its configuration gives.
+UNUSED_OPERATORS = ("core/VariableReplacer", "core/VariableInserter")
+BASELINE_CPU, BASELINE_WALL = 300, 900  # seconds
+BROKEN = 99
+OUTCOMES = {0: "survived", 5: "no test ran", BROKEN: "pytest broke"}
+
+# Files, and the tests that belong to them; {stem} is the file's name. The first to fail ends a run.
+TARGETS = (
+    ("losses/*.py", "tests/losses/test_{stem}*.py tests/losses"),
+    ("eval/metrics.py", "tests/eval/test_metrics.py"),
+    ("eval/evaluator.py", "tests/eval/test_evaluator.py tests/eval/test_paper_protocol.py"),
+    ("eval/inference.py", "tests/eval/test_inference.py"),
+    ("datasets/transforms.py", "tests/datasets/test_transforms.py"),
+    ("models/mit.py", "tests/models/test_mit.py tests/models/test_segmenter.py"),
+    ("models/pvt.py", "tests/models/test_pvt.py"),
+    ("models/head.py", "tests/models/test_head.py tests/models/test_segmenter.py"),
+    ("models/segmenter.py", "tests/models/test_segmenter.py"),
+    ("train/*.py", "tests/train/test_{stem}*.py tests/train/test_behaviour.py tests/train"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Mutant:
+    """A file in which one thing is changed."""
+
+    file: str
+    line: int
+    before: str  # the line, stripped
+    after: str
+    source: str = dataclasses.field(repr=False)
+
+
+def main() -> None:
+    """Run the mutants that were asked for; write results/mutants.md."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("paths", nargs="*", help="folders or files (default: all targets)")
+    parser.add_argument("--count", default="4", help="mutants per file, or all (default: 4)")
+    parser.add_argument("--seed", type=int, default=0, help="of the sample (default: 0)")
+    parser.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
+    arguments = parser.parse_args()
+    count = None if arguments.count == "all" else int(arguments.count)
+    targets = dict(find_targets(arguments.paths))
+    mutants = [m for file in targets for m in sample(file, count, arguments.seed)]
+    for module in PRELOADED:
+        importlib.import_module(module)
+    outcomes: dict[str, list] = collections.defaultdict(list)
+    with get_context("fork").Pool(arguments.workers, initializer=copy_project) as pool:
+        # Files that have the same tests in another order take the same time where none fails.
+        suites = list(dict.fromkeys(tuple(sorted(suite)) for suite in targets.values()))
+        limits = dict(zip(suites, tqdm(pool.imap(run_baseline, suites)), strict=True))
+        jobs = [(m, targets[m.file], limits[tuple(sorted(targets[m.file]))]) for m in mutants]
+        for mutant, outcome in tqdm(pool.imap_unordered(run_mutant, jobs), total=len(jobs)):
+            entry = {"line": mutant.line, "before": mutant.before, "after": mutant.after}
+            outcomes[mutant.file].append(entry | {"outcome": outcome})
+    known = json.loads(STORE.read_text()) if STORE.exists() and arguments.paths else {}
+    for file, entries in outcomes.items():
+        known[file] = sorted(entries, key=lambda entry: (entry["line"], entry["after"]))
+    known = dict(sorted(known.items()))
+    STORE.write_text(json.dumps(known, indent=1) + "\n")
+    not_run = [file for file, _ in find_targets([]) if file not in known]
+    write_report(known, not_run, ROOT / "results" / "mutants.md", arguments.seed)
+
+
+def find_targets(paths: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Each file to change with the test files that belong to it, its own first."""
+    for pattern, tests in TARGETS:
+        for path in sorted(ROOT.glob(pattern)):
+            file = path.relative_to(ROOT).as_posix()
+            if path.name == "__init__.py" or (
+                paths and not any(file == p or file.startswith(p.rstrip("/") + "/") for p in paths)
+            ):
+                continue
+            suite = [
+                str(found.relative_to(ROOT))
+                for words in tests.format(stem=path.stem).split()
+                for name in sorted(ROOT.glob(words))
+                for found in (sorted(name.rglob("test_*.py")) if name.is_dir() else [name])
+            ]
+            yield file, tuple(dict.fromkeys(suite))
+
+
+def sample(file: str, count: int | None, seed: int) -> list[Mutant]:
+    """So many mutants of a file, or all: places are drawn first, then what happens there."""
+    source = (ROOT / file).read_text()
+    places = find_places(source)
+    draw = random.Random(f"{seed} {file}")
+    order = sorted(places)
+    draw.shuffle(order)
+    mutants = []
+    for place in order:
+        changes = places[place] if count is None else draw.sample(places[place], 1)
+        for name, occurrence in changes:
+            mutated = mutate_code(source, get_operator(name)(), occurrence)
+            if mutated and (mutant := as_mutant(file, source, mutated)):
+                mutants.append(mutant)
+        if count is not None and len(mutants) >= count:
+            break
+    return mutants
+
+
+def find_places(source: str) -> dict[tuple[int, int], list[tuple[str, int]]]:
+    """{(line, column): [(operator, its how-manieth place)]} outside what `unmutated` names."""
+    spared = list(unmutated(ast.parse(source)))
+    nodes = list(ast_nodes(get_ast(source)))
+    places = collections.defaultdict(list)
+    for name in operator_names():
+        if name in UNUSED_OPERATORS:
+            continue
+        operator = get_operator(name)()
+        found = (start for node in nodes for start, _ in operator.mutation_positions(node))
+        for occurrence, start in enumerate(found):
+            if not any(first <= start < last for first, last in spared):
+                places[start].append((name, occurrence))
+    return places
+
+
+def unmutated(tree: ast.AST) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+    """Extents of imports, annotations and text: no behaviour that a test could miss."""
+    for node in ast.walk(tree):
+        skipped = []
+        if isinstance(node, (ast.Import, ast.ImportFrom, ast.JoinedStr)):
+            skipped.append(node)
+        skipped += [getattr(node, name, None) for name in ("annotation", "returns")]
+        for part in skipped:
+            if isinstance(part, ast.AST):
+                yield (part.lineno, part.col_offset), (part.end_lineno, part.end_col_offset)
+
+
+def as_mutant(file: str, source: str, mutated: str) -> Mutant | None:
+    """The mutant whose text is `mutated`; None where that is no Python or no change."""
+    try:
+        if ast.dump(ast.parse(mutated)) == ast.dump(ast.parse(source)):
+            return None
+    except SyntaxError:
+        return None
+    old, new = source.splitlines(), mutated.splitlines()
+    line = next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), 0)
+    after = "(removed)" if len(new) < len(old) else new[line].strip()
+    return Mutant(file, line + 1, old[line].strip(), after, mutated)
+
+
+def copy_project() -> None:
+    """Make this worker a copy of the code, and work in it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    folder = Path(tempfile.mkdtemp(prefix="mutants-"))
+    unwanted = shutil.ignore_patterns("__pycache__")
+    for room in ROOMS:
+        shutil.copytree(ROOT / room, folder / room, ignore=unwanted)
+    for path in ROOT.iterdir():
+        if path.is_file():
+            shutil.copy(path, folder)
+    os.environ.setdefault("SEKD_SHARED", str(ROOT.parent / "shared"))
+    os.chdir(folder)
+    sys.path[0] = str(folder)
+    for name in [name for name in sys.modules if name.split(".")[0] in ROOMS]:
+        del sys.modules[name]  # the copy's are imported, by each child anew
+
+
+def run_baseline(suite: Sequence[str]) -> tuple[float, float]:
+    """CPU and wall seconds that a mutant may take: of unchanged code, with much to spare.
+
+    Raises:
+        RuntimeError: the tests fail as they are.
+    """
+    started = time.monotonic()
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    outcome = run_tests(suite, (BASELINE_CPU, BASELINE_WALL))
+    if outcome != "survived":
+        raise RuntimeError(f"unchanged code: {outcome}, by {' '.join(suite)}")
+    now = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
+    return 3 * cpu + 10, 5 * (time.monotonic() - started) + 60
+
+
+def run_mutant(job: tuple[Mutant, Sequence[str], tuple[float, float]]) -> tuple[Mutant, str]:
+    """Run the tests of a file on one mutant of it."""
+    mutant, suite, limits = job
+    path = Path(mutant.file)
+    original = path.read_text()
+    path.write_text(mutant.source)
+    try:
+        return mutant, run_tests(suite, limits)
+    finally:
+        path.write_text(original)
+
+
+def run_tests(suite: Sequence[str], limits: tuple[float, float]) -> str:
+    """Run tests in a fork of this process; "survived", "killed", "timeout" or "no test ran"."""
+    child = os.fork()
+    if child == 0:
+        try:
+            run_pytest(suite, limits[0])
+        finally:  # whatever happens, there is no second worker
+            os._exit(BROKEN)
+    deadline = time.monotonic() + limits[1]
+    while time.monotonic() < deadline:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU:
+                return "timeout"
+            return OUTCOMES.get(os.waitstatus_to_exitcode(status), "killed")
+        time.sleep(0.05)
+    os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return "timeout"
+
+
+def run_pytest(suite: Sequence[str], cpu_seconds: float) -> None:
+    """In the child: run the tests quietly and end."""
+    os.setsid()
+    resource.setrlimit(resource.RLIMIT_CPU, (int(cpu_seconds) + 1, int(cpu_seconds) + 5))
+    log = os.open("pytest.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    sys.dont_write_bytecode = True  # two versions of a file may have the same second and size
+    plugins = ["-p", "no:cacheprovider", "-p", "no:xdist", "--hypothesis-seed=0"]
+    os._exit(int(pytest.main(["-x", "-q", "-m", "not slow", *plugins, *suite])))
+
+
+if __name__ == "__main__":
+    main()
