@@ -39,10 +39,12 @@ from tests.mutants_report import write_report
 
 ROOT = Path(__file__).parents[1]
 STORE = ROOT / "results" / "mutants.json"
-ROOMS = (  # what a worker's copy holds
-    *("benchmarks", "command_line", "datasets", "docs", "eval", "losses", "models", "recipes"),
-    *("results", "tests", "train"),
-)
+UNCOPIED = ("runs", "ckpt", "data")
+ROOMS = [  # what a worker's copy holds
+    path.name
+    for path in ROOT.iterdir()
+    if path.is_dir() and not path.name.startswith((".", "__")) and path.name not in UNCOPIED
+]
 PRELOADED = (
     *("accelerate", "cv2", "hypothesis", "numpy", "PIL.Image", "scipy.optimize", "timm.utils"),
     *("torch", "torch.utils.tensorboard", "torchmetrics", "transformers", "yaml"),
@@ -50,6 +52,7 @@ PRELOADED = (
 # Each replaces a name or needs one that its configuration gives.
 UNUSED_OPERATORS = ("core/VariableReplacer", "core/VariableInserter")
 BASELINE_CPU, BASELINE_WALL = 300, 900  # seconds
+MEMORY = 8 * 2**30  # bytes that the tests of a mutant may take
 BROKEN = 99
 OUTCOMES = {0: "survived", 5: "no test ran", BROKEN: "pytest broke"}
 
@@ -93,7 +96,10 @@ def main() -> None:
     for module in PRELOADED:
         importlib.import_module(module)
     outcomes: dict[str, list] = collections.defaultdict(list)
-    with get_context("fork").Pool(arguments.workers, initializer=copy_project) as pool:
+    with (
+        tempfile.TemporaryDirectory(prefix="mutants-") as folder,
+        get_context("fork").Pool(arguments.workers, copy_project, (folder,)) as pool,
+    ):
         # Files that have the same tests in another order take the same time where none fails.
         suites = list(dict.fromkeys(tuple(sorted(suite)) for suite in targets.values()))
         limits = dict(zip(suites, tqdm(pool.imap(run_baseline, suites)), strict=True))
@@ -188,10 +194,10 @@ def as_mutant(file: str, source: str, mutated: str) -> Mutant | None:
     return Mutant(file, line + 1, old[line].strip(), after, mutated)
 
 
-def copy_project() -> None:
-    """Make this worker a copy of the code, and work in it."""
+def copy_project(parent: str) -> None:
+    """Make this worker a copy of the code, in the folder `parent`, and work in it."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    folder = Path(tempfile.mkdtemp(prefix="mutants-"))
+    folder = Path(tempfile.mkdtemp(dir=parent))
     unwanted = shutil.ignore_patterns("__pycache__")
     for room in ROOMS:
         shutil.copytree(ROOT / room, folder / room, ignore=unwanted)
@@ -258,6 +264,7 @@ def run_pytest(suite: Sequence[str], cpu_seconds: float) -> None:
     """In the child: run the tests quietly and end."""
     os.setsid()
     resource.setrlimit(resource.RLIMIT_CPU, (int(cpu_seconds) + 1, int(cpu_seconds) + 5))
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     log = os.open("pytest.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(log, 1)
     os.dup2(log, 2)
