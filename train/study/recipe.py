@@ -183,9 +183,10 @@ def _spell(parser: FlagParser, flags: Mapping[str, Any]) -> list[str]:
         option, *opposite = parser.actions[name].option_strings
         if parser.actions[name].nargs == 0:
             words += [option] if value else opposite
-        elif isinstance(value, list):
+        elif isinstance(value, list) and len(value) > 1:
             words += [option, *map(str, value)]
         else:
+            value = value[0] if isinstance(value, list) else value
             text = "x".join(map(str, value)) if isinstance(value, tuple) else value
             words.append(f"{option}={'false' if text is None else text}")  # --pretrained false
     return words
