@@ -11,8 +11,9 @@ import torch
 from benchmarks.measuring import OURS, add_shape, build_parser, compare, read_device, shape_name
 from command_line.cli import run
 from conventions.preprocessing import Preprocessing
-from eval.deployment.deploy import Deployed, OnnxNetwork, open_session, to_onnx
+from eval.deployment.deploy import Deployed, to_onnx
 from eval.deployment.quantization import quantize
+from eval.exported.network import OnnxNetwork
 from models import build_model
 
 CLASSES = 3
@@ -30,7 +31,7 @@ def main() -> None:
     deployed = Deployed(build_model(args.model, CLASSES), Preprocessing())
     graph = to_onnx(deployed)
     smaller = quantize(graph, [torch.rand(1, 3, 256, 256)])
-    float_, int8 = (OnnxNetwork(open_session(found)) for found in (graph, smaller))
+    float_, int8 = (OnnxNetwork(found) for found in (graph, smaller))
     deployed = deployed.to(device)
     for size in args.size:
         for batch in args.batch:

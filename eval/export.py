@@ -1,9 +1,10 @@
-"""Export a checkpoint to what a robot runs: ONNX, int8 ONNX, TorchScript, a Hugging Face folder.
+"""Export a checkpoint to what a robot runs: ONNX, OpenVINO, TensorRT, TorchScript, Hugging Face.
 
     python eval/export.py --state runs/student-SegformerB0-CWFID --format onnx
     python eval/export.py --state runs/student-SegformerB0-CWFID --format int8 --datadir data/cwfid
 
-Every export is run and compared with PyTorch before it gets its name.
+Every export is run and compared with PyTorch before it gets its name. `eval.py` and `predict.py`
+take the files of ONNX, OpenVINO and TensorRT as their --state.
 """
 
 import argparse
@@ -34,13 +35,11 @@ from command_line.outputs import check_writable, replacing
 from conventions.preprocessing import Preprocessing
 from datasets import DATASETS
 from datasets.transforms import collate
+from eval.complexity import count_parameters
 from eval.deployment.agreement import compare
 from eval.deployment.deploy import (
     OPSET,
     Deployed,
-    OnnxNetwork,
-    describe,
-    open_session,
     quiet,
     save_graph,
     signature,
@@ -49,15 +48,25 @@ from eval.deployment.deploy import (
 )
 from eval.deployment.quantization import CALIBRATION_IMAGES, calibration_images, quantize
 from eval.evaluator import evaluate
+from eval.exported.description import UNTOUCHED, describe
+from eval.exported.network import OnnxNetwork, RuntimeNetwork
+from eval.exported.openvino_ir import OpenVinoNetwork, import_openvino, save_openvino, to_openvino
+from eval.exported.tensorrt_engine import (
+    SIDE,
+    TensorRtNetwork,
+    build_engine,
+    import_tensorrt,
+    save_engine,
+)
 from eval.subject import Subject, load_subject
 from models import MODELS, load_checkpoint
 from models.files import resolve
 from models.weights import save_huggingface
 
-SUFFIXES = {"onnx": ".onnx", "int8": ".int8.onnx", "torchscript": ".torchscript.pt",
-            "huggingface": "-huggingface"}  # fmt: skip
-# Bytes of 0..255 as they are, for graphs that prepare images themselves.
-UNTOUCHED = Preprocessing(mean=(0.0,) * 3, std=(1 / 255,) * 3)
+SUFFIXES = {"onnx": ".onnx", "int8": ".int8.onnx", "openvino": ".xml",
+            "openvino-int8": ".int8.xml", "tensorrt": ".engine",
+            "torchscript": ".torchscript.pt", "huggingface": "-huggingface"}  # fmt: skip
+INT8 = ("int8", "openvino-int8")
 
 
 def main() -> None:
@@ -66,9 +75,10 @@ def main() -> None:
     check_flags(args)
     target = choose_target(args)
     console = Console(highlight=False, soft_wrap=True)
-    write = {"onnx": write_onnx, "int8": write_int8, "torchscript": write_torchscript,
-             "huggingface": write_huggingface}[args.format]  # fmt: skip
-    write(args, target, console)
+    writers = {"onnx": write_onnx, "int8": write_int8, "openvino": write_openvino,
+               "openvino-int8": write_int8, "tensorrt": write_tensorrt,
+               "torchscript": write_torchscript, "huggingface": write_huggingface}  # fmt: skip
+    writers[args.format](args, target, console)
     console.print(f"wrote {target}")
 
 
@@ -78,13 +88,20 @@ def check_flags(args: argparse.Namespace) -> None:
     Raises:
         ValueError: naming the flag.
     """
-    if args.format != "int8":
-        data = ("dataset", "datadir", "subset", "classes", "image_size", "calibration_images",
-                "num_workers")  # fmt: skip
-        for name in data:
-            if getattr(args, name) is not None:
-                flag = "--" + name.replace("_", "-")
-                raise ValueError(f"{flag} belongs to --format int8: leave it out")
+    data = ("dataset", "datadir", "subset", "classes", "image_size", "calibration_images",
+            "num_workers")  # fmt: skip
+    for name in () if args.format in INT8 else data:
+        if getattr(args, name) is None or (name, args.format) == ("image_size", "tensorrt"):
+            continue
+        formats = "int8, openvino-int8" + (" or tensorrt" if name == "image_size" else "")
+        flag = "--" + name.replace("_", "-")
+        raise ValueError(f"{flag} belongs to --format {formats}: leave it out")
+    if args.format.startswith("openvino"):
+        import_openvino()
+        if args.output is not None and args.output.suffix.lower() != ".xml":
+            raise ValueError(f"--output {args.output}: an OpenVINO file is called .xml")
+    if args.format == "tensorrt":
+        import_tensorrt()
     if args.format == "huggingface" and (args.with_preprocessing or args.with_argmax):
         raise ValueError(
             "--with-preprocessing and --with-argmax need a graph; a Hugging Face folder has none"
@@ -119,10 +136,40 @@ def write_onnx(args: argparse.Namespace, target: Path, console: Console) -> None
     model, info = load(args)
     deployed = deploy(model, info, args)
     graph = to_onnx(deployed)
-    describe(graph, info, deployed)
     console.print(f"ONNX opset {OPSET}: {signature(graph)}")
-    compare(deployed, OnnxNetwork(open_session(graph)).run, "ONNX Runtime", console)
-    save_graph(graph, target)
+    compare(deployed, OnnxNetwork(graph).run, "ONNX Runtime", console)
+    save_graph(graph, facts_of(deployed, info), target)
+
+
+def write_openvino(args: argparse.Namespace, target: Path, console: Console) -> None:
+    """Write an OpenVINO file that agrees with PyTorch in float32; print what bfloat16 does."""
+    model, info = load(args)
+    deployed = deploy(model, info, args)
+    graph = to_onnx(deployed)
+    console.print(signature(graph))
+    exported = to_openvino(graph)
+    network = OpenVinoNetwork(exported, "float32")
+    compare(deployed, network.run, network.runtime, console)
+    usual = OpenVinoNetwork(exported)
+    if usual.runtime != network.runtime:  # what it takes on this processor unless told otherwise
+        compare(deployed, usual.run, usual.runtime, console, exact=False)
+    save_openvino(exported, facts_of(deployed, info), target)
+
+
+def write_tensorrt(args: argparse.Namespace, target: Path, console: Console) -> None:
+    """Write a TensorRT engine for this machine's GPU that agrees with PyTorch."""
+    model, info = load(args)
+    deployed = deploy(model, info, args)
+    size = args.image_size or info["preprocessing"].get("image_size")
+    size = SIDE if size in (None, "native") else size
+    size = (size, size) if isinstance(size, int) else tuple(size)
+    graph = to_onnx(deployed)
+    console.print(f"TensorRT, tuned for {size[0]} x {size[1]}: {signature(graph)}")
+    engine = build_engine(graph, size)
+    network = TensorRtNetwork(engine)
+    compare(deployed, lambda images: [part.cpu() for part in network.run(images)],
+            network.runtime, console)  # fmt: skip
+    save_engine(engine, facts_of(deployed, info), target)
 
 
 def write_torchscript(args: argparse.Namespace, target: Path, console: Console) -> None:
@@ -161,23 +208,29 @@ def read_huggingface(folder: str) -> tuple[str, Callable[[Tensor], Tensor]]:
 
 
 def write_int8(args: argparse.Namespace, target: Path, console: Console) -> None:
-    """Write an int8 ONNX graph, and say what it costs in mIoU."""
+    """Write an int8 graph for ONNX Runtime or OpenVINO, and say what it costs in mIoU."""
     subject = load_subject(args, torch.device("cpu"))
     deployed = deploy(subject.model, subject.info, args)
     count = args.calibration_images or CALIBRATION_IMAGES
     images = list(calibration_images(subject, count, raw=args.with_preprocessing))
     console.print(f"int8 ONNX opset {OPSET}, calibrated on {len(images)} images")
     graph = quantize(to_onnx(deployed), images)
-    describe(graph, subject.info, deployed)
     console.print(signature(graph))
-    network = OnnxNetwork(open_session(graph))
-    compare(deployed, network.run, "int8", console, exact=False, images=images[:1])
+    exported = to_openvino(graph) if args.format == "openvino-int8" else None
+    network = OnnxNetwork(graph) if exported is None else OpenVinoNetwork(exported)
+    name = f"{network.runtime}, int8"
+    compare(deployed, network.run, name, console, exact=False, images=images[:1])
     before, after = (100 * miou(part, subject, args) for part in (subject.model, network))
     console.print(
         f"mIoU on {subject.dataset.name} ({subject.dataset.split}, {len(subject.dataset)} images): "
-        f"PyTorch {before:.2f} %, int8 {after:.2f} %: {before - after:.2f} points lost"
+        f"PyTorch {before:.2f} %, {name} {after:.2f} %: {before - after:.2f} points lost"
     )
-    save_graph(graph, target)
+    # Images of the size that was scored are those it was calibrated for.
+    facts = facts_of(deployed, subject.info | {"preprocessing": subject.preprocessing.plain()})
+    if exported is None:
+        save_graph(graph, facts, target)
+    else:
+        save_openvino(exported, facts, target)
 
 
 def load(args: argparse.Namespace) -> tuple[nn.Module, dict[str, Any]]:
@@ -191,9 +244,14 @@ def deploy(model: nn.Module, info: dict[str, Any], args: argparse.Namespace) -> 
     return Deployed(model, preprocessing, args.with_preprocessing, args.with_argmax)
 
 
+def facts_of(deployed: Deployed, info: dict[str, Any]) -> dict[str, str]:
+    """Return what the exported file says about itself."""
+    return describe(info, deployed.with_preprocessing, count_parameters(deployed.model))
+
+
 def miou(network: nn.Module, subject: Subject, args: argparse.Namespace) -> float:
     """Score a network, or a graph in its place, on the subject's split."""
-    raw = isinstance(network, OnnxNetwork) and network.takes_bytes
+    raw = isinstance(network, RuntimeNetwork) and network.takes_bytes
     dataset = subject.dataset
     workers = default_workers() if args.num_workers is None else args.num_workers
     metrics = evaluate(
@@ -212,7 +270,12 @@ def build_parser() -> OneLineParser:
     parser = OneLineParser(description="Export a checkpoint to what a robot runs.")
     add = parser.add_argument
     add_state(add)
-    add("--format", required=True, choices=tuple(SUFFIXES), help="int8 is ONNX, quantised")
+    add(
+        "--format",
+        required=True,
+        choices=tuple(SUFFIXES),
+        help="int8 and openvino-int8 are quantised; tensorrt is built for the GPU of this machine",
+    )
     add("--output", type=Path, help="file or folder to write (default: beside the checkpoint)")
     add(
         "--with-preprocessing",
@@ -225,9 +288,9 @@ def build_parser() -> OneLineParser:
         help="the graph has a second output, labels: class ids at the image's size",
     )
     add("--model", help=f"network that a bare file holds: {', '.join(MODELS)}")
-    data = parser.add_argument_group("data for int8 (default: what the checkpoint was trained on)")
+    data = parser.add_argument_group("data for int8, openvino-int8 (default: as in training)")
     data.add_argument("--dataset", help=f"one of {', '.join(DATASETS)}")
-    data.add_argument("--datadir", type=Path, help="where the data set lies")
+    data.add_argument("--datadir", type=Path, help="where the data set is")
     data.add_argument(
         "--subset", help="split to measure mIoU on (default: the data set's, often val)"
     )
@@ -251,7 +314,7 @@ def build_parser() -> OneLineParser:
     )
     # What load_subject reads besides: whole images, by the checkpoint's own protocol.
     parser.set_defaults(inference="whole", window=None, overlap=None, tta=None)
-    parser.set_defaults(distillation_type=None, protocol=None, num_classes=None)
+    parser.set_defaults(distillation_type=None, protocol=None, num_classes=None, precision=None)
     return parser
 
 

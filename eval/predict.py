@@ -18,7 +18,8 @@ from command_line.device import choose_device
 from command_line.outputs import check_unused
 from command_line.progress import progress
 from datasets.cityscapes import Cityscapes
-from eval.flags.inference import add_inference_flags, choose_inference
+from eval.exported.opening import load_network
+from eval.flags.inference import add_inference_flags, add_precision, choose_inference
 from eval.flags.photographs import (
     add_network_flags,
     add_source_flags,
@@ -28,7 +29,6 @@ from eval.photographs.prediction_files import RESULTS, TABLE, PredictionFiles
 from eval.photographs.predictor import Predictor
 from eval.photographs.sources import Source, count_frames, find_sources, read_frames
 from eval.subject import choose_preprocessing
-from models import load_checkpoint
 
 
 def main() -> int:
@@ -39,7 +39,7 @@ def main() -> int:
     sources = find_sources(args.input, args.output)
     if not args.overwrite:
         check_unused((args.output / name for name in RESULTS), "--output")
-    model, info = load_checkpoint(args.state, model=args.model, map_location=device)
+    model, info = load_network(args, device)
     classes, palette = describe_classes(args, info, model.num_classes)
     if args.official and tuple(classes) != Cityscapes.classes:
         raise ValueError(
@@ -116,7 +116,9 @@ def build_parser() -> OneLineParser:
         choices=("cityscapes",),
         help="also PNGs of label ids in label_ids/, as the Cityscapes server takes them",
     )
-    add_inference_flags(parser.add_argument_group("inference"))
+    inference = parser.add_argument_group("inference")
+    add_inference_flags(inference)
+    add_precision(inference)
     parser.show_first("--opacity", "--overwrite", "--image-size", "--device")
     return parser
 

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from command_line.outputs import replacing
 from eval.complexity import count_parameters, multiply_adds
+from eval.exported.network import RuntimeNetwork
 from eval.plants import describe_plants
 from eval.subject import Subject
 from models.formats import parameters_in
@@ -54,10 +55,17 @@ def cost(subject: Subject) -> dict[str, Any]:
     """Return ``params`` and ``flops``: deployed, and trained with the adapters it was distilled by.
 
     FLOPs are multiply-adds of one image of the size that the network was given. Those in training
-    are known where the checkpoint recorded them, for the size that it names.
+    are known where the checkpoint recorded them, for the size that it names. Of an exported file,
+    FLOPs are not counted, and ``runtime`` says what ran it.
     """
-    deployed = count_parameters(subject.model)
     height, width = subject.dataset[0]["image"].shape[-2:]
+    if isinstance(subject.model, RuntimeNetwork):
+        return {
+            "runtime": subject.model.runtime,
+            "params": {"deployed": subject.info["parameters"], "training": None},
+            "flops": {"deployed": None, "size": [height, width], "training": None},
+        }
+    deployed = count_parameters(subject.model)
     recorded = subject.info.get("training_cost") or {}
     adapters = subject.info["adapters"]
     counted = deployed + parameters_in(adapters) if adapters else None
@@ -122,12 +130,12 @@ def _footer(result: dict[str, Any]) -> list[Text]:
         lines += map(Text, describe_plants(plants))
     params, flops = result["params"], result["flops"]
     size = "{} x {}".format(*flops["size"])
-    lines.append(
-        Text(
-            f"deployed: {params['deployed'] / 1e6:.2f} M parameters, "
-            f"{flops['deployed'] / 1e9:.2f} G multiply-adds at {size}"
-        )
-    )
+    line = f"deployed: {params['deployed'] / 1e6:.2f} M parameters, "
+    if "runtime" in result:
+        line += f"in {result['runtime']}"
+    else:
+        line += f"{flops['deployed'] / 1e9:.2f} G multiply-adds at {size}"
+    lines.append(Text(line))
     if params["training"] is not None:
         line = f"with training adapters: {params['training'] / 1e6:.2f} M parameters"
         if flops["training"] is not None:

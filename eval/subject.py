@@ -13,9 +13,9 @@ from datasets import SegmentationDataset, build_dataset, find_dataset
 from datasets.base import LabelSpace
 from datasets.palettes import recolour
 from datasets.transforms import EvalTransform, PaperTransform
+from eval.exported.opening import load_network
 from eval.flags.inference import choose_inference
 from eval.inference import WHOLE, Inference
-from models import load_checkpoint
 
 DEFAULT_DATASET = "VOC"  # of the published code, whose files do not name theirs
 PAPER_SIZE = (512, 512)
@@ -45,7 +45,7 @@ def load_subject(args: argparse.Namespace, device: torch.device) -> Subject:
             and a data set that do not belong together.
     """
     inference = choose_inference(args)
-    model, info = load_checkpoint(args.state, model=args.model, map_location=device)
+    model, info = load_network(args, device)
     check_kind(args.state, info, args.distillation_type)
     if args.num_classes not in (None, model.num_classes):
         raise ValueError(

@@ -1,16 +1,12 @@
-"""The network as other runtimes take it: ONNX and TorchScript, for any size and batch."""
+"""The network as other runtimes take it: TorchScript and ONNX, for any size and batch."""
 
 import io
-import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import onnx
-import onnxruntime
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -117,22 +113,6 @@ def to_onnx(deployed: Deployed) -> onnx.ModelProto:
     return graph
 
 
-def describe(graph: onnx.ModelProto, info: dict[str, Any], deployed: Deployed) -> None:
-    """Write what a robot must know into the graph's metadata, as JSON values."""
-    preprocessing = info["preprocessing"]
-    facts = {
-        "architecture": info["architecture"],
-        "classes": info["classes"],
-        "palette": info["palette"],
-        "input": "uint8 RGB" if deployed.with_preprocessing else "(RGB / 255 - mean) / std",
-        "image_size": preprocessing.get("image_size"),
-        "mean": preprocessing["mean"],
-        "std": preprocessing["std"],
-    }
-    known = {key: json.dumps(value) for key, value in facts.items() if value is not None}
-    onnx.helper.set_model_props(graph, known)
-
-
 def signature(graph: onnx.ModelProto) -> str:
     """Return the graph's inputs and outputs with their types and sizes."""
 
@@ -146,37 +126,8 @@ def signature(graph: onnx.ModelProto) -> str:
     return " -> ".join(", ".join(map(show, values)) for values in ends)
 
 
-def save_graph(graph: onnx.ModelProto, target: Path) -> None:
-    """Write the graph, whole or not at all."""
+def save_graph(graph: onnx.ModelProto, facts: dict[str, str], target: Path) -> None:
+    """Write the graph with what it says about itself, whole or not at all."""
+    onnx.helper.set_model_props(graph, facts)
     with replacing(target) as temporary:
         temporary.write_bytes(graph.SerializeToString())
-
-
-def open_session(graph: onnx.ModelProto | Path) -> onnxruntime.InferenceSession:
-    """Open a graph in ONNX Runtime on the CPU, with as many threads as PyTorch has."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    # Idle threads spin by default, and would take the cores of who runs next.
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    options.log_severity_level = 3  # warnings are about what its optimiser did
-    source = str(graph) if isinstance(graph, Path) else graph.SerializeToString()
-    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-
-
-class OnnxNetwork(nn.Module):
-    """An ONNX session in the place of a network: images (B, 3, H, W) -> logits."""
-
-    def __init__(self, session: onnxruntime.InferenceSession) -> None:
-        super().__init__()
-        self.session = session
-        self.takes_bytes = session.get_inputs()[0].type == "tensor(uint8)"
-
-    def run(self, images: Tensor) -> list[np.ndarray]:
-        """Return all outputs."""
-        return self.session.run(None, {"image": images.numpy()})
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the logits; floats of 0..255 are cast where the graph takes bytes."""
-        if self.takes_bytes:
-            images = images.round().to(torch.uint8)
-        return torch.from_numpy(self.session.run(["logits"], {"image": images.numpy()})[0])

@@ -1,16 +1,20 @@
 """Latency of a network by image size: PyTorch beside what the network can be exported to.
 
-What is timed is the network alone: from a normalised image, in memory, to logits.
+Two times of each: the network alone, from a normalised image in memory to logits; and a whole
+frame, from an image file to class ids of the file's size.
 """
 
 import argparse
 import copy
+import importlib.util
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -19,14 +23,21 @@ from torch import Tensor
 from tqdm import tqdm
 
 from command_line.arguments import image_size
-from eval.deployment.deploy import Deployed, OnnxNetwork, open_session, to_onnx, trace
+from conventions.preprocessing import Preprocessing
+from datasets.reading import read_image
+from eval.deployment.deploy import Deployed, to_onnx, trace
 from eval.deployment.machine import describe_machine
 from eval.deployment.quantization import calibration_images, quantize
 from eval.deployment.timing import interleaved_seconds, median_and_spread
+from eval.exported.network import OnnxNetwork, RuntimeNetwork
+from eval.exported.openvino_ir import OpenVinoNetwork, to_openvino
+from eval.inference import WHOLE
+from eval.photographs.predictor import Predictor
 from eval.subject import Subject
 
 SIZES = ((256, 256), (512, 512), (480, 640), (1024, 1024))
 CALIBRATION_IMAGES = 4  # the scales that they set cost no time: few will do
+COMPARED = 4  # images whose class ids are compared
 WARMUP = 3  # TorchScript optimises in its second call
 FEWEST, MOST = 7, 50  # timed calls of each contender
 SECONDS = 20  # that a size takes, unless the fewest calls take longer
@@ -34,11 +45,12 @@ SECONDS = 20  # that a size takes, unless the fewest calls take longer
 
 @dataclass(frozen=True)
 class Contender:
-    """One way to run the network: a function from (1, 3, H, W) to logits, and where it runs."""
+    """One way to run the network: float images (B, 3, H, W) -> logits, and where it runs."""
 
     runtime: str
     device: torch.device
-    network: Callable[[Tensor], object]
+    network: Callable[[Tensor], Tensor]
+    preprocessing: Preprocessing
 
 
 def latency_size(text: str) -> tuple[int, int]:
@@ -52,44 +64,75 @@ def latency_size(text: str) -> tuple[int, int]:
 def measure_latency(
     subject: Subject, device: torch.device, sizes: Sequence[tuple[int, int]]
 ) -> dict[str, Any]:
-    """Time the network at batch 1, in PyTorch and TorchScript on `device`, in ONNX on the CPU.
+    """Time the network at batch 1: a checkpoint's in all runtimes, an exported file in its own.
 
     Args:
         subject: the network, and the data set that int8 is calibrated on.
-        device: of PyTorch.
+        device: of PyTorch and TorchScript; the others run on the CPU.
         sizes: (height, width) in px; without any, `SIZES`.
 
     Returns:
-        Plain types: ``batch``, ``machine``, and ``measured``, one entry for each size and runtime.
-        Its ``ratio`` is the speed in units of PyTorch's, None on another device.
+        Plain types: ``batch``, ``machine``, ``frame`` ([height, width] of the image file), and
+        ``measured``, one entry for each size and runtime. Its ``ratio`` is the speed in units of
+        the first runtime's, None on another device; ``frame_milliseconds`` goes from the file to
+        class ids; ``labels_equal`` is the share of the class ids over `COMPARED` images that are
+        the first runtime's.
 
     Raises:
         ValueError: there are no images to calibrate int8 on.
     """
     contenders = build_contenders(subject, device)
+    files = image_files(subject)
     measured = []
     for size in tqdm(sizes or SIZES, desc="latency", unit="size", leave=False, disable=None):
-        measured += time_contenders(contenders, size)
-    machine = describe_machine(device, "onnxruntime")
-    return {"batch": 1, "machine": machine, "measured": measured}
+        rows = time_contenders(contenders, size)
+        measured += add_frames(rows, contenders, size, files) if files else rows
+    machine = describe_machine(device, "onnxruntime", "openvino")
+    frame = list(read_image(files[0]).shape[-2:]) if files else None
+    return {"batch": 1, "machine": machine, "frame": frame, "measured": measured}
+
+
+def image_files(subject: Subject) -> list[Path]:
+    """Return image files from all over the split; none of a data set that is drawn."""
+    pairs = getattr(subject.dataset, "pairs", [])
+    count = min(COMPARED, len(pairs))
+    return [pairs[index * len(pairs) // count][0] for index in range(count)]
 
 
 def build_contenders(subject: Subject, device: torch.device) -> list[Contender]:
-    """Export the network to all that is timed; PyTorch itself comes first."""
+    """Export the network to all that is timed; PyTorch itself comes first.
+
+    OpenVINO is timed where it is installed, in float32, in what it takes by itself where that is
+    another type, and in int8.
+    """
+    cpu = torch.device("cpu")
+    if isinstance(subject.model, RuntimeNetwork):
+        network = subject.model
+        return [Contender(network.runtime, network.device, network, subject.preprocessing)]
     try:
         images = list(calibration_images(subject, CALIBRATION_IMAGES))
     except (ValueError, OSError) as error:
         raise ValueError(
             f"--latency: int8 is calibrated on training images, but {error}"
         ) from error
-    cpu = torch.device("cpu")
     network = Deployed(subject.model, subject.preprocessing).to(device)
     graph = to_onnx(copy.deepcopy(network).to(cpu))
-    graphs = {"ONNX Runtime float": graph, "ONNX Runtime int8": quantize(graph, images)}
+    int8 = quantize(graph, images)
+    script = trace(network)
+    exported: dict[str, Callable[[Tensor], Tensor]] = {
+        "ONNX Runtime float": OnnxNetwork(graph),
+        "ONNX Runtime int8": OnnxNetwork(int8),
+    }
+    if importlib.util.find_spec("openvino"):
+        model = to_openvino(graph)
+        for found in (OpenVinoNetwork(model, "float32"), OpenVinoNetwork(model)):
+            exported.setdefault(found.runtime, found)
+        exported["OpenVINO int8"] = OpenVinoNetwork(to_openvino(int8))
+    preprocessing = subject.preprocessing
     return [
-        Contender("PyTorch", device, network),
-        Contender("TorchScript", device, trace(network)),
-        *(Contender(name, cpu, OnnxNetwork(open_session(g))) for name, g in graphs.items()),
+        Contender("PyTorch", device, lambda image: network(image)[0], preprocessing),
+        Contender("TorchScript", device, lambda image: script(image)[0], preprocessing),
+        *(Contender(name, cpu, found, preprocessing) for name, found in exported.items()),
     ]
 
 
@@ -97,14 +140,12 @@ def build_contenders(subject: Subject, device: torch.device) -> list[Contender]:
 def time_contenders(contenders: Sequence[Contender], size: tuple[int, int]) -> list[dict[str, Any]]:
     """Time one image (1, 3, height, width) in all contenders, in turns; the first is the unit."""
     image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
-    calls = {c.runtime: partial(c.network, image.to(c.device)) for c in contenders}
-    a_round = sum(seconds for (seconds,) in interleaved_seconds(calls, 1, WARMUP).values())
-    rounds = min(max(FEWEST, int(SECONDS / a_round)), MOST)
-    times = interleaved_seconds(calls, rounds, warmup=0)
+    times = seconds_of({c.runtime: partial(c.network, image.to(c.device)) for c in contenders})
     unit, _ = median_and_spread(times[contenders[0].runtime])
     measured = []
     for contender in contenders:
-        median, spread = median_and_spread(times[contender.runtime])
+        seconds = times[contender.runtime]
+        median, spread = median_and_spread(seconds)
         measured.append(
             {
                 "size": list(size),
@@ -114,31 +155,106 @@ def time_contenders(contenders: Sequence[Contender], size: tuple[int, int]) -> l
                 "spread": 1000 * spread,
                 "images_per_second": 1 / median,
                 "ratio": unit / median if contender.device == contenders[0].device else None,
-                "calls": rounds,
+                "calls": len(seconds),
             }
         )
     return measured
 
 
+def add_frames(
+    rows: list[dict[str, Any]],
+    contenders: Sequence[Contender],
+    size: tuple[int, int],
+    files: Sequence[Path],
+) -> list[dict[str, Any]]:
+    """Time whole frames in turns, compare class ids with the first contender's, and add both.
+
+    Args:
+        rows: of `time_contenders`.
+        contenders: the same ones.
+        size: (height, width) that images are brought to.
+        files: images; the first one is timed.
+    """
+    frames = {c.runtime: partial(segment_file, predictor_of(c, size)) for c in contenders}
+    times = seconds_of({name: partial(frame, files[0]) for name, frame in frames.items()})
+    first, *_ = frames.values()
+    expected = [first(file) for file in files]
+    for row in rows:
+        frame = frames[row["runtime"]]
+        median, spread = median_and_spread(times[row["runtime"]])
+        equal = [frame(f) == labels for f, labels in zip(files, expected, strict=True)]
+        row["frame_milliseconds"], row["frame_spread"] = 1000 * median, 1000 * spread
+        row["labels_equal"] = float(sum(part.sum() for part in equal) / sum(p.size for p in equal))
+    return rows
+
+
+def predictor_of(contender: Contender, size: tuple[int, int]) -> Predictor:
+    """Return what brings images to a size, runs them, and brings class ids back."""
+    preprocessing = replace(contender.preprocessing, image_size=size)
+    return Predictor(contender.network, preprocessing, WHOLE, contender.device)
+
+
+def segment_file(predictor: Predictor, path: Path) -> np.ndarray:
+    """Decode a file, resize, run, and return class ids (H, W) of the file's size."""
+    return predictor(read_image(path), confidence=False)[0]
+
+
+def seconds_of(calls: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
+    """Time calls in turns, for about `SECONDS`."""
+    a_round = sum(seconds for (seconds,) in interleaved_seconds(calls, 1, WARMUP).values())
+    rounds = min(max(FEWEST, int(SECONDS / a_round)), MOST)
+    return interleaved_seconds(calls, rounds, warmup=0)
+
+
 def print_latency(latency: dict[str, Any], console: Console) -> None:
-    """Print the table of `measure_latency`, and the machine that it holds for."""
-    table = Table(title="latency of one image, network alone")
-    table.add_column("size", no_wrap=True)
-    table.add_column("runtime", no_wrap=True)
-    for column in ("ms", "spread", "images/s", "x PyTorch"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for size, rows in groupby(latency["measured"], key=lambda row: row["size"]):
-        label = "{} x {}".format(*size)
-        for row in rows:
-            runtime, ratio = row["runtime"], f"{row['ratio'] or 0:.2f}"
-            if row["ratio"] is None:  # not where PyTorch runs
-                runtime, ratio = f"{runtime} ({row['device']})", ""
-            numbers = (row[key] for key in ("milliseconds", "spread", "images_per_second"))
-            table.add_row(label, runtime, *(f"{number:.1f}" for number in numbers), ratio)
-            label = ""
-        table.add_section()
-    console.print(table)
-    calls = [row["calls"] for row in latency["measured"]]
+    """Print the tables of `measure_latency`, and the machine that they hold for."""
+    rows = latency["measured"]
+    first = rows[0]["runtime"]
+    columns = ("ms", "spread", "images/s", f"x {first}")
+    console.print(_table("latency of one image, network alone", columns, rows, _network_cells))
+    if latency["frame"]:
+        columns = ("ms", "spread", "images/s", "same ids %")
+        console.print(_table("latency of a whole frame", columns, rows, _frame_cells))
+    calls = [row["calls"] for row in rows]
     facts = ", ".join(f"{name} {value}" for name, value in latency["machine"].items())
     how = f"medians of {min(calls)} to {max(calls)} calls in turns, spread: distance of quartiles"
+    if latency["frame"]:
+        size = "{} x {}".format(*latency["frame"])
+        how += (
+            f"\nframe: from a file of {size} to class ids of that size: decoding, resizing, "
+            f"network, argmax\nsame ids: share of the class ids that equal those of {first}"
+        )
     console.print(Text(f"{how}\n{facts}"))
+
+
+def _table(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[dict[str, Any]],
+    cells: Callable[[dict[str, Any]], list[str]],
+) -> Table:
+    table = Table(title=title)
+    table.add_column("size", no_wrap=True)
+    table.add_column("runtime", no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    for size, group in groupby(rows, key=lambda row: row["size"]):
+        label = "{} x {}".format(*size)
+        for row in group:
+            elsewhere = f" ({row['device']})" if row["ratio"] is None else ""
+            table.add_row(label, row["runtime"] + elsewhere, *cells(row))
+            label = ""
+        table.add_section()
+    return table
+
+
+def _network_cells(row: dict[str, Any]) -> list[str]:
+    numbers = [row[key] for key in ("milliseconds", "spread", "images_per_second")]
+    ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}"
+    return [*(f"{number:.1f}" for number in numbers), ratio]
+
+
+def _frame_cells(row: dict[str, Any]) -> list[str]:
+    milliseconds = row["frame_milliseconds"]
+    numbers = [milliseconds, row["frame_spread"], 1000 / milliseconds]
+    return [*(f"{number:.1f}" for number in numbers), f"{100 * row['labels_equal']:.2f}"]

@@ -11,7 +11,7 @@ from command_line.arguments import (
     positive_integer,
 )
 from datasets import DATASETS
-from eval.flags.inference import add_inference_flags
+from eval.flags.inference import add_inference_flags, add_precision
 from models import MODELS
 
 FIRST = ("--plants", "--dataset", "--datadir", "--subset", "--device")  # that --help shows
@@ -69,5 +69,6 @@ def add_evaluation_flags(parser: argparse.ArgumentParser) -> None:
         default=default_workers(),
         help="processes that read data (default: one per CPU core, at most 4)",
     )
+    add_precision(how)
     how.add_argument("--device", help="cpu, cuda, cuda:1 or mps (default: a GPU if there is one)")
     how.add_argument("--cpu", action="store_true", help="the same as --device cpu")

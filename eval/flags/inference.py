@@ -39,6 +39,16 @@ def add_inference_flags(group: argparse._ArgumentGroup) -> None:
     )
 
 
+def add_precision(group: argparse._ArgumentGroup) -> None:
+    """Add ``--precision``; `eval.exported.opening.load_network` reads it."""
+    group.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        help="OpenVINO files: type to compute in (default: OpenVINO's own choice, bfloat16 "
+        "on processors that have it, else float32)",
+    )
+
+
 def choose_inference(args: argparse.Namespace) -> Inference:
     """Return what the flags ask for.
 

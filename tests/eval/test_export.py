@@ -15,7 +15,8 @@ from conventions.preprocessing import Preprocessing
 from datasets.transforms import normalize
 from eval import export as command
 from eval.deployment import agreement
-from eval.deployment.deploy import OPSET, TRACED, Deployed, OnnxNetwork, open_session, to_onnx
+from eval.deployment.deploy import OPSET, TRACED, Deployed, to_onnx
+from eval.exported.network import OnnxNetwork
 from models import build_model, load_checkpoint, save_checkpoint
 
 TINY = {"embed_dims": (8, 16, 24, 32), "depths": (1, 1, 1, 1), "head_dim": 16}
@@ -94,6 +95,25 @@ def test_preprocessing_and_argmax_inside(export, write_checkpoint, tmp_path, kin
         assert (labels == upsampled.argmax(1).numpy()).mean() > 0.999
 
 
+def test_an_image_size_of_native_is_said(export, write_checkpoint, tmp_path):
+    """No size at all would leave a robot to guess."""
+    own = {"mean": MEAN, "std": STD, "protocol": "standard"}
+    for size in (None, 480, [480, 640]):
+        state, _ = write_checkpoint(preprocessing=own | {"image_size": size})
+        export("--state", state, "--format", "onnx")
+        facts = {e.key: e.value for e in onnx.load(tmp_path / "best.onnx").metadata_props}
+        assert json.loads(facts["image_size"]) == ("native" if size is None else size)
+
+
+def test_int8_says_the_size_it_was_calibrated_at(export, write_checkpoint, voc_root, tmp_path):
+    (voc_root / "ImageSets" / "Segmentation" / "train.txt").write_text("field1\nfield3\n")
+    state, _ = write_checkpoint()
+    data = ["--datadir", voc_root, "--num-workers", "0", "--image-size", "native"]
+    export("--state", state, "--format", "int8", *data)
+    facts = {e.key: e.value for e in onnx.load(tmp_path / "best.int8.onnx").metadata_props}
+    assert json.loads(facts["image_size"]) == "native"
+
+
 def test_exporting_leaves_a_network_in_its_mode(tiny_model):
     deployed = Deployed(tiny_model, Preprocessing())
     to_onnx(deployed)
@@ -149,7 +169,7 @@ def test_int8(export, write_checkpoint, voc_root, tmp_path, inside):
     convolutions = [node for node in graph.graph.node if node.op_type == "Conv"]
     assert convolutions
     assert all(produced[node.input[1]] == "DequantizeLinear" for node in convolutions)
-    network = OnnxNetwork(open_session(target))
+    network = OnnxNetwork(target)
     assert network.takes_bytes == bool(inside)
     images = torch.randint(0, 256, (2, 3, 65, 50), dtype=torch.uint8)
     normalized = normalize(images, Preprocessing(tuple(MEAN), tuple(STD)))
@@ -164,7 +184,9 @@ def test_what_cannot_be_exported_is_refused(refuse, write_checkpoint, tmp_path):
     base = ["--state", state, "--format"]
     assert "no such file" in refuse("--state", tmp_path / "gone.pth", "--format", "onnx")
     assert "--format" in refuse("--state", state)
-    assert "--datadir belongs to --format int8" in refuse(*base, "onnx", "--datadir", tmp_path)
+    assert "--datadir belongs to --format int8, openvino-int8:" in refuse(
+        *base, "onnx", "--datadir", tmp_path
+    )
     assert "--with-argmax" in refuse(*base, "huggingface", "--with-argmax")
     assert "is a folder" in refuse(*base, "onnx", "--output", tmp_path)
     (tmp_path / "file").touch()

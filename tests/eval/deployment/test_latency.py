@@ -9,14 +9,19 @@ import torch
 from rich.console import Console
 
 from command_line.cli import run
+from conventions.preprocessing import Preprocessing
 from eval import eval as command
 from eval.deployment import latency
 
 RUNTIMES = ["PyTorch", "TorchScript", "ONNX Runtime float", "ONNX Runtime int8"]
+NEITHER = Preprocessing()
 
 
 @pytest.fixture(autouse=True)
 def few_calls(monkeypatch):
+    find = latency.importlib.util.find_spec
+    without = lambda name, *more: None if name == "openvino" else find(name, *more)  # noqa: E731
+    monkeypatch.setattr(latency.importlib.util, "find_spec", without)
     monkeypatch.setattr(latency, "FEWEST", 2)
     monkeypatch.setattr(latency, "SECONDS", 0)
 
@@ -52,6 +57,10 @@ def test_a_row_for_each_size_and_runtime(arguments, monkeypatch, tmp_path, capsy
             assert row["images_per_second"] == pytest.approx(1000 / row["milliseconds"])
             ratio = group[0]["milliseconds"] / row["milliseconds"]
             assert row["ratio"] == pytest.approx(ratio)
+            assert row["frame_milliseconds"] > 0
+        *exact, int8 = [row["labels_equal"] for row in group]
+        assert min(exact) > 0.99 and 0.5 < int8 <= 1
+    assert found["frame"] == [40, 40] and "40 x 40" in printed  # the first image file
 
 
 @torch.inference_mode()
@@ -63,7 +72,6 @@ def test_contenders_are_the_same_network(arguments):
     image = torch.randn(1, 3, 70, 45)
     expected = subject.model(image)
     *exact, int8 = [contender.network(image) for contender in contenders]
-    exact = [logits[0] if isinstance(logits, tuple) else logits for logits in exact]
     for logits in exact:
         torch.testing.assert_close(logits, expected, atol=1e-4, rtol=0)
     difference = (int8 - expected).abs().mean()
@@ -81,20 +89,21 @@ def test_sizes(monkeypatch):
 def test_without_sizes_the_usual_ones(monkeypatch):
     monkeypatch.setattr(latency, "SIZES", ((32, 48), (64, 32)))
     monkeypatch.setattr(latency, "build_contenders", lambda *_: [
-        latency.Contender("PyTorch", torch.device("cpu"), lambda image: image.sum())
+        latency.Contender("PyTorch", torch.device("cpu"), lambda image: image.sum(), NEITHER)
     ])  # fmt: skip
+    monkeypatch.setattr(latency, "image_files", lambda _: [])
     measured = latency.measure_latency(None, torch.device("cpu"), [])["measured"]
     assert [row["size"] for row in measured] == [[32, 48], [64, 32]]
 
 
 def test_other_devices_are_named_and_not_compared(capsys):
     contenders = [
-        latency.Contender("PyTorch", torch.device("cpu"), lambda image: image),
-        latency.Contender("elsewhere", torch.device("meta"), lambda image: image),
+        latency.Contender("PyTorch", torch.device("cpu"), lambda image: image, NEITHER),
+        latency.Contender("elsewhere", torch.device("meta"), lambda image: image, NEITHER),
     ]
     rows = latency.time_contenders(contenders, (32, 32))
     assert [row["ratio"] for row in rows] == [1.0, None]
-    record = {"batch": 1, "machine": {"CPU": "slow"}, "measured": rows}
+    record = {"batch": 1, "machine": {"CPU": "slow"}, "frame": None, "measured": rows}
     latency.print_latency(record, Console(width=100))
     assert "elsewhere (meta)" in capsys.readouterr().out
 

@@ -1,0 +1,91 @@
+"""OpenVINO: its files (.xml with a .bin beside it), and a network that runs in it on the CPU."""
+
+import os
+import tempfile
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import onnx
+import torch
+from torch import Tensor
+
+from eval.exported.network import RuntimeNetwork, import_runtime
+
+SECTION = "sekd"  # of the file's rt_info, where `eval.exported.description` goes
+NAMES = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}  # by OpenVINO's own
+
+
+def import_openvino() -> ModuleType:
+    """Import OpenVINO, or say in one line how to install it."""
+    return import_runtime("openvino", "pip install -r requirements-openvino.txt")
+
+
+def to_openvino(graph: onnx.ModelProto) -> Any:
+    """Return an OpenVINO model of an ONNX graph; sizes stay free, weights float32 (or int8)."""
+    return import_openvino().Core().read_model(graph.SerializeToString())
+
+
+def save_openvino(model: Any, facts: dict[str, str], target: Path) -> None:
+    """Write ``target`` (.xml) and the weights beside it (.bin), with what the file says of itself.
+
+    Both are complete before either gets its name.
+    """
+    for key, value in facts.items():
+        model.set_rt_info(value, [SECTION, key])
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".openvino-") as folder:
+        written = Path(folder, target.name)
+        import_openvino().save_model(model, written, compress_to_fp16=False)
+        # The graph last: it names the file that its weights are in by its own name.
+        os.replace(written.with_suffix(".bin"), target.with_suffix(".bin"))
+        os.replace(written, target)
+
+
+def read_facts(model: Any) -> dict[str, str]:
+    """Return what a file says about itself; nothing of a file that export.py did not write."""
+    if not model.has_rt_info(SECTION):
+        return {}
+    return {key: str(entry) for key, entry in model.get_rt_info(SECTION).value.items()}
+
+
+class OpenVinoNetwork(RuntimeNetwork):
+    """A model in OpenVINO on the CPU, with as many threads as PyTorch has.
+
+    Args:
+        model: of `to_openvino`, or the .xml file.
+        precision: ``float32``, or ``bfloat16``; None leaves it to OpenVINO, which takes bfloat16
+            where the processor multiplies it (AMX, AVX512_BF16), else float32.
+
+    Raises:
+        ValueError: OpenVINO is not installed, or the processor lacks the precision.
+    """
+
+    def __init__(self, model: Any, precision: str | None = None) -> None:
+        core = import_openvino().Core()
+        if isinstance(model, Path):
+            model = core.read_model(model)
+        wanted = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        }
+        if precision is not None:
+            wanted["INFERENCE_PRECISION_HINT"] = NAMES[precision]
+        compiled = core.compile_model(model, "CPU", wanted)
+        hint = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+        chosen = {short: name for name, short in NAMES.items()}.get(hint, hint)
+        if precision not in (None, chosen):
+            raise ValueError(f"--precision {precision}: OpenVINO computes in {chosen} here")
+        image, logits = model.inputs[0], model.outputs[0]
+        super().__init__(
+            f"OpenVINO {chosen}",
+            torch.device("cpu"),
+            logits.partial_shape[1].get_length(),
+            image.element_type.to_string() == "u8",
+        )
+        self.compiled = compiled
+
+    def run(self, images: Tensor) -> list[Tensor]:
+        """Return all outputs."""
+        found = self.compiled([images.numpy()])
+        return [torch.from_numpy(found[output]) for output in self.compiled.outputs]
