@@ -1,5 +1,5 @@
 # make demo     the whole pipeline on synthetic fields (installs what it needs into .venv first)
-# make field    segments the photographs of PHOTOS=DIR with the weights that come with the project
+# make field    segments the photographs of PHOTOS=DIR with the fields weights (ckpt_pretrained/README.md)
 # make test     the tests; ARGS="-k resume" hands arguments to pytest
 # make format   puts the code into its usual form
 # make check    style, types, and who may import whom

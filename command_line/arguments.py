@@ -74,7 +74,7 @@ def add_state(add: Callable[..., object]) -> None:
         required=True,
         metavar="CKPT",
         help="checkpoint, run folder, published file, Hugging Face folder or id; fields for the "
-        "weights that come with the project",
+        "weights learnt from drawn fields (ckpt_pretrained/README.md)",
     )
 
 

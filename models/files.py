@@ -25,9 +25,8 @@ def resolve(path_or_id: str | Path, model: str | None = None) -> Path:
 
     Args:
         path_or_id: a weight file; a folder of Hugging Face or timm (with ``config.json``); a run
-            folder (its ``best.pth`` is taken); ``fields`` for the weights that come with the
-            project; or a Hugging Face id such as ``nvidia/mit-b0``, downloaded once into that
-            library's cache.
+            folder (its ``best.pth`` is taken); ``fields`` for those of ``ckpt_pretrained/``; or
+            a Hugging Face id such as ``nvidia/mit-b0``, downloaded once into that library's cache.
         model: whose ``fields`` weights are wanted; None for the smallest network's.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The weights that come with the project: `fields`, learnt from drawn crop fields alone.
+"""The weights called `fields`, learnt from drawn crop fields alone.
 
 A shipped file is a `.safetensors` of 16-bit floats whose header holds, as JSON under the key
 `sekd`, what a checkpoint says about itself.
@@ -34,15 +34,16 @@ def find_shipped(model: str | None) -> Path:
     """Find the file of a network; of the smallest one that has weights for None.
 
     Raises:
-        ValueError: that network has none.
+        ValueError: that network has none, or none are there.
     """
     found = shipped_models()
-    name = next(iter(found), None) if model is None else resolve_name(model)
-    if name not in found:
+    if not found:
         raise ValueError(
-            f"'{NAME}' weights come for {', '.join(found) or 'no network'}"
-            + ("" if name is None else f", not for {name}")
+            f"'{NAME}': no such weights in {FOLDER.name}; its README.md says how to make them"
         )
+    name = next(iter(found)) if model is None else resolve_name(model)
+    if name not in found:
+        raise ValueError(f"'{NAME}' weights come for {', '.join(found)}, not for {name}")
     return found[name]
 
 

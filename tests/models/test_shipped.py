@@ -58,3 +58,9 @@ def test_convert_writes_a_shipped_file(folder, monkeypatch):
     monkeypatch.setattr("sys.argv", ["weights.py", "convert", source, str(target)])
     weights_main()
     assert load_checkpoint(target)[1]["classes"] == INFO["classes"]
+
+
+def test_without_a_file_the_message_says_where_to_get_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path / "ckpt_pretrained")
+    with pytest.raises(ValueError, match="no such weights in ckpt_pretrained; its README.md"):
+        load_checkpoint("fields")

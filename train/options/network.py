@@ -17,7 +17,7 @@ class NetworkOptions:
 
     model: str = flag(f"network to train: {', '.join(MODELS)}")
     pretrained: str | None = flag(
-        "weights for the encoder: fields, which come with the project and have seen drawn "
+        "weights for the encoder: fields (ckpt_pretrained/README.md), which have seen drawn "
         "crop fields only; a file, a folder or a Hugging Face id; without a value, the model's "
         "file in ckpt_pretrained/",
         "--pretrained",
