@@ -17,13 +17,15 @@ def build_optimizer(
     """AdamW in which vectors, such as norms and biases, do not decay.
 
     Args:
-        task: has `.student` with a `.head`.
+        task: has `.student` with `.head` and `.encoder`, where a factor is not 1.
         lr: of everything but the head.
         weight_decay: of matrices and kernels.
         head_lr: factor on `lr` for the head.
         layer_decay: factor on `lr` from a block of the encoder to the one before.
     """
-    factors = dict.fromkeys(task.student.head.parameters(), head_lr)
+    factors: dict[nn.Parameter, float] = {}
+    if head_lr != 1:
+        factors |= dict.fromkeys(task.student.head.parameters(), head_lr)
     if layer_decay != 1:
         blocks = task.student.encoder.blocks()
         for depth, block in enumerate(reversed(blocks)):
