@@ -55,7 +55,9 @@ def load_subject(args: argparse.Namespace, device: torch.device) -> Subject:
     preprocessing = choose_preprocessing(args, info)
     dataset = open_dataset(args, info)
     check_classes(args.state, model, info, dataset, preprocessing.protocol)
-    dataset.palette = recolour(dataset.classes, dataset.palette, args.colors or ())
+    dataset.palette = recolour(
+        dataset.classes, dataset.palette, getattr(args, "colors", None) or ()
+    )
     size, protocol = preprocessing.image_size, preprocessing.protocol
     if protocol == "paper":
         outputs = dataset.label_space(protocol).count

@@ -42,7 +42,7 @@ def run_command(monkeypatch, command, *words):
 
 
 def expected(monkeypatch, folder):
-    words = ["--input", folder / "photo.png", "--output", folder / "out", "--cpu"]
+    words = ["--input", folder / "photo.png", "--output", folder / "out", "--cpu", "--overwrite"]
     run_command(monkeypatch, predict, "--state", folder / "best.pth", *words)
     return np.asarray(Image.open(folder / "out" / "labels" / "photo.png"))
 

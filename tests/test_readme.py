@@ -38,13 +38,13 @@ SIZE = (48, 64)
 # What a command begins with that cannot run here, and why.
 NOT_RUN = {
     "make demo": "trains for minutes; the commands it calls are run here one by one",
-    "make field": "tests/eval/test_predict_fields.py runs its command",
     "make test": "would run this test again",
     "python3 -m venv": "installs, which needs the network",
     "PIP_CONSTRAINT=build-constraints.txt": "installs, which needs the network",
     f"{PYTHON} -m visdom.server": "a server, which runs until it is stopped",
     f"{PYTHON} eval/tables.py": "takes half a minute; tests/eval/test_tables.py runs it",
     f"{PYTHON} benchmarks/benchmark.py": "measures for many minutes, on a quiet machine",
+    f"{PYTHON} benchmarks/gradient_share.py": "measures for many minutes",
     ".venv/bin/tensorboard": "a server, which runs until it is stopped",
 }
 # Launchers start processes of their own, with networks of full size: tests/train/test_commands.py

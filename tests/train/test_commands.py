@@ -13,7 +13,7 @@ import pytest
 import torch
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("train", "eval", "models", "datasets", "losses", "command_line")
+ROOMS = ("train", "eval", "models", "datasets", "losses", "command_line", "conventions")
 EPOCHS = ("--num-epochs 500", "--num-epochs 1")
 DEVICE = [("--cuda ", ""), ("--device cuda", "--device cpu")]
 PUBLISHED = [
