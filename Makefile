@@ -61,6 +61,7 @@ $(VENV): $(DEV)
 # Other runtime versions: a new environment, so that nothing of the old one stays behind.
 $(RUNTIME): requirements.txt build-constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or later is needed: make PYTHON=python3.11")'
+	@test ! -L $(VENV) || { echo "make: $(VENV) is a link to an environment of another checkout: remove the link" >&2; exit 2; }
 	$(PYTHON) -m venv --clear $(VENV)
 	$(PIP) -r requirements.txt
 	@touch $@

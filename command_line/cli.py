@@ -23,8 +23,14 @@ class OneLineParser(argparse.ArgumentParser):
         known = {flag for action in self._actions for flag in action.option_strings}
         assert known.issuperset(flags), f"no such flags: {set(flags) - known}"
         self.first = frozenset(flags)
-        nowhere = {"dest": argparse.SUPPRESS, "default": argparse.SUPPRESS}
-        self.add_argument("--help-all", action=_HelpAll, nargs=0, help="show all flags", **nowhere)
+        self.add_argument(
+            "--help-all",
+            action=_HelpAll,
+            nargs=0,
+            dest=argparse.SUPPRESS,
+            default=argparse.SUPPRESS,
+            help="show all flags",
+        )
 
     def format_help(self) -> str:
         """Return the help of the first level, or of everything without `show_first`."""
@@ -55,7 +61,8 @@ class OneLineParser(argparse.ArgumentParser):
 class _HelpAll(argparse.Action):
     """Print the help of all flags and exit."""
 
-    def __call__(self, parser: OneLineParser, *_: object) -> NoReturn:
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        assert isinstance(parser, OneLineParser)
         parser.first = None
         parser.print_help()
         parser.exit()
