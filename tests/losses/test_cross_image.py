@@ -99,3 +99,32 @@ def test_nothing_is_remembered_in_evaluation():
     (student, teacher), labels = draw(0)
     assert loss([student], [teacher], labels).item() == 0
     assert loss.stored.sum() == 0
+
+
+def remember_in_one_of_two_processes(rank, folder, regions):
+    """One rank's half of a batch; class 1 is on the second half alone."""
+    torch.set_num_threads(1)
+    rendezvous = f"file://{folder}/rendezvous"
+    torch.distributed.init_process_group("gloo", rendezvous, rank=rank, world_size=2)
+    loss = MemoryRelationLoss(4, num_classes=2, regions=regions, slots=64, drawn=8)
+    (student, teacher), labels = draw(0, count=4)
+    labels[:2] = 0
+    half = slice(2 * rank, 2 * rank + 2)
+    loss([student[half]], [teacher[half]], labels[half])
+    torch.save(loss.state_dict(), folder / f"{regions}-{rank}.pth")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("regions", [True, False], ids=["regions", "pixels"])
+def test_two_processes_remember_what_both_have_seen(tmp_path, regions):
+    torch.multiprocessing.spawn(remember_in_one_of_two_processes, (tmp_path, regions), nprocs=2)
+    first, second = (torch.load(tmp_path / f"{regions}-{rank}.pth") for rank in (0, 1))
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    (student, teacher), labels = draw(0, count=4)
+    labels[:2] = 0
+    alone = MemoryRelationLoss(4, num_classes=2, regions=regions, slots=64, drawn=8)
+    alone([student], [teacher], labels)
+    assert torch.equal(first["stored"], alone.stored) and (alone.stored > 0).all()
+    if regions:  # pixels are picked at random
+        torch.testing.assert_close(first["memory"], alone.memory)
