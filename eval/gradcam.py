@@ -21,7 +21,7 @@ if not __package__:  # run by path: the project root, not this folder, is where 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from command_line.cli import OneLineParser, run
 from command_line.device import choose_device
@@ -36,7 +36,7 @@ from eval.photographs.sources import Source, count_frames, find_sources, read_fr
 from eval.reporting.pictures import titled_row
 from eval.subject import choose_preprocessing
 from models import load_checkpoint
-from models.mit import MIN_SIZE
+from models.encoder import MIN_SIZE
 
 METHODS = {
     "gradcam": "GradCAM",
@@ -172,7 +172,7 @@ class StageCams:
                 warnings.catch_warnings(),
                 self.kind(
                     model,
-                    [stage_norm(model.encoder, stage)],
+                    [model.encoder.stage_norm(stage)],
                     reshape_transform=lambda features, size=size: channels_first(features, size),
                 ) as cam,
             ):
@@ -180,13 +180,6 @@ class StageCams:
                 values = cam(inputs, [lambda logits: logits[class_index][mask].sum()])[0]
             maps[stage] = resize_map(values, image.shape[-2:])
         return maps
-
-
-def stage_norm(encoder: nn.Module, stage: int) -> nn.Module:
-    """Return the layer whose output is the features of a stage, 1 to 4."""
-    if hasattr(encoder, "norm1"):
-        return encoder.get_submodule(f"norm{stage}")
-    return encoder.backbone.stages[stage - 1].norm  # PVTv2
 
 
 def channels_first(features: Tensor, size: tuple[int, int]) -> Tensor:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from conventions.preprocessing import Preprocessing
 from datasets.transforms import normalize
-from models.mit import MIN_SIZE
+from models.encoder import MIN_SIZE
 
 STRIDE = 4  # image pixels per cell of the logits, along either side
 

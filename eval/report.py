@@ -42,7 +42,7 @@ from eval.reporting.pictures import ERROR_COLOUR
 from eval.reporting.run_records import RunRecord, read_record, training_command
 from eval.reporting.score_rows import reference_student, seed_rows, table_rows, transposed
 from eval.runs import ScoredRun, predict_also, score_runs
-from models.mit import MIN_SIZE
+from models.encoder import MIN_SIZE
 
 TEMPLATES = Path(__file__).parent / "reporting" / "templates"
 TIMING_SECONDS = 10  # that latency takes, unless the fewest calls take longer

@@ -13,8 +13,8 @@ from eval.complexity import count_parameters, multiply_adds
 from eval.exported.network import RuntimeNetwork
 from eval.plants import describe_plants
 from eval.subject import Subject
+from models.encoder import MIN_SIZE
 from models.formats import parameters_in
-from models.mit import MIN_SIZE
 from models.weights import software_versions
 
 GOOD, FAIR = 0.75, 0.5  # IoU from which a class is printed green, or yellow

@@ -1,21 +1,15 @@
 """Recognise a weight file by the keys it holds and bring it to our key names."""
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from models import keys
-from models.keys import PVT_PREFIX, State
-from models.registry import MODELS
+from models.family import Family, Layout
+from models.keys import State
+from models.registry import FAMILIES, MODELS
 
-# PVTv2's first two stages widen their feed-forward layers 8 times, SegFormer's 4 times. (B5 differs
-# from SegFormer's B5 in name only: there the caller's choice of network decides.)
-PVT_MLP_RATIO = 8
 CLASSIFIER = "head.linear_pred.weight"
-BLOCK = re.compile(
-    rf"({re.escape(PVT_PREFIX)}stages\.|encoder\.block)(\d)(?:\.blocks)?\.(\d+)\.norm1\.weight"
-)
 
 
 @dataclass
@@ -49,43 +43,19 @@ class Weights:
         return any(key.startswith("head.") for key in self.state)
 
 
-FORMATS = {
-    "sekd": "a checkpoint of this project",
-    "nvlabs-backbone": "a SegFormer encoder, published layout",
+# What a file is called that holds more than an encoder. Encoders are called as their family says.
+WRAPPINGS = {
     "nvlabs-segmentor": "a SegFormer segmentor of NVlabs, on mmsegmentation",
-    "mmseg": "a SegFormer encoder in mmsegmentation's own layout; its head is another network",
     "published": "a teacher or student of the published SEKD or TransKD code",
     "published-sekd": "a student with adapters of the published SEKD code",
     "published-transkd": "a student with adapters of the published TransKD code",
-    "huggingface": "a SegFormer of Hugging Face transformers",
-    "timm": "a PVTv2 encoder of timm or of its authors",
 }
-
-
-def identify(names: Iterable[str]) -> str | None:
-    """Name the format (a key of ``FORMATS``) that has tensors of these names, None if unknown."""
-    names = set(names)
-
-    def has(*prefixes: str) -> bool:
-        return any(name.startswith(prefixes) for name in names)
-
-    if has("encoder.patch_embed1.", PVT_PREFIX):
-        return "sekd"
-    if has("segformer.encoder.", "encoder.patch_embeddings."):
-        return "huggingface"
-    if has("student."):
-        if has("skfs.", "abfs.", "embed1_linearproject."):
-            return "published-transkd"
-        return "published-sekd" if has("embeddings.", "embed_projections.") else "published"
-    if has("backbone.layers.", "layers.0.0.projection."):
-        return "mmseg"
-    if has("backbone.patch_embed1."):
-        return "nvlabs-segmentor"
-    if has("stages.0.blocks."):
-        return "timm"
-    if has("patch_embed1."):
-        return "published" if has("linear_") else "nvlabs-backbone"
-    return None
+LAYOUTS = [(family, layout) for family in FAMILIES for layout in family.layouts]
+FORMATS = (
+    {"sekd": "a checkpoint of this project"}
+    | WRAPPINGS
+    | {layout.name: layout.description for _, layout in LAYOUTS}
+)
 
 
 def unwrap(state: State) -> State:
@@ -96,7 +66,7 @@ def unwrap(state: State) -> State:
     return state
 
 
-def to_ours(state: State, source: str, prefer_pvt: bool = False) -> Weights:
+def to_ours(state: State, source: str, named: Family | None = None) -> Weights:
     """Recognise the layout of a state dict and translate it.
 
     Keys that belong to no layout are kept, so that strict loading reports them.
@@ -104,61 +74,68 @@ def to_ours(state: State, source: str, prefer_pvt: bool = False) -> Weights:
     Args:
         state: tensors by name, in any layout of ``FORMATS``.
         source: file or folder, for messages.
-        prefer_pvt: read names that SegFormer and PVTv2 share as PVTv2's.
+        named: the family that the caller expects; it settles what names mean that families share.
 
     Raises:
         ValueError: if the layout is unknown.
     """
     state = unwrap(state)
-    layout = identify(state)
+    if family_of(state):
+        return Weights(source, "sekd", state)
+    wrapping, encoder, head, adapters = _open_wrapping(state)
+    layout = _find_layout(encoder, named)
     if layout is None:
         examples = ", ".join(list(state)[:3]) or "none at all"
         raise ValueError(f"{source}: no layout that is known here (its tensors: {examples})")
-    adapters = None
-    if layout == "huggingface":
-        state = keys.from_huggingface(state)
-    elif layout == "timm":
-        state = keys.from_timm(state)
-    elif layout == "mmseg":
-        state = keys.from_mmseg(keys.without_prefix(state, "backbone.") or state)
-    elif layout != "sekd":
-        if layout.startswith("published-"):
+    if not layout.keeps_head:
+        wrapping, head = None, {}
+    ours = layout.to_ours(encoder) | keys.with_prefix(head, "head.")
+    return Weights(source, wrapping or layout.name, ours, adapters)
+
+
+def family_of(state: State) -> Family | None:
+    """Return the family of a network whose tensors, under our keys, are in ``state``."""
+    return next((family for family in FAMILIES if any(family.dimensions(state))), None)
+
+
+def _open_wrapping(state: State) -> tuple[str | None, State, State, State | None]:
+    """Tell what an encoder is wrapped in; return it, a decode head and a method's adapters.
+
+    The classifier that an encoder had on ImageNet (``head.*``) is dropped.
+    """
+    wrapping, adapters = None, None
+    if keys.starts(state, "student."):
+        wrapping = _published_kind(state)
+        if wrapping != "published":
             adapters = {k: v for k, v in state.items() if not k.startswith("student.")}
-            state = keys.without_prefix(state, "student.")
-        elif layout == "published":
-            state = keys.without_prefix(state, "student.") or state
-        elif layout == "nvlabs-segmentor":
-            state = _join_segmentor(state)
-        pvt = prefer_pvt or _is_pvt(state)
-        layout = "timm" if pvt and layout == "nvlabs-backbone" else layout
-        state = keys.from_published(state, pvt)
-    return Weights(source, layout, state, adapters)
+        state = keys.without_prefix(state, "student.")
+    elif keys.starts(state, "backbone."):
+        wrapping = "nvlabs-segmentor"
+        head = keys.without_prefix(state, "decode_head.")
+        # Its classifier may have mmsegmentation's name. NVlabs' head inherits an unused
+        # ``conv_seg`` beside the ``linear_pred`` that it calls.
+        named = keys.with_prefix(keys.without_prefix(head, "conv_seg."), "linear_pred.")
+        head = named | {key: v for key, v in head.items() if not key.startswith("conv_seg.")}
+        return wrapping, keys.without_prefix(state, "backbone."), head, adapters
+    elif keys.starts(state, "linear_"):
+        wrapping = "published"
+    head = {key: value for key, value in state.items() if key.startswith("linear_")}
+    encoder = {k: v for k, v in state.items() if not k.startswith(("linear_", "head."))}
+    return wrapping, encoder, head, adapters
 
 
-def _join_segmentor(state: State) -> State:
-    """Drop the prefixes of a NVlabs segmentor; its classifier may bear mmsegmentation's name."""
-    head = keys.without_prefix(state, "decode_head.")
-    named = keys.with_prefix(keys.without_prefix(head, "conv_seg."), "linear_pred.")
-    # NVlabs' head inherits an unused ``conv_seg`` beside the ``linear_pred`` that it calls.
-    head = named | {key: v for key, v in head.items() if not key.startswith("conv_seg.")}
-    return keys.without_prefix(state, "backbone.") | head
+def _published_kind(state: State) -> str:
+    if keys.starts(state, "skfs.", "abfs.", "embed1_linearproject."):
+        return "published-transkd"
+    if keys.starts(state, "embeddings.", "embed_projections."):
+        return "published-sekd"
+    return "published"
 
 
-def _is_pvt(state: State) -> bool:
-    weight = state.get("block1.0.mlp.fc1.weight")
-    return weight is not None and weight.shape[0] == PVT_MLP_RATIO * weight.shape[1]
-
-
-def dimensions(state: State) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return widths and depths of the encoder whose tensors, under our keys, are in ``state``."""
-    widths: dict[str, int] = {}
-    depths: dict[str, int] = {}
-    for key, tensor in state.items():
-        if match := BLOCK.fullmatch(key):
-            stage, block = match[2], int(match[3])
-            widths[stage] = len(tensor)
-            depths[stage] = max(depths.get(stage, 0), block + 1)
-    return tuple(widths[s] for s in sorted(widths)), tuple(depths[s] for s in sorted(depths))
+def _find_layout(encoder: State, named: Family | None) -> Layout | None:
+    ordered = sorted(LAYOUTS, key=lambda entry: entry[0] is not named)
+    recognised = (layout for f, layout in ordered if layout.recognises(encoder, f is named))
+    return next(recognised, None)
 
 
 def infer_architecture(weights: Weights) -> tuple[str, dict[str, Any]]:
@@ -171,15 +148,10 @@ def infer_architecture(weights: Weights) -> tuple[str, dict[str, Any]]:
     """
     if name := weights.info.get("architecture"):
         return name, weights.overrides
-    if "embed_dims" in weights.overrides:
-        return "SegformerB0", weights.overrides | _head_override("SegformerB0", weights.state)
-    widths, depths = dimensions(weights.state)
-    family = "PVTv2" if any(key.startswith(PVT_PREFIX) for key in weights.state) else "Segformer"
-    for size in range(6):
-        # PVTv2 B0 to B5 have the widths and depths of SegFormer B0 to B5.
-        options = MODELS[f"SegformerB{size}"].options
-        if (options["embed_dims"], options["depths"]) == (widths, depths):
-            name = f"{family}B{size}"
+    family = family_of(weights.state)
+    widths, depths = family.dimensions(weights.state) if family else ((), ())
+    for name, size in family.sizes.items() if family else ():
+        if "embed_dims" in weights.overrides or (size.embed_dims, size.depths) == (widths, depths):
             return name, weights.overrides | _head_override(name, weights.state)
     raise ValueError(
         f"{weights.source}: an encoder of widths {_slashes(widths)} and depths {_slashes(depths)} "
@@ -191,7 +163,7 @@ def _head_override(name: str, state: State) -> dict[str, int]:
     if CLASSIFIER not in state:
         return {}
     head_dim = state[CLASSIFIER].shape[1]
-    return {} if head_dim == MODELS[name].head_dim else {"head_dim": head_dim}
+    return {} if head_dim == MODELS[name].sizes[name].head_dim else {"head_dim": head_dim}
 
 
 def _slashes(numbers: Iterable[int]) -> str:

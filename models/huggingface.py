@@ -1,4 +1,4 @@
-"""Folders of Hugging Face transformers' ``SegformerForSemanticSegmentation``: read and written.
+"""Folders of Hugging Face transformers' segmentation networks: read and written.
 
 transformers itself is not needed. A folder holds ``config.json`` (architecture and class names),
 ``model.safetensors`` and ``preprocessor_config.json``; ours also hold ``sekd.json``, for what those
@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 
 from command_line.outputs import write_folder
 from conventions.labels import VOID
 from conventions.preprocessing import UNNORMALISED, Preprocessing
-from models import files, keys
-from models.formats import Weights, dimensions, to_ours
-from models.mit import BLOCK_EPS, attention_heads
-from models.registry import MODELS
+from models import files
+from models.family import Family
+from models.formats import Weights, to_ours
+from models.registry import FAMILIES, MODELS
 from models.segmenter import Segmenter
 
-SR_RATIOS = [8, 4, 2, 1]
 OWN_FILE = "sekd.json"
 OWN_FIELDS = (
     "dataset", "palette", "ignore_index", "preprocessing", "method", "args", "seed", "versions",
@@ -29,47 +29,36 @@ OWN_FIELDS = (
 )  # fmt: skip
 
 
-def read_folder(folder: Path, map_location: str = "cpu", prefer_pvt: bool = False) -> Weights:
-    """Read a folder of transformers' SegFormer, of timm's PVTv2, or of our own export.
+def read_folder(folder: Path, map_location: str | torch.device = "cpu") -> Weights:
+    """Read a folder of transformers or timm that describes a family's network, or our own export.
 
     Raises:
         ValueError: for a configuration that is not one of these, or a broken file.
     """
     config = _read_json(folder / "config.json")
     kind = config.get("model_type") or config.get("architecture") or "nothing that it names"
-    if kind != "segformer" and not kind.startswith("pvt_v2"):
-        raise ValueError(
-            f"{folder}: config.json describes {kind}; known: segformer, and timm's pvt_v2"
-        )
+    family = _find_family(kind)
+    if family is None:
+        known = ", ".join(family.config_kind for family in FAMILIES if family.config_kind)
+        raise ValueError(f"{folder}: config.json describes {kind}; known: {known}")
     state = files.read(files.folder_weights(folder), map_location)
-    weights = to_ours(state, str(folder), prefer_pvt)
-    if kind == "segformer":
-        weights.overrides = _overrides(config, weights, folder)
+    weights = to_ours(state, str(folder), family)
+    if family.huggingface:
+        try:
+            weights.overrides = family.huggingface.overrides(
+                config, *family.dimensions(weights.state)
+            )
+        except ValueError as error:
+            raise ValueError(f"{folder}: {error}") from error
         weights.info = _info(config, folder)
     return weights
 
 
-def _overrides(config: dict, weights: Weights, folder: Path) -> dict[str, Any]:
-    """Say how a configuration differs from the network that we would infer from its tensors."""
-    widths, depths = dimensions(weights.state)
-    if list(config.get("sr_ratios", SR_RATIOS)) != SR_RATIOS:
-        raise ValueError(
-            f"{folder}: sr_ratios {config['sr_ratios']} are not SegFormer's {SR_RATIOS}"
-        )
-    heads = tuple(config.get("num_attention_heads", (1, 2, 5, 8)))
-    fitting = (w for w in range(1, max(widths) + 1) if attention_heads(widths, w) == heads)
-    head_width = next(fitting, None)
-    if head_width is None:
-        raise ValueError(f"{folder}: {heads} attention heads do not fit widths {widths}")
-    overrides = {}
-    if config.get("layer_norm_eps", BLOCK_EPS) != BLOCK_EPS:
-        overrides["norm_eps"] = config["layer_norm_eps"]
-    if not any(
-        (known.options.get("embed_dims"), known.options.get("depths")) == (widths, depths)
-        for known in MODELS.values()
-    ):
-        overrides |= {"embed_dims": widths, "depths": depths, "head_width": head_width}
-    return overrides
+def _find_family(kind: str) -> Family | None:
+    for family in FAMILIES:
+        if family.config_kind and kind.startswith(family.config_kind):
+            return family
+    return None
 
 
 def _info(config: dict, folder: Path) -> dict[str, Any]:
@@ -119,29 +108,34 @@ def save_huggingface(
     classes: Sequence[str] | None = None,
     info: dict[str, Any] | None = None,
 ) -> None:
-    """Write a folder that ``SegformerForSemanticSegmentation.from_pretrained`` loads.
+    """Write a folder that the ``from_pretrained`` of transformers loads.
 
     Args:
-        model: a SegFormer.
+        model: of a family that transformers has, such as SegFormer.
         folder: made where missing; all files are written, or none.
         classes: names of the classes, in order; None writes none.
         info: as of a checkpoint; preprocessing and what only we keep is taken from it.
 
     Raises:
-        ValueError: if the model is no SegFormer, or has not as many classes as are named.
+        ValueError: if transformers has no such model, or it has not as many classes as are named.
     """
-    if not hasattr(model.encoder, "patch_embed1"):
-        raise ValueError(f"{model.name} has no Hugging Face layout: only SegFormer has")
+    layout = MODELS[model.name].huggingface
+    if layout is None:
+        having = " and ".join(family.name for family in FAMILIES if family.huggingface)
+        raise ValueError(f"{model.name} has no Hugging Face layout: only {having} has")
     if classes is not None and len(classes) != model.num_classes:
         raise ValueError(f"{len(classes)} class names for a model of {model.num_classes} classes")
     info = info or {}
     tensors = {
         key: value.detach().cpu().contiguous()
-        for key, value in keys.to_huggingface(model.state_dict()).items()
+        for key, value in layout.from_ours(model.state_dict()).items()
     }
     preprocessing = Preprocessing.read(info.get("preprocessing") or {})
     documents = {
-        "config.json": _config(model, classes, info.get("ignore_index", VOID)),
+        "config.json": layout.config(model)
+        | {"semantic_loss_ignore_index": info.get("ignore_index", VOID)}
+        | _class_names(model, classes)
+        | {"torch_dtype": "float32"},
         "preprocessor_config.json": _preprocessor(preprocessing),
         OWN_FILE: {key: info[key] for key in OWN_FIELDS if info.get(key) is not None},
     }
@@ -158,33 +152,11 @@ def save_huggingface(
     write_folder(Path(folder), writers)
 
 
-def _config(model: Segmenter, classes: Sequence[str] | None, ignore_index: int) -> dict[str, Any]:
-    stages = [model.encoder.get_submodule(f"block{stage}") for stage in range(1, 5)]
-    first = [blocks[0] for blocks in stages]
+def _class_names(model: Segmenter, classes: Sequence[str] | None) -> dict[str, Any]:
     names = classes or [f"LABEL_{index}" for index in range(model.num_classes)]
     return {
-        "architectures": ["SegformerForSemanticSegmentation"],
-        "model_type": "segformer",
-        "num_channels": 3,
-        "num_encoder_blocks": 4,
-        "depths": [len(blocks) for blocks in stages],
-        "hidden_sizes": list(model.widths),
-        "num_attention_heads": [block.attn.num_heads for block in first],
-        "sr_ratios": [block.attn.sr_ratio for block in first],
-        "mlp_ratios": [block.mlp.fc1.out_features // block.mlp.fc1.in_features for block in first],
-        "patch_sizes": [7, 3, 3, 3],
-        "strides": [4, 2, 2, 2],
-        "hidden_act": "gelu",
-        "hidden_dropout_prob": 0.0,
-        "attention_probs_dropout_prob": 0.0,
-        "classifier_dropout_prob": model.head.dropout.p,
-        "drop_path_rate": 0.1,
-        "layer_norm_eps": model.encoder.norm1.eps,
-        "decoder_hidden_size": model.head.linear_pred.in_channels,
-        "semantic_loss_ignore_index": ignore_index,
         "id2label": {str(index): name for index, name in enumerate(names)},
         "label2id": {name: index for index, name in enumerate(names)},
-        "torch_dtype": "float32",
     }
 
 

@@ -7,48 +7,18 @@ between the two.
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from timm.layers import DropPath, trunc_normal_
 from torch import Tensor, nn
 
-STRIDES = (4, 8, 16, 32)
-MIN_SIZE = 32
+from models.encoder import Encoder, EncoderMaps, attention_heads, check_images
+
 BLOCK_EPS = 1e-6  # norms of blocks and stages; those of patch embedding and reduction keep 1e-5
-
-
-class EncoderMaps(NamedTuple):
-    """What an encoder yields: four maps (B, C_s, h_s, w_s) of each kind, in channels-last memory.
-
-    Attributes:
-        features: stage outputs after the stage's norm.
-        embeddings: patch embeddings at the stage's entrance, after their norm.
-        before_norm: stage outputs before the stage's norm, where pixels differ in energy.
-    """
-
-    features: list[Tensor]
-    embeddings: list[Tensor]
-    before_norm: list[Tensor]
-
-
-def check_images(images: Tensor) -> None:
-    """Raise ValueError unless ``images`` is a float (B, 3, H, W) batch with H, W >= 32."""
-    shape = tuple(images.shape)
-    if images.ndim != 4 or shape[1] != 3:
-        raise ValueError(f"images must have shape (B, 3, H, W), not {shape}")
-    if not images.is_floating_point():
-        raise ValueError(f"images must be normalised floats, not {images.dtype}")
-    if shape[2] < MIN_SIZE or shape[3] < MIN_SIZE:
-        raise ValueError(
-            f"images of {shape[2]}x{shape[3]} are too small: both sides must be >= {MIN_SIZE} px"
-        )
-
-
-def attention_heads(embed_dims: Sequence[int], head_width: int) -> tuple[int, ...]:
-    """One attention head per ``head_width`` channels, at least one: (1, 2, 5, 8) as published."""
-    return tuple(max(1, dim // head_width) for dim in embed_dims)
+SR_RATIOS = (8, 4, 2, 1)
+MLP_RATIO = 4
 
 
 def initialise(module: nn.Module) -> None:
@@ -158,7 +128,7 @@ class Block(nn.Module):
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
 
-class MixTransformer(nn.Module):
+class MixTransformer(Encoder):
     """Four stages of patch embedding, blocks and norm, at strides 4, 8, 16 and 32.
 
     Args:
@@ -174,15 +144,13 @@ class MixTransformer(nn.Module):
     ``norm{s}`` with s from 1 to 4.
     """
 
-    strides = STRIDES
-
     def __init__(
         self,
         embed_dims: Sequence[int],
         depths: Sequence[int],
         head_width: int = 64,
-        sr_ratios: Sequence[int] = (8, 4, 2, 1),
-        mlp_ratio: float = 4.0,
+        sr_ratios: Sequence[int] = SR_RATIOS,
+        mlp_ratio: float = MLP_RATIO,
         drop_path_rate: float = 0.1,
         norm_eps: float = BLOCK_EPS,
     ) -> None:
@@ -204,44 +172,35 @@ class MixTransformer(nn.Module):
             self.add_module(f"norm{i + 1}", nn.LayerNorm(dim, eps=norm_eps))
         self.apply(initialise)
 
-    def blocks(self) -> list[list[nn.Parameter]]:
-        """Parameters by block, from the first to the last.
+    def stage_blocks(self, stage: int) -> Sequence[Block]:
+        """Return the blocks of a stage, 1 to 4."""
+        return cast(Sequence[Block], self.get_submodule(f"block{stage}"))
 
-        A stage's patch embedding belongs to its first block, its norm to its last.
-        """
+    def stage_norm(self, stage: int) -> nn.LayerNorm:
+        """Return the norm at the end of a stage, 1 to 4; it yields (B, h, w, C)."""
+        return cast(nn.LayerNorm, self.get_submodule(f"norm{stage}"))
+
+    def blocks(self) -> list[list[nn.Parameter]]:
+        """Parameters by block, see :meth:`Encoder.blocks`."""
         found = []
         for stage in range(1, 5):
-            members = [list(b.parameters()) for b in self.get_submodule(f"block{stage}")]
+            members = [list(block.parameters()) for block in self.stage_blocks(stage)]
             members[0] += self.get_submodule(f"patch_embed{stage}").parameters()
-            members[-1] += self.get_submodule(f"norm{stage}").parameters()
+            members[-1] += self.stage_norm(stage).parameters()
             found += members
         return found
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """Return the four features, see :meth:`forward_intermediates`."""
-        return self.forward_intermediates(images).features
-
     def forward_intermediates(self, images: Tensor) -> EncoderMaps:
-        """Encode images of any size of at least 32 x 32.
-
-        Args:
-            images: float (B, 3, H, W).
-
-        Returns:
-            Maps (B, C_s, ceil(H/stride_s), ceil(W/stride_s)), four of each kind.
-
-        Raises:
-            ValueError: if the images have another shape, type or are too small.
-        """
+        """Encode float images (B, 3, H, W), see :meth:`Encoder.forward_intermediates`."""
         check_images(images)
         maps = EncoderMaps([], [], [])
         x = images.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1)
         for stage in range(1, 5):
             x = self.get_submodule(f"patch_embed{stage}")(x)
             maps.embeddings.append(x.permute(0, 3, 1, 2))
-            for block in self.get_submodule(f"block{stage}"):
+            for block in self.stage_blocks(stage):
                 x = block(x)
             maps.before_norm.append(x.permute(0, 3, 1, 2))
-            x = self.get_submodule(f"norm{stage}")(x)
+            x = self.stage_norm(stage)(x)
             maps.features.append(x.permute(0, 3, 1, 2))
         return maps

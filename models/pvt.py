@@ -1,71 +1,77 @@
-"""Pyramid Vision Transformer v2 (Wang et al., CVM 2022) from timm, as an encoder."""
+"""Pyramid Vision Transformer v2 (Wang et al., CVM 2022) from timm, as a network family."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import timm
 import torch
+from timm.models import pvt_v2
 from torch import Tensor, nn
 
-from models.mit import STRIDES, EncoderMaps, attention_heads, check_images
+from models.encoder import Encoder, EncoderMaps, attention_heads, check_images
+from models.family import Family, Layout, Size
+from models.keys import State, starts, widening, with_prefix
+
+MLP_RATIO = 8  # of the first two stages; B5 has 4, as SegFormer
 
 
-class PyramidVisionTransformer(nn.Module):
-    """timm's PVTv2 without its classifier; its state dict lies under the key ``backbone.``.
+class PyramidVisionTransformer(Encoder):
+    """timm's PVTv2 without its classifier; its tensors are under the key ``backbone.``.
 
     Args:
-        variant: timm's name, ``pvt_v2_b0`` to ``pvt_v2_b5``.
-        head_width: channels per attention head; read only where ``embed_dims`` is overridden.
+        embed_dims: channels of each stage.
+        depths: blocks of each stage.
+        variant: timm's name, ``pvt_v2_b0`` to ``pvt_v2_b5``, for all other properties.
+        head_width: channels per attention head, see :func:`attention_heads`.
         drop_path_rate: stochastic depth of the last block; grows linearly from 0 over all blocks.
-        options: passed on to timm, e.g. ``embed_dims`` and ``depths``.
+        options: passed on to timm.
     """
 
-    strides = STRIDES
-
     def __init__(
-        self, variant: str, head_width: int = 64, drop_path_rate: float = 0.1, **options: Any
+        self,
+        embed_dims: Sequence[int],
+        depths: Sequence[int],
+        variant: str,
+        head_width: int = 64,
+        drop_path_rate: float = 0.1,
+        **options: Any,
     ) -> None:
         super().__init__()
-        if "embed_dims" in options:
-            options.setdefault("num_heads", attention_heads(options["embed_dims"], head_width))
+        options = {"num_heads": attention_heads(embed_dims, head_width)} | options
         self.backbone = timm.create_model(
-            variant, num_classes=0, drop_path_rate=drop_path_rate, **options
+            variant,
+            num_classes=0,
+            embed_dims=embed_dims,
+            depths=depths,
+            drop_path_rate=drop_path_rate,
+            **options,
         )
-        self.widths = tuple(info["num_chs"] for info in self.backbone.feature_info)
+        self.widths = tuple(embed_dims)
+
+    def stage_norm(self, stage: int) -> nn.Module:
+        """Return the norm at the end of a stage, 1 to 4; it yields (B, h * w, C)."""
+        return self._stages[stage - 1].norm
 
     def blocks(self) -> list[list[nn.Parameter]]:
-        """Parameters by block, from the first to the last; see `MixTransformer.blocks`."""
+        """Parameters by block, see :meth:`Encoder.blocks`."""
         found = []
-        for stage in self.backbone.stages:
+        for stage in self._stages:
             members = [list(block.parameters()) for block in stage.blocks]
-            members[0] += (stage.downsample or self.backbone.patch_embed).parameters()
+            members[0] += self._embed(stage).parameters()
             members[-1] += stage.norm.parameters()
             found += members
         return found
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """Return the four features, see :meth:`forward_intermediates`."""
-        return self.forward_intermediates(images).features
-
     def forward_intermediates(self, images: Tensor) -> EncoderMaps:
-        """Encode images of any size of at least 32 x 32.
+        """Encode float images (B, 3, H, W), see :meth:`Encoder.forward_intermediates`.
 
         timm's own feature access stops at stage outputs, so its stages are walked through here.
-
-        Args:
-            images: float (B, 3, H, W).
-
-        Returns:
-            Maps (B, C_s, ceil(H/stride_s), ceil(W/stride_s)), four of each kind.
-
-        Raises:
-            ValueError: if the images have another shape, type or are too small.
         """
         check_images(images)
         maps = EncoderMaps([], [], [])
         x = images.contiguous(memory_format=torch.channels_last)
-        for stage in self.backbone.stages:
-            embed = stage.downsample or self.backbone.patch_embed
-            x = embed(x)
+        for stage in self._stages:
+            x = self._embed(stage)(x)
             maps.embeddings.append(x.permute(0, 3, 1, 2))
             shape = x.shape
             tokens = x.flatten(1, 2)
@@ -76,3 +82,50 @@ class PyramidVisionTransformer(nn.Module):
             x = stage.norm(tokens).reshape(shape).permute(0, 3, 1, 2)
             maps.features.append(x)
         return maps
+
+    @property
+    def _stages(self) -> Any:
+        return self.backbone.stages
+
+    def _embed(self, stage: Any) -> nn.Module:
+        return stage.downsample or self.backbone.patch_embed
+
+
+def from_timm(state: State) -> State:
+    """Our keys for an encoder of timm's PVTv2, or of its authors."""
+    return with_prefix(pvt_v2.checkpoint_filter_fn(state, None), "encoder.backbone.")
+
+
+def _is_timm(state: State, named: bool) -> bool:
+    """Also the authors' names: their own but for SegFormer's, whose layers have other widths."""
+    if starts(state, "stages.0.blocks."):
+        return True
+    return starts(state, "patch_embed1.") and (named or widening(state) == MLP_RATIO)
+
+
+def _size(number: int, head_dim: int, base: int, *depths: int) -> Size:
+    """B0 to B5, with the widths and depths of SegFormer's."""
+    return Size(
+        head_dim,
+        embed_dims=(base, base * 2, base * 5, base * 8),
+        depths=depths,
+        pretrained=f"pvt_v2_b{number}.pth",
+        options={"variant": f"pvt_v2_b{number}", "head_width": base},
+    )
+
+
+PVTV2 = Family(
+    "PVTv2",
+    PyramidVisionTransformer,
+    {
+        "PVTv2B0": _size(0, 256, 32, 2, 2, 2, 2),
+        "PVTv2B1": _size(1, 256, 64, 2, 2, 2, 2),
+        "PVTv2B2": _size(2, 768, 64, 3, 4, 6, 3),
+        "PVTv2B3": _size(3, 768, 64, 3, 4, 18, 3),
+        "PVTv2B4": _size(4, 768, 64, 3, 8, 27, 3),
+        "PVTv2B5": _size(5, 768, 64, 3, 6, 40, 3),
+    },
+    block_key=r"backbone\.stages\.(?P<stage>\d)\.blocks\.(?P<block>\d+)\.norm1\.weight",
+    layouts=(Layout("timm", "a PVTv2 encoder of timm or of its authors", _is_timm, from_timm),),
+    config_kind="pvt_v2",
+)

@@ -12,7 +12,7 @@ from models import files
 from models.files import resolve
 from models.formats import Weights, to_ours
 from models.huggingface import read_folder
-from models.registry import resolve_name
+from models.registry import MODELS, resolve_name
 
 FORMAT_VERSION = 1
 # What a checkpoint says about itself beside its weights; files of others say little of it.
@@ -38,12 +38,11 @@ def read_weights(
 ) -> Weights:
     """Read any file or folder and translate its tensors to our keys, without building a network.
 
-    ``model`` settles what names that SegFormer and PVTv2 share mean.
+    ``model`` settles what names mean that families share.
     """
     source = resolve(path, model)
-    prefer_pvt = model is not None and resolve_name(model).startswith("PVT")
     if source.is_dir():
-        return read_folder(source, map_location, prefer_pvt)
+        return read_folder(source, map_location)
     content = files.read(source, map_location)
     if not isinstance(content, dict):
         raise ValueError(f"{source}: holds a {type(content).__name__}, not a state dict")
@@ -53,7 +52,7 @@ def read_weights(
     if not isinstance(nested, dict):
         raise ValueError(f"{source}: holds a {type(nested).__name__}, not a state dict")
     tensors = {key: value for key, value in nested.items() if isinstance(value, Tensor)}
-    weights = to_ours(tensors, str(source), prefer_pvt)
+    weights = to_ours(tensors, str(source), MODELS[resolve_name(model)] if model else None)
     weights.info = _foreign_info(content if nested is not content else {}, weights.format)
     return weights
 

@@ -1,58 +1,23 @@
 """Names -> networks.
 
-To add a network, write one file with an encoder (see ``Segmenter`` for what it must have) and add
-one line to ``MODELS``. Its arguments there are the published ones; ``build_model`` overrides any.
+To add a network family, write one file that declares a ``Family`` (``models/family.py`` says what
+it can declare) and add one line to ``FAMILIES``. ``CONTRIBUTING.md`` has an example.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
-from torch import nn
-
+from models.family import Family
 from models.head import SegformerHead
-from models.mit import MixTransformer
-from models.pvt import PyramidVisionTransformer
+from models.pvt import PVTV2
+from models.segformer import SEGFORMER
 from models.segmenter import Segmenter
 
+FAMILIES: tuple[Family, ...] = (
+    SEGFORMER,
+    PVTV2,
+)
 
-@dataclass(frozen=True)
-class Architecture:
-    """An encoder, its arguments, and the width of the head on it."""
-
-    encoder: Callable[..., nn.Module]
-    head_dim: int
-    options: dict[str, Any] = field(default_factory=dict)
-
-
-def _mit(head_dim: int, base: int, head_width: int, *depths: int) -> Architecture:
-    """Mix Transformer of SegFormer; ``base`` is the first stage's width."""
-    embed_dims = (base, base * 2, base * 5, base * 8)
-    options = {"embed_dims": embed_dims, "depths": depths, "head_width": head_width}
-    return Architecture(MixTransformer, head_dim, options)
-
-
-def _pvt(head_dim: int, variant: str, head_width: int) -> Architecture:
-    """PVTv2 with the SegFormer head."""
-    return Architecture(
-        PyramidVisionTransformer, head_dim, {"variant": variant, "head_width": head_width}
-    )
-
-
-MODELS: dict[str, Architecture] = {
-    "SegformerB0": _mit(256, 32, 32, 2, 2, 2, 2),
-    "SegformerB1": _mit(256, 64, 64, 2, 2, 2, 2),
-    "SegformerB2": _mit(768, 64, 64, 3, 4, 6, 3),
-    "SegformerB3": _mit(768, 64, 64, 3, 4, 18, 3),
-    "SegformerB4": _mit(768, 64, 64, 3, 8, 27, 3),
-    "SegformerB5": _mit(768, 64, 64, 3, 6, 40, 3),
-    "PVTv2B0": _pvt(256, "pvt_v2_b0", 32),
-    "PVTv2B1": _pvt(256, "pvt_v2_b1", 64),
-    "PVTv2B2": _pvt(768, "pvt_v2_b2", 64),
-    "PVTv2B3": _pvt(768, "pvt_v2_b3", 64),
-    "PVTv2B4": _pvt(768, "pvt_v2_b4", 64),
-    "PVTv2B5": _pvt(768, "pvt_v2_b5", 64),
-}
+MODELS = {name: family for family in FAMILIES for name in family.sizes}
 
 HEAD_OPTIONS = ("head_dim", "dropout")
 
@@ -81,10 +46,11 @@ def build_model(name: str, num_classes: int, **overrides: Any) -> Segmenter:
     name = resolve_name(name)
     if num_classes < 1:
         raise ValueError(f"num_classes must be at least 1, not {num_classes}")
-    architecture = MODELS[name]
-    head_options = {"head_dim": architecture.head_dim}
+    family, size = MODELS[name], MODELS[name].sizes[name]
+    head_options = {"head_dim": size.head_dim}
     head_options |= {key: overrides[key] for key in HEAD_OPTIONS if key in overrides}
-    encoder_overrides = {k: v for k, v in overrides.items() if k not in HEAD_OPTIONS}
-    encoder = architecture.encoder(**(architecture.options | encoder_overrides))
+    arguments = {"embed_dims": size.embed_dims, "depths": size.depths, **size.options}
+    arguments |= {k: v for k, v in overrides.items() if k not in HEAD_OPTIONS}
+    encoder = family.encoder(**arguments)
     head = SegformerHead(encoder.widths, num_classes, **head_options)
     return Segmenter(encoder, head, num_classes, name=name, overrides=overrides)

@@ -4,6 +4,9 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
+from models.encoder import Encoder
+from models.head import SegformerHead
+
 
 @dataclass(frozen=True)
 class Intermediates:
@@ -31,8 +34,7 @@ class Segmenter(nn.Module):
     """Encoder and head as one network.
 
     Args:
-        encoder: has ``widths``, ``strides`` and ``forward_intermediates(images)``, which returns
-            ``EncoderMaps``.
+        encoder: yields features, and whatever methods read besides them.
         head: ``fuse`` turns the list of features into one map, ``classify`` that into logits.
         num_classes: channels of the logits.
         name: registered name, see ``models/registry.py``.
@@ -41,8 +43,8 @@ class Segmenter(nn.Module):
 
     def __init__(
         self,
-        encoder: nn.Module,
-        head: nn.Module,
+        encoder: Encoder,
+        head: SegformerHead,
         num_classes: int,
         name: str = "",
         overrides: dict | None = None,

@@ -13,12 +13,11 @@ import safetensors.torch
 import torch
 
 from command_line.outputs import replacing
-from models.registry import resolve_name
+from models.registry import MODELS, resolve_name
 from models.segmenter import Segmenter
 
 FOLDER = Path(__file__).resolve().parents[1] / "ckpt_pretrained"
 NAME = "fields"
-PREFIX = "Segformer"
 HEADER = "sekd"
 KEPT = ("classes", "palette", "ignore_index", "dataset", "preprocessing", "seed", "versions",
         "metrics")  # fmt: skip
@@ -26,8 +25,9 @@ KEPT = ("classes", "palette", "ignore_index", "dataset", "preprocessing", "seed"
 
 def shipped_models() -> dict[str, Path]:
     """Networks that have `fields` weights, and their files."""
-    files = sorted(FOLDER.glob(f"{NAME}_b*.safetensors"))
-    return {resolve_name(PREFIX + path.stem.removeprefix(f"{NAME}_")): path for path in files}
+    named = {name: family.sizes[name].fields for name, family in MODELS.items()}
+    files = {name: FOLDER / file for name, file in named.items() if file}
+    return {name: file for name, file in files.items() if file.is_file()}
 
 
 def find_shipped(model: str | None) -> Path:

@@ -38,7 +38,7 @@ from models.formats import (
 )
 from models.huggingface import save_huggingface
 from models.reading import FORMAT_VERSION, INFO, describe, read_weights
-from models.registry import build_model, resolve_name
+from models.registry import MODELS, build_model, resolve_name
 from models.segmenter import Segmenter
 from models.shipped import save_shipped
 
@@ -263,10 +263,11 @@ def convert(args: argparse.Namespace, console: Console) -> None:
         info |= dict.fromkeys(("classes", "palette", "metrics", "adapters", "training"))
     target = Path(args.target)
     if args.published:
-        if target.suffix not in files.SUFFIXES or not hasattr(model.encoder, "patch_embed1"):
+        to_published = MODELS[model.name].to_published
+        if target.suffix not in files.SUFFIXES or to_published is None:
             raise ValueError(f"{target}: --published writes a SegFormer as one .pth file")
         with replacing(target) as temporary:
-            torch.save(keys.to_published(dict(model.state_dict())), temporary)
+            torch.save(to_published(dict(model.state_dict())), temporary)
         _tell_of_preprocessing(target, info["preprocessing"], console)
     elif target.suffix in (".pth", ".pt"):
         save_checkpoint(target, model, info)

@@ -64,7 +64,7 @@ TARGETS = (
     ("eval/inference.py", "tests/eval/test_inference.py"),
     ("datasets/transforms.py", "tests/datasets/test_transforms.py"),
     ("models/mit.py", "tests/models/test_mit.py tests/models/test_segmenter.py"),
-    ("models/pvt.py", "tests/models/test_pvt.py"),
+    ("models/pvt.py", "tests/models/test_pvt.py tests/models/test_families.py"),
     ("models/head.py", "tests/models/test_head.py tests/models/test_segmenter.py"),
     ("models/segmenter.py", "tests/models/test_segmenter.py"),
     ("train/*.py", "tests/train/test_{stem}*.py tests/train/test_behaviour.py tests/train"),

@@ -9,7 +9,7 @@ from torch import nn
 from conventions.preprocessing import Preprocessing
 from datasets.class_statistics import class_frequencies, class_weights
 from losses import build_method
-from models import build_model, load_checkpoint
+from models import MODELS, build_model, load_checkpoint
 from models.files import resolve
 from models.weights import load_backbone
 from train.data import Data
@@ -30,8 +30,7 @@ def build_student(run: Run, data: Data) -> nn.Module:
     if options.pretrained and not run.options.run.resume:
         source = options.pretrained
         if source == "auto":
-            family = "pvt_v2" if network.name.startswith("PVT") else "mit"
-            source = CHECKPOINTS / f"{family}_{network.name[-2:].lower()}.pth"
+            source = CHECKPOINTS / MODELS[network.name].sizes[network.name].pretrained
             if not source.is_file():
                 raise FileNotFoundError(
                     f"--pretrained: {source} is not there; {CHECKPOINTS.name}/README.md says where "

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from command_line.outputs import write_folder
 from eval.exported.network import RuntimeNetwork, import_runtime
-from models.mit import MIN_SIZE
+from models.encoder import MIN_SIZE
 
 LARGEST_BATCH = 4
 SIDE = 512  # that an engine is tuned for where the checkpoint names no size

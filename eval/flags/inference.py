@@ -3,7 +3,7 @@
 import argparse
 
 from eval.inference import STRIDE, Inference
-from models.mit import MIN_SIZE
+from models.encoder import MIN_SIZE
 
 WINDOW, OVERLAP = (512, 512), 0.25
 SCALES = (0.75, 1.0, 1.25)

@@ -17,7 +17,7 @@ from eval import eval as command
 from eval.complexity import count_parameters
 from eval.metrics import SegmentationMetrics
 from models import build_model
-from models.keys import to_published
+from models.segformer import to_published
 
 ROOT = Path(__file__).parents[2]
 BASE = ["--cpu", "--num-workers", "0"]

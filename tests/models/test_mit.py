@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from models.mit import DepthwiseConv, EfficientAttention, MixTransformer, attention_heads
+from models.encoder import attention_heads
+from models.mit import DepthwiseConv, EfficientAttention, MixTransformer
 
 DIMS, DEPTHS = (8, 16, 24, 32), (1, 2, 1, 1)
 

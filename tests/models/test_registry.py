@@ -2,11 +2,8 @@
 
 import pytest
 import torch
-from torch import nn
 
 from models import MODELS, Segmenter, build_model
-from models.mit import EncoderMaps
-from models.registry import Architecture
 
 FIVE = [f"B{i}" for i in range(6)]
 
@@ -61,15 +58,3 @@ def test_overrides(name):
     assert model.head.linear_c1.proj.out_features == 16
     assert model.head.dropout.p == 0.3
     assert sum(p.numel() for p in model.parameters()) < 70_000
-
-
-def test_adding_a_model_takes_one_encoder_and_one_line(monkeypatch):
-    class Pooling(nn.Module):
-        widths, strides = (3, 3, 3, 3), (4, 8, 16, 32)
-
-        def forward_intermediates(self, images):
-            maps = [nn.functional.avg_pool2d(images, s, ceil_mode=True) for s in self.strides]
-            return EncoderMaps(maps, maps, maps)
-
-    monkeypatch.setitem(MODELS, "Pooling", Architecture(Pooling, head_dim=8))
-    assert build_model("pooling", 4)(torch.randn(2, 3, 50, 64)).shape == (2, 4, 13, 16)

@@ -196,8 +196,7 @@ def test_what_lies_before_norms_and_classifier(name, training):
     assert out.fused.shape == (2, 16, 12, 18)
     assert torch.equal(model.head.linear_pred(out.fused), out.logits)
     for stage, (before, after) in enumerate(zip(out.before_norm, out.features, strict=True)):
-        norms = (f"encoder.norm{stage + 1}", f"encoder.backbone.stages.{stage}.norm")
-        norm = model.get_submodule(norms[name.startswith("PVT")])
+        norm = model.encoder.stage_norm(stage + 1)
         normed = norm(before.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         torch.testing.assert_close(normed, after)
         assert before.square().mean(1).std() > 1e-3  # pixels differ in energy here only
