@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -80,7 +80,7 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_folder(folder: Path, writers: dict[str, Callable[[Path], None]]) -> None:
+def write_folder(folder: Path, writers: Mapping[str, Callable[[Path], None]]) -> None:
     """Write files into ``folder``, all of them or none.
 
     Args:

@@ -107,12 +107,13 @@ class SegformerHead(nn.Module):
         with torch.autocast(slices[0].device.type, enabled=False):
             pairs = [(w, stage.proj) for w, stage in zip(slices, self.stages, strict=True)]
             weights = [w @ projection.weight for w, projection in pairs]
-            bias = sum(w @ projection.bias for w, projection in pairs)
-        return weights, bias
+            biases = [w @ projection.bias for w, projection in pairs]
+        return weights, sum(biases[1:], start=biases[0])
 
     def _fold_batch_norm(self, weights: list[Tensor], bias: Tensor) -> tuple[list[Tensor], Tensor]:
         """Apply batch norm's running statistics to the merged projections."""
         bn = self.linear_fuse.bn
+        assert bn.running_mean is not None and bn.running_var is not None
         scale = bn.weight * torch.rsqrt(bn.running_var + bn.eps)
         return [w * scale[:, None] for w in weights], (bias - bn.running_mean) * scale + bn.bias
 
@@ -128,6 +129,7 @@ class SegformerHead(nn.Module):
         old = self.linear_pred
         self.linear_pred = nn.Conv2d(old.in_channels, count, kernel_size=1)
         self.linear_pred.weight = nn.Parameter(old.weight.detach()[:count].clone())
+        assert old.bias is not None
         self.linear_pred.bias = nn.Parameter(old.bias.detach()[:count].clone())
 
     def classify(self, fused: Tensor) -> Tensor:
@@ -148,14 +150,14 @@ def add_upsampled(base: Tensor, maps: Sequence[Tensor]) -> Tensor:
     thereby passed over once, where resizing and adding each map would pass over it six times.
     """
     batch, height, width, channels = base.shape
-    rows, columns = [], []
+    by_rows, by_columns = [], []
     for x in maps:
-        by_rows = interpolation_matrix(x.shape[1], height, x) @ x.flatten(2)
-        rows.append(by_rows.reshape(batch * height, x.shape[2], channels))
-        columns.append(interpolation_matrix(x.shape[2], width, x))
-    columns = torch.cat(columns, dim=1).expand(batch * height, -1, -1)
+        rows = interpolation_matrix(x.shape[1], height, x) @ x.flatten(2)
+        by_rows.append(rows.reshape(batch * height, x.shape[2], channels))
+        by_columns.append(interpolation_matrix(x.shape[2], width, x))
+    columns = torch.cat(by_columns, dim=1).expand(batch * height, -1, -1)
     base = base.reshape(batch * height, width, channels)
-    return torch.baddbmm(base, columns, torch.cat(rows, dim=1)).unflatten(0, (batch, height))
+    return torch.baddbmm(base, columns, torch.cat(by_rows, dim=1)).unflatten(0, (batch, height))
 
 
 def interpolation_matrix(size_in: int, size_out: int, like: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ cannot say (palette, method, metrics).
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -139,17 +140,18 @@ def save_huggingface(
         "preprocessor_config.json": _preprocessor(preprocessing),
         OWN_FILE: {key: info[key] for key in OWN_FIELDS if info.get(key) is not None},
     }
-    writers = {
-        name: lambda path, document=document: path.write_text(
-            json.dumps(document, indent=2, default=str) + "\n", encoding="utf-8"
-        )
+    contents = {
+        name: (json.dumps(document, indent=2, default=str) + "\n").encode()
         for name, document in documents.items()
     }
     # Not save_file: its file would be readable by its owner alone.
-    writers["model.safetensors"] = lambda path: path.write_bytes(
-        safetensors.torch.save(tensors, metadata={"format": "pt"})
-    )
+    contents["model.safetensors"] = safetensors.torch.save(tensors, metadata={"format": "pt"})
+    writers = {name: partial(_write, content=content) for name, content in contents.items()}
     write_folder(Path(folder), writers)
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
 
 
 def _class_names(model: Segmenter, classes: Sequence[str] | None) -> dict[str, Any]:
@@ -163,11 +165,10 @@ def _class_names(model: Segmenter, classes: Sequence[str] | None) -> dict[str, A
 def _preprocessor(preprocessing: Preprocessing) -> dict[str, Any]:
     size = preprocessing.image_size
     # A short side alone cannot be said there: images keep their size, and sekd.json tells ours.
-    fixed = isinstance(size, tuple)
-    height, width = size if fixed else (512, 512)
+    height, width = size if isinstance(size, tuple) else (512, 512)
     return {
         "image_processor_type": "SegformerImageProcessor",
-        "do_resize": fixed,
+        "do_resize": isinstance(size, tuple),
         "size": {"height": height, "width": width},
         "resample": 2,
         "do_rescale": True,

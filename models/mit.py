@@ -29,6 +29,7 @@ def initialise(module: nn.Module) -> None:
     elif isinstance(module, nn.Conv2d):
         fan_out = math.prod(module.kernel_size) * module.out_channels // module.groups
         nn.init.normal_(module.weight, std=math.sqrt(2.0 / fan_out))
+        assert module.bias is not None
         nn.init.zeros_(module.bias)
 
 

@@ -87,7 +87,7 @@ class PyramidVisionTransformer(Encoder):
     def _stages(self) -> Any:
         return self.backbone.stages
 
-    def _embed(self, stage: Any) -> nn.Module:
+    def _embed(self, stage: Any) -> Any:
         return stage.downsample or self.backbone.patch_embed
 
 

@@ -76,7 +76,7 @@ class Segmenter(nn.Module):
 
         Returns logits (B, K, ceil(H/4), ceil(W/4)).
         """
-        return self.forward_intermediates(images).logits
+        return self.head(self.encoder(images))
 
     def forward_intermediates(self, images: Tensor, with_head: bool = True) -> Intermediates:
         """As :meth:`forward`, but also return features and patch embeddings.
@@ -85,6 +85,7 @@ class Segmenter(nn.Module):
         of the work.
         """
         maps = self.encoder.forward_intermediates(images)
-        fused = self.head.fuse(maps.features) if with_head else None
-        logits = self.head.classify(fused) if with_head else None
-        return Intermediates(images, logits, **maps._asdict(), fused=fused)
+        if not with_head:
+            return Intermediates(images, None, **maps._asdict())
+        fused = self.head.fuse(maps.features)
+        return Intermediates(images, self.head.classify(fused), **maps._asdict(), fused=fused)

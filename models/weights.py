@@ -92,16 +92,16 @@ def _plain(value: Any, name: str) -> Any:
         return value
     if isinstance(value, np.generic):
         return value.item()
-    for kind in (str, int, float):
-        if isinstance(value, kind):
-            return kind(value)
+    for plain in (str, int, float):
+        if isinstance(value, plain):
+            return plain(value)
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, dict):
         return {_plain(k, name): _plain(v, f"{name}[{k!r}]") for k, v in value.items()}
     if isinstance(value, (list, tuple, set)):
-        kind = tuple if isinstance(value, tuple) else list
-        return kind(_plain(item, f"{name}[{i}]") for i, item in enumerate(value))
+        items = [_plain(item, f"{name}[{i}]") for i, item in enumerate(value)]
+        return tuple(items) if isinstance(value, tuple) else items
     raise TypeError(f"{name} is a {type(value).__name__}: checkpoints hold plain types and tensors")
 
 
@@ -144,7 +144,9 @@ def load_checkpoint(
             "another file"
         )
     dropped = _dropped_prefixes(weights, num_classes, replace_classifier)
-    network = build_model(name, num_classes or weights.num_classes, **overrides)
+    count = num_classes or weights.num_classes
+    assert count is not None  # or it would have been refused
+    network = build_model(name, count, **overrides)
     fresh = {key: v for key, v in network.state_dict().items() if key.startswith(dropped)}
     found = {key: value for key, value in weights.state.items() if not key.startswith(dropped)}
     _load_strictly(network, fresh | found, weights.source, name)
