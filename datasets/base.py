@@ -3,8 +3,9 @@
 import os
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -25,7 +26,8 @@ DATADIR_HINT = "pass the data set's folder with --datadir"
 Pairs = list[tuple[Path, Path]]
 
 
-class LabelSpace(NamedTuple):
+@dataclass(frozen=True)
+class LabelSpace:
     """What a protocol's label maps hold.
 
     Attributes:
@@ -188,6 +190,7 @@ class SegmentationDataset(Dataset):
         )
 
     def _refuse_colours(self, path: Path, colours: Tensor, wrong: np.ndarray) -> None:
+        assert self.label_colours is not None
         pixels = colours.numpy().transpose(1, 2, 0)[wrong]
         found, counts = np.unique(pixels, axis=0, return_counts=True)
         known = ", ".join(f"{self.classes[i]} {c}" for c, i in self.label_colours.items())

@@ -1,7 +1,5 @@
 """CamVid: street scenes from a car, in the 480 x 360 version with 11 classes."""
 
-from typing import ClassVar
-
 from datasets.base import IMAGE_SUFFIXES, Pairs, SegmentationDataset, index_by_stem, pair
 
 _CLASSES = (
@@ -29,7 +27,7 @@ class CamVid(SegmentationDataset):
     classes = tuple(name for name, _ in _CLASSES)
     palette = tuple(colour for _, colour in _CLASSES)
     splits = ("train", "val", "test")
-    label_ids: ClassVar[dict] = {i: i for i in range(len(_CLASSES))} | {VOID_ID: 255, 255: 255}
+    label_ids = {i: i for i in range(len(_CLASSES))} | {VOID_ID: 255, 255: 255}
 
     def list_pairs(self) -> Pairs:
         """Pair `<split>/*.jpg` or `.png` with `<split>annot/*.png`."""

@@ -25,15 +25,15 @@ def class_frequencies(dataset: SegmentationDataset | Subset, progress: bool = Fa
     Raises:
         ValueError: a label is damaged or outside the class list, or there is no labelled pixel.
     """
-    indices = range(len(dataset))
-    if isinstance(dataset, Subset):
-        dataset, indices = dataset.dataset, dataset.indices
-    counts = torch.zeros(dataset.num_classes, dtype=torch.int64)
-    labels = [dataset.pairs[index][1] for index in indices]
+    part = dataset if isinstance(dataset, Subset) else Subset(dataset, range(len(dataset)))
+    whole = part.dataset
+    assert isinstance(whole, SegmentationDataset)
+    counts = torch.zeros(whole.num_classes, dtype=torch.int64)
+    labels = [whole.pairs[index][1] for index in part.indices]
     for path in tqdm(labels, "class frequencies", unit="label", disable=not progress, leave=False):
-        counts += count_pixels(dataset.read_label(path), dataset.num_classes)
+        counts += count_pixels(whole.read_label(path), whole.num_classes)
     if not counts.any():
-        raise ValueError(f"{dataset.root}: split {dataset.split!r} has no labelled pixel")
+        raise ValueError(f"{whole.root}: split {whole.split!r} has no labelled pixel")
     return counts.double() / counts.sum()
 
 

@@ -49,7 +49,9 @@ class ColourTwist:
         if not any(amounts):
             return image
         pixels = np.ascontiguousarray(image.permute(1, 2, 0).numpy())
-        matrix = twist(*amounts, mean=float(GREY @ cv2.mean(pixels)[:3]))
+        brightness, contrast, saturation, hue = amounts
+        mean = float(GREY @ cv2.mean(pixels)[:3])
+        matrix = twist(brightness, contrast, saturation, hue, mean)
         return torch.from_numpy(cv2.transform(pixels, matrix)).permute(2, 0, 1)
 
 

@@ -33,7 +33,7 @@ class CWFID(SegmentationDataset):
     palette = PLANT_PALETTE
     splits = ("train", "test", "fit", "val")
     default_train_split: ClassVar[str] = "fit"
-    label_colours: ClassVar[dict] = {(0, 0, 0): 0, (0, 255, 0): 1, (255, 0, 0): 2}
+    label_colours = {(0, 0, 0): 0, (0, 255, 0): 1, (255, 0, 0): 2}
 
     def list_pairs(self) -> Pairs:
         """Pair `images/NNN_image.png` with `annotations/NNN_annotation.png`, by the split file."""

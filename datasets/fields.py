@@ -73,7 +73,7 @@ def draw_field(rng: np.random.Generator, height: int, width: int) -> tuple[np.nd
     soil = draw_soil(for_soil, height, width, scene.light, scene.row_angle)
     large = (width * SUPERSAMPLING, height * SUPERSAMPLING)
     canvas = cv2.resize(np.pad(soil, ((0, 0), (0, 0), (0, 1)), constant_values=SOIL), large)
-    for plant in place_plants(for_plants, *canvas.shape[:2], scene):
+    for plant in place_plants(for_plants, canvas.shape[0], canvas.shape[1], scene):
         draw_plant(canvas, for_plants, plant, scene.light)
     image = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA)[..., :3]
     return photograph(for_camera, image), shrink_label(canvas[..., 3], height, width)
@@ -83,7 +83,8 @@ def shrink_label(ids: np.ndarray, height: int, width: int) -> np.ndarray:
     """Shrink ids (H, W): half-covered pixels are of the plant class that covers more of them."""
     cover = {}
     for value in (CROP, WEED):
-        mask = cv2.compare(np.ascontiguousarray(ids), value, cv2.CMP_EQ)
+        plane = np.ascontiguousarray(ids)
+        mask = cv2.compare(plane, value, cv2.CMP_EQ)  # type: ignore[call-overload]  # the stubs know no scalar
         cover[value] = cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA)
     label = np.where(cover[CROP] > cover[WEED], np.uint8(CROP), np.uint8(WEED))
     label[cv2.add(cover[CROP], cover[WEED]) < 127] = SOIL
@@ -138,6 +139,7 @@ def _place_weeds(
         else:
             centre = rng.uniform((0, 0), (width, height))
         stage = np.clip(scene.stage + rng.normal(-0.1, 0.28), 0, 1)
+        kinds: tuple[Species, ...]
         if rng.uniform() < grass_share:
             kinds, radius = GRASSES, rng.uniform(0.05, 0.12) + 0.08 * stage
         else:
@@ -176,7 +178,7 @@ def photograph(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     gains = np.array([1 + warmth, 1 + rng.normal(0, 0.025), 1 - warmth])
     gains *= np.exp(rng.normal(0, 0.22))  # exposure
     mix = (np.eye(3) * saturation + (1 - saturation) / 3) * gains[:, None]
-    photo = cv2.transform(image.astype(np.float32), mix)
+    photo: np.ndarray = cv2.transform(image.astype(np.float32), mix)
     photo *= light[..., None]
     blur = rng.uniform(0, 1.1) * unit / 256
     if blur > 0.3:

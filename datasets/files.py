@@ -21,7 +21,7 @@ def files_below(
     """
     for place, folders, files in os.walk(folder, followlinks=True, onerror=onerror):
         # A link to a folder above would never end.
-        closed = {os.path.realpath(path) for path in (place, *Path(place).parents)}
+        closed = {os.path.realpath(path) for path in (Path(place), *Path(place).parents)}
         closed.add(str(leave_out))
         folders[:] = [
             name

@@ -32,13 +32,19 @@ class SplitReport:
     split: str
     dataset: SegmentationDataset | None = None  # None: the split could not be opened
     absent: str = ""  # why an optional split is not there
-    pixels: Tensor | None = None
-    images_with: Tensor | None = None
+    pixels: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+    images_with: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     void: int = 0  # pixels
     images_read: int = 0  # without a problem
     sizes: set[tuple[int, int]] = field(default_factory=set)  # (height, width)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # what may be right
+
+    @property
+    def data(self) -> SegmentationDataset:
+        """The data set of a split that could be opened."""
+        assert self.dataset is not None
+        return self.dataset
 
 
 def inspect(
@@ -71,10 +77,11 @@ def inspect(
         try:
             report.dataset = build_dataset(name, root, split, classes=names)
         except FileNotFoundError as error:
-            broken = isinstance(error, MissingFilesError)
             # A test split may be published without its labels, but not without some of them.
-            if split in required or (broken and error.present):
-                report.problems += error.told if broken else [str(error)]
+            told = error.told if isinstance(error, MissingFilesError) else [str(error)]
+            some = isinstance(error, MissingFilesError) and error.present
+            if split in required or some:
+                report.problems += told
             else:
                 report.absent = str(error)
         else:
@@ -89,11 +96,11 @@ def _suspect(reports: Sequence[SplitReport], names: Collection[str]) -> None:
     opened = [report for report in reports if report.split in names and report.dataset]
     if not opened:
         return
-    reports[0].problems += names_in_doubt(opened[0].dataset.classes)
+    reports[0].problems += names_in_doubt(opened[0].data.classes)
     for report in opened:
         if is_binary(report.pixels, report.void):
             report.problems.append(BINARY_ADVICE)
-    pairs = {report.split: report.dataset.pairs for report in opened if report.images_read}
+    pairs = {report.split: report.data.pairs for report in opened if report.images_read}
     if len(pairs) > 1:
         with suppress(ValueError, OSError):  # a damaged file, which is a problem already
             reports[0].notes += split_drives(pairs)
@@ -111,13 +118,13 @@ def unseen_classes(report: SplitReport) -> list[str]:
     """Name the classes without a pixel in a split of which at least one image could be read."""
     if not report.images_read:
         return []
-    classes = report.dataset.classes
+    classes = report.data.classes
     return [name for name, count in zip(classes, report.pixels, strict=True) if not count]
 
 
 def inspect_samples(report: SplitReport, progress: bool = False) -> None:
     """Read every sample of the report's data set; what cannot be read becomes a problem."""
-    dataset = report.dataset
+    dataset = report.data
     report.pixels = torch.zeros(dataset.num_classes, dtype=torch.int64)
     report.images_with = torch.zeros_like(report.pixels)
 
@@ -130,7 +137,8 @@ def inspect_samples(report: SplitReport, progress: bool = False) -> None:
             return str(error)
         counts = count_pixels(label, dataset.num_classes)
         reason = misplaced(image, label, plants) if plants else None
-        return counts, label.numel() - int(counts.sum()), tuple(label.shape), reason
+        height, width = label.shape
+        return counts, label.numel() - int(counts.sum()), (height, width), reason
 
     results = in_threads([partial(read, index) for index in range(len(dataset))])
     bar = tqdm(results, report.split, len(dataset), unit="img", disable=not progress)
@@ -153,7 +161,7 @@ def shared_images(reports: Sequence[SplitReport], names: Collection[str]) -> lis
     found = [report for report in reports if report.split in names and report.dataset]
     told = []
     for one, other in combinations(found, 2):
-        first, second = ({image for image, _ in report.dataset.pairs} for report in (one, other))
+        first, second = ({image for image, _ in report.data.pairs} for report in (one, other))
         if both := sorted(first & second):
             splits = f"{one.split} and {other.split}"
             told.append(f"{both[0]}: stands in {splits} at once, as do {len(both) - 1} more images")

@@ -10,10 +10,11 @@ from datasets.reading import Colour
 GAP, LINE = 8, 22  # px
 SWATCH = 16
 
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 Entries = Sequence[tuple[str, Colour]]
 
 
-def legend_strip(entries: Entries, width: int, font: ImageFont.FreeTypeFont) -> np.ndarray:
+def legend_strip(entries: Entries, width: int, font: Font) -> np.ndarray:
     """Draw names beside their colours, in as many lines as `width` px need.
 
     Args:
@@ -39,7 +40,7 @@ def legend_strip(entries: Entries, width: int, font: ImageFont.FreeTypeFont) -> 
     return np.array(page)
 
 
-def shorten(text: str, width: int, font: ImageFont.FreeTypeFont) -> str:
+def shorten(text: str, width: int, font: Font) -> str:
     """Cut off the beginning of a text that is wider than `width` px."""
     shown = text
     while font.getlength(shown) > width and len(text) > 1:

@@ -22,12 +22,12 @@ LEVELS = (0, 51, 102, 153, 204, 255)  # of each channel, of further colours
 
 def make_palette(count: int) -> tuple[Colour, ...]:
     """Make the PASCAL VOC colours: the bits of the id, dealt to red, green and blue in turn."""
-    colours = []
+    colours: list[Colour] = []
     for index in range(count):
         channels = [0, 0, 0]
         for bit in range(8):
             channels[bit % 3] |= (index >> bit & 1) << (7 - bit // 3)
-        colours.append(tuple(channels))
+        colours.append((channels[0], channels[1], channels[2]))
     return tuple(colours)
 
 
@@ -112,7 +112,8 @@ def recolour(
         if index in wanted:
             raise ValueError(f"--colors {name}: this class is given twice")
         wanted[index] = colour
-    colours = [tuple(wanted.get(index, colour)) for index, colour in enumerate(palette)]
+    kept = [wanted.get(index, colour) for index, colour in enumerate(palette)]
+    colours = [(red, green, blue) for red, green, blue in kept]
     for index, colour in wanted.items():
         if colours.count(colour) > 1:
             raise ValueError(

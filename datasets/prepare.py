@@ -52,7 +52,7 @@ def check(args: argparse.Namespace) -> int:
             print(f"left out: {report.absent}")
     for report in opened:
         unseen = unseen_classes(report)
-        if unseen and report.split == report.dataset.default_train_split:
+        if unseen and report.split == report.data.default_train_split:
             print(f"note: no pixel of {', '.join(unseen)} in {report.split}: ", end="")
             print('do --classes fit? (255 means "do not count")')
         for told in report.notes:
@@ -74,7 +74,7 @@ def _split_table(reports: Sequence[SplitReport]) -> Table:
         sizes = sorted(report.sizes)
         told = ", ".join(f"{width} x {height}" for height, width in sizes[:3])
         more = f" and {len(sizes) - 3} more" if len(sizes) > 3 else ""
-        images = len(report.dataset)
+        images = len(report.data)
         total = report.void + int(report.pixels.sum())
         void = f"{report.void / total:.2%}" if total else "-"
         damaged = str(images - report.images_read)
@@ -90,10 +90,10 @@ def _class_table(reports: Sequence[SplitReport]) -> Table:
     for report in reports:
         table.add_column(report.split, justify="right")
     table.add_column(f"weight ({reports[0].split})", justify="right")
-    weights = [None] * reports[0].dataset.num_classes
+    weights: list[float | None] = [None] * reports[0].data.num_classes
     if reports[0].pixels.any():
         weights = class_weights(reports[0].pixels / reports[0].pixels.sum()).tolist()
-    for index, (name, weight) in enumerate(zip(reports[0].dataset.classes, weights, strict=True)):
+    for index, (name, weight) in enumerate(zip(reports[0].data.classes, weights, strict=True)):
         cells = []
         for report in reports:
             share = int(report.pixels[index]) / max(1, int(report.pixels.sum()))

@@ -50,7 +50,7 @@ def read_indices(path: Path) -> np.ndarray:
     try:
         # Pillow here: OpenCV turns palette indices into colours.
         image = Image.open(BytesIO(data))
-        stretch = _STRETCH.get(image.tile[0][3], 1)
+        stretch = _STRETCH.get(str(image.tile[0][3]), 1)
         values = np.array(image)
     except _DECODE_ERRORS as error:
         raise _unreadable(path) from error

@@ -5,7 +5,8 @@ interrupted, so a resumed run sees exactly the samples the uninterrupted one wou
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
+from typing import cast
 
 import numpy as np
 import torch
@@ -62,7 +63,7 @@ class SeededDataset(Dataset):
         self.dataset = dataset
 
     def __len__(self) -> int:
-        return len(self.dataset)
+        return len(cast(Sized, self.dataset))
 
     def __getitem__(self, draw: tuple[int, int]) -> dict:
         index, seed = draw

@@ -34,7 +34,7 @@ def draw_soil(
         relief += grain * np.float32(rng.uniform(low, high))
     relief += _tillage(rng, height, width, row_angle)
     right, down = (cv2.Sobel(relief, cv2.CV_32F, *axis, ksize=3) for axis in ((1, 0), (0, 1)))
-    towards = np.float32(light.direction) * np.float32(unit / 256)
+    towards = np.array(light.direction, np.float32) * np.float32(unit / 256)
     slope = right * towards[0] + down * towards[1]
     shade = 1 - np.clip(slope * np.float32(0.05 + 0.16 * light.shadow_depth), -0.6, 0.55)
     shade += np.float32(0.08) * smooth_noise(rng, height, width, unit / 3)
@@ -43,7 +43,12 @@ def draw_soil(
     damp = smooth_noise(rng, height, width, unit / 2.5) - np.float32(rng.uniform(0.2, 2.0))
     shade *= 1 - np.float32(0.35) * np.clip(damp, 0, 1)
     colour = _soil_colour(rng)
-    soil = cv2.merge([cv2.multiply(shade, float(c), dtype=cv2.CV_8U) for c in colour])
+    soil = cv2.merge(
+        [
+            cv2.multiply(shade, float(c), dtype=cv2.CV_8U)  # type: ignore[call-overload]  # the stubs know no scalar
+            for c in colour
+        ]
+    )
     _draw_stones(rng, soil, light)
     draw_straw(rng, soil, light)
     return soil

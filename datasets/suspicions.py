@@ -157,7 +157,7 @@ def _neighbours(
     """Find the closest frame of the series of `path`, and the one farthest away from it."""
     found = series_of(path.with_suffix("").as_posix())
     series = numbered.get(found[0], []) if found else []
-    if len(series) < 4:
+    if found is None or len(series) < 4:
         return None
     ordered = sorted(series, key=lambda member: abs(member[0] - found[1]))
     if abs(ordered[0][0] - found[1]) > CLOSE:

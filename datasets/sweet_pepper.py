@@ -13,7 +13,7 @@ class SweetPepper(VocLayout):
     """Eight classes, by request from the data set's authors, who have not published the names."""
 
     name = "SweetPepper"
-    classes = ()
+    classes: tuple[str, ...] = ()
     palette = make_palette(NUM_CLASSES)
 
     def set_classes(self, classes: Sequence[str]) -> None:

@@ -44,7 +44,7 @@ class Synthetic(VocLayout):
     name = "Synthetic"
     classes = SugarBeets.classes
     palette = SugarBeets.palette
-    splits = SPLITS
+    splits: tuple[str, ...] = SPLITS
     default_size: ClassVar[tuple[int, int]] = (256, 256)
     default_counts: ClassVar[dict[str, int]] = {"train": 240, "val": 60, "test": 60}
 
@@ -85,6 +85,7 @@ class Synthetic(VocLayout):
         """List the files; for drawn fields the names that they would have."""
         if not self.drawn:
             return super().list_pairs()
+        assert self.count is not None
         stems = [field_stem(self.split, index) for index in range(self.count)]
         return [(self.root / f"{stem}.jpg", self.root / f"{stem}.png") for stem in stems]
 

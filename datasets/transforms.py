@@ -5,7 +5,7 @@ Images stay uint8: `normalize` runs on the device, on whole batches.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import cv2
 import numpy as np
@@ -62,7 +62,7 @@ class TrainTransform:
         base = scaled_size(image.shape[-2:], self.image_size)
         crop = self.crop_size or base
         scale = _uniform(*self.scale_range)
-        target = tuple(max(1, round(side * scale)) for side in base)
+        target = _pair(max(1, round(side * scale)) for side in base)
         angle = _uniform(-self.rotate, self.rotate) if self.rotate else 0.0
         # The corners of a rotated crop come from outside of it: take a larger window, turn it, and
         # cut the crop out of its middle.
@@ -119,11 +119,11 @@ class PaperTransform:
     def __call__(self, image: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """Map uint8 (3, H, W) and (H, W) to (3, height, width) and a quarter of it."""
         image = _resize_image(image, self.size)
-        shift = (0, 0)
+        shift: Size = (0, 0)
         if self.train:
             if torch.rand(()) < 0.5:
                 image, label = image.flip(-1), label.flip(-1)
-            shift = tuple(_randint(-self.MAX_SHIFT, self.MAX_SHIFT) for _ in range(2))
+            shift = _pair(_randint(-self.MAX_SHIFT, self.MAX_SHIFT) for _ in range(2))
             image = F.crop_image(image, *shift, *self.size)  # what comes from outside is black
         label = self._shrink(label, shift)
         label = label.where(label != VOID, torch.tensor(self.outputs - 1, dtype=label.dtype))
@@ -149,12 +149,12 @@ class PaperTransform:
 def scaled_size(size: Sequence[int], image_size: ImageSize) -> Size:
     """Find the (height, width) that an image of `size` gets; see `EvalTransform`."""
     if image_size is None:
-        return tuple(size)
+        return _pair(size)
     if isinstance(image_size, int):
         height, width = size
         short = min(height, width)
         return max(1, round(height * image_size / short)), max(1, round(width * image_size / short))
-    return tuple(image_size)
+    return _pair(image_size)
 
 
 def resized_window(
@@ -235,7 +235,7 @@ def _rotated(image: Tensor, label: Tensor, angle: float, crop: Size) -> tuple[Te
     """Turn about the centre, and cut the crop out of the middle."""
     height, width = label.shape
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, 1.0)
-    matrix[:, 2] -= (width - crop[1]) / 2, (height - crop[0]) / 2
+    matrix[:, 2] -= np.array(((width - crop[1]) / 2, (height - crop[0]) / 2))
     # OpenCV here: torchvision rotates through a float sampling grid, which takes ten times as long.
     pixels = np.ascontiguousarray(image.permute(1, 2, 0).numpy())
     pixels = cv2.warpAffine(pixels, matrix, crop[::-1], flags=cv2.INTER_LINEAR, borderValue=FILL)
@@ -249,7 +249,7 @@ def _circumscribed(crop: Size, angle: float) -> Size:
     sin, cos = abs(math.sin(math.radians(angle))), abs(math.cos(math.radians(angle)))
     height, width = crop
     around = (height * cos + width * sin, height * sin + width * cos)
-    return tuple(
+    return _pair(
         side + 2 * max(0, math.ceil((need - side) / 2))
         for side, need in zip(crop, around, strict=True)
     )
@@ -263,6 +263,11 @@ def _random_offset(size: int, crop: int) -> int:
 def _randint(low: int, high: int) -> int:
     """Draw from low to high, both included."""
     return int(torch.randint(low, high + 1, ()))
+
+
+def _pair(values: Iterable[int]) -> Size:
+    height, width = values
+    return height, width
 
 
 def _uniform(low: float, high: float) -> float:

@@ -48,7 +48,7 @@ class MissingFilesError(FileNotFoundError):
 class VocLayout(SegmentationDataset):
     """`JPEGImages/`, `SegmentationClass/*.png` and `ImageSets/Segmentation/<split>.txt`."""
 
-    splits = ("train", "val", "trainval", "trainaug")
+    splits: tuple[str, ...] = ("train", "val", "trainval", "trainaug")
 
     def check_split(self) -> None:
         """Find the folder that holds the layout, and the list of the split in it."""
@@ -75,7 +75,8 @@ class VocLayout(SegmentationDataset):
             label_folder = augmented
         images = index_by_stem(image_folder, suffixes=IMAGE_SUFFIXES)
         labels = index_by_stem(label_folder)
-        pairs, missing = [], []
+        pairs: Pairs = []
+        missing: list[str] = []
         for name in read_split(self.split_list):
             if name not in images:
                 wanted = image_folder / f"{name}.jpg"
@@ -100,7 +101,7 @@ class VOC(VocLayout):
     """PASCAL VOC 2012 (Everingham et al. 2010); with `classes`, a user's own data."""
 
     name = "VOC"
-    classes = (
+    classes: tuple[str, ...] = (
         "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat",
         "chair", "cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant",
         "sheep", "sofa", "train", "tvmonitor",

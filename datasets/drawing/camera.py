@@ -85,7 +85,7 @@ def _misregistered(rng: np.random.Generator, photo: np.ndarray) -> np.ndarray:
     height, width = photo.shape[:2]
     bands = list(cv2.split(photo))
     for band in (0, 2):
-        move = np.float32([[1, 0, rng.normal(0, 0.6)], [0, 1, rng.normal(0, 0.6)]])
+        move = np.array([[1, 0, rng.normal(0, 0.6)], [0, 1, rng.normal(0, 0.6)]], np.float32)
         bands[band] = cv2.warpAffine(
             bands[band], move, (width, height), borderMode=cv2.BORDER_REFLECT
         )
@@ -122,7 +122,7 @@ def _lens(rng: np.random.Generator, photo: np.ndarray) -> np.ndarray:
 
 def _sensor(rng: np.random.Generator, photo: np.ndarray) -> np.ndarray:
     """Noise of single pixels, and of blotches where a phone has smoothed it."""
-    noise = rng.standard_normal(photo.shape, dtype=np.float32)
+    noise: np.ndarray = rng.standard_normal(photo.shape, dtype=np.float32)
     if rng.uniform() < 0.3:
         noise = cv2.blur(noise, (3, 3)) * 2
     return photo + noise * np.float32(np.exp(rng.uniform(np.log(0.7), np.log(12))))
@@ -132,4 +132,6 @@ def _stored(rng: np.random.Generator, photo: np.ndarray) -> np.ndarray:
     if rng.uniform() < 0.4:
         return photo
     quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(35, 97))]
-    return cv2.imdecode(cv2.imencode(".jpg", photo, quality)[1], cv2.IMREAD_COLOR)
+    decoded = cv2.imdecode(cv2.imencode(".jpg", photo, quality)[1], cv2.IMREAD_COLOR)
+    assert decoded is not None
+    return decoded

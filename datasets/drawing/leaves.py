@@ -44,6 +44,7 @@ class Leaves:
         """Choose leaves at random."""
         if self.strokes is not None:
             return Leaves(strokes=self.strokes[rng.integers(len(self.strokes), size=count)])
+        assert self.polygons is not None and self.ribs is not None
         chosen = rng.integers(len(self.polygons), size=count)
         return Leaves(self.polygons[chosen], self.ribs[chosen])
 

@@ -178,6 +178,7 @@ def _paint_blades(
 ) -> None:
     """Stalk, blade, darker half, highlight and midrib of each leaf or leaflet."""
     species = plant.species
+    assert leaves.polygons is not None and leaves.ribs is not None
     polygons = _placed(leaves.polygons, plant, placement)
     ribs = _placed(leaves.ribs, plant, placement)
     bases = _placed(np.zeros((len(colours), 1)), plant, placement)

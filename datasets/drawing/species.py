@@ -74,7 +74,7 @@ def _outline(rng: np.random.Generator) -> tuple[float, float]:
 
 def _rosette(rng: np.random.Generator) -> tuple:
     leaf = LeafShape("blade", rng.uniform(0.22, 0.9), rng.uniform(0.05, 0.45), _outline(rng),
-                     teeth=rng.choice([0, rng.integers(5, 10)]),
+                     teeth=rng.choice([0, int(rng.integers(5, 10))]),
                      wave=rng.choice([0.03, 0.08, 0.18]))  # fmt: skip
     return leaf, "spiral", (2, int(rng.integers(6, 20)))
 
@@ -88,7 +88,7 @@ def _lobed(rng: np.random.Generator) -> tuple:
 
 def _opposite(rng: np.random.Generator) -> tuple:
     leaf = LeafShape("blade", rng.uniform(0.3, 0.95), rng.uniform(0.05, 0.4), _outline(rng),
-                     teeth=rng.choice([0, rng.integers(3, 8)]))  # fmt: skip
+                     teeth=rng.choice([0, int(rng.integers(3, 8))]))  # fmt: skip
     return leaf, "opposite", (2, int(rng.integers(5, 13)))
 
 

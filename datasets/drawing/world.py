@@ -63,9 +63,8 @@ def draw_world(rng: np.random.Generator, height: int, width: int) -> tuple[np.nd
         canvas = _tilted(for_camera, canvas)
     image = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA)[..., :3]
     ids = np.ascontiguousarray(canvas[..., 3])
-    cover = cv2.resize(
-        cv2.compare(ids, SOIL, cv2.CMP_NE), (width, height), interpolation=cv2.INTER_AREA
-    )
+    plants = cv2.compare(ids, SOIL, cv2.CMP_NE)  # type: ignore[call-overload]  # the stubs know no scalar
+    cover = cv2.resize(plants, (width, height), interpolation=cv2.INTER_AREA)
     cover = cover.astype(np.float32) / 255
     image = cv2.add(image, _leaf_texture(for_camera, cover), dtype=cv2.CV_32F)
     photo = photograph(for_camera, image, cover)
@@ -74,7 +73,8 @@ def draw_world(rng: np.random.Generator, height: int, width: int) -> tuple[np.nd
 
 def _leaf_texture(rng: np.random.Generator, cover: np.ndarray) -> np.ndarray:
     """What makes no two pixels of a leaf alike, float32 (H, W, 3), to be added."""
-    texture = smooth_noise(rng, *cover.shape, max(2.0, min(cover.shape) / 90))
+    height, width = cover.shape
+    texture = smooth_noise(rng, height, width, max(2.0, min(height, width) / 90))
     texture *= np.float32(rng.uniform(2, 12))
     texture += np.float32(rng.uniform(1, 8)) * rng.standard_normal(cover.shape, dtype=np.float32)
     texture *= cover
@@ -140,7 +140,8 @@ def _plant(rng: np.random.Generator, canvas: np.ndarray, world: World) -> None:
 
 def _compose(canvas: np.ndarray, layer: np.ndarray, light: Light, size: float) -> None:
     """Darken the canvas where the layer's shadow falls, and put the layer on it."""
-    mask = cv2.compare(np.ascontiguousarray(layer[..., 3]), 0, cv2.CMP_NE)
+    ids = np.ascontiguousarray(layer[..., 3])
+    mask = cv2.compare(ids, 0, cv2.CMP_NE)  # type: ignore[call-overload]  # the stubs know no scalar
     shift = -np.array(light.direction) * light.shadow_length * size
     move = np.array([[1, 0, shift[0]], [0, 1, shift[1]]])
     shadow = cv2.warpAffine(mask, move, mask.shape[::-1])
@@ -178,13 +179,13 @@ def _tilted(rng: np.random.Generator, canvas: np.ndarray) -> np.ndarray:
     """Look at the field from one side: what is far is small."""
     height, width = canvas.shape[:2]
     shrink = rng.uniform(0.1, 0.45)
-    source = np.float32([[0, 0], [1, 0], [1 - shrink / 2, 1], [shrink / 2, 1]])
-    target = np.float32([[0, 0], [1, 0], [1, 1], [0, 1]])
+    source = np.array([[0, 0], [1, 0], [1 - shrink / 2, 1], [shrink / 2, 1]], np.float32)
+    target = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)
     turns = int(rng.integers(4))
     source = np.roll(source if turns % 2 == 0 else source[:, ::-1][[0, 3, 2, 1]], 0, axis=0)
     if turns >= 2:
         source = 1 - source[[2, 3, 0, 1]]
-    size = np.float32([width, height])
+    size = np.array([width, height], np.float32)
     matrix = cv2.getPerspectiveTransform(source * size, target * size)
     colours = cv2.warpPerspective(canvas, matrix, (width, height), borderMode=cv2.BORDER_REFLECT)
     ids = cv2.warpPerspective(np.ascontiguousarray(canvas[..., 3]), matrix, (width, height),

@@ -3,6 +3,7 @@
 from collections import Counter
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -26,7 +27,9 @@ def read(export: Export) -> Source:
         ValueError: something in a file is not as COCO defines it.
         FileNotFoundError: an image is missing.
     """
-    samples, names, left_out = [], {}, Counter()
+    samples: list[Sample] = []
+    names: dict[str, None] = {}
+    left_out: Counter[str] = Counter()
     for path in _files(export):
         content = export.json(path)
         with parsing(path, "COCO"):
@@ -55,7 +58,8 @@ def _categories(path: Path, content: dict) -> dict[int, str]:
 def _samples(
     export: Export, path: Path, content: dict, categories: dict[int, str], left_out: Counter
 ) -> list[Sample]:
-    entries, regions = {}, {}
+    entries: dict[Any, tuple[str, tuple[int, int]]] = {}
+    regions: dict[Any, list[Region]] = {}
     try:
         for entry in content["images"]:
             size = int(entry["height"]), int(entry["width"])
@@ -81,14 +85,15 @@ def _samples(
 
 
 def _region(
-    path: Path, annotation: dict, size: tuple[int, int], categories: dict[int, str]
+    path: Path, annotation: dict[str, Any], size: tuple[int, int], categories: dict[int, str]
 ) -> Region | None:
     """Make a region of an annotation; large ones are painted first, as COCO has no order."""
     where = f"{path}: annotation {annotation.get('id')}"
-    name = categories.get(annotation.get("category_id"))
+    category = annotation.get("category_id")
+    name = None if category is None else categories.get(category)
     if name is None:
         raise ValueError(
-            f"{where} is of category {annotation.get('category_id')}, which the file does not "
+            f"{where} is of category {category}, which the file does not "
             f"list; known: {', '.join(f'{k} {v}' for k, v in categories.items())}"
         )
     shape = annotation.get("segmentation")
@@ -108,13 +113,13 @@ def _region(
     return Region(name, rings, order=-sum(map(_area, rings)))
 
 
-def check_rle(shape: dict, size: tuple[int, int], where: str) -> dict:
+def check_rle(shape: dict[str, Any], size: tuple[int, int], where: str) -> dict[str, Any]:
     """Make a compressed RLE of a compressed or plain one.
 
     Raises:
         ValueError: it is of another size than the image, or its runs do not fill it.
     """
-    stated, counts = shape.get("size"), shape.get("counts")
+    stated, counts = shape.get("size"), shape.get("counts", "")
     if stated != list(size):
         raise ValueError(
             f"{where}: its RLE is of size {stated}, its image {list(size)} (height, width); "

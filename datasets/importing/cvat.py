@@ -28,7 +28,9 @@ def read(export: Export) -> Source:
         ValueError: the file is of a video, or a shape is not as CVAT writes it.
         FileNotFoundError: an image is missing.
     """
-    samples, names, left_out = [], {}, Counter()
+    samples: list[Sample] = []
+    names: dict[str, None] = {}
+    left_out: Counter[str] = Counter()
     for path, root in _roots(export):
         if root.find("track") is not None:
             raise ValueError(f"{path}: holds tracks of a video; export as `CVAT for images 1.1`")
@@ -38,7 +40,7 @@ def read(export: Export) -> Source:
         for image in root.iterfind("image"):
             sample = _sample(export, path, image, left_out)
             samples.append(sample)
-            names |= dict.fromkeys(region.name for region in sample.regions)
+            names |= dict.fromkeys(region.name for region in sample.regions or ())
     return Source(samples, tuple(name for name in names if name), left_out=left_out)
 
 
@@ -86,18 +88,22 @@ def _ring(shape: ElementTree.Element, where: str) -> np.ndarray:
         return ring([[float(number) for number in pair] for pair in pairs], where)
     angle = float(shape.get("rotation", "0"))
     if shape.tag == "box":
-        left, top, right, bottom = (float(shape.get(key)) for key in ("xtl", "ytl", "xbr", "ybr"))
+        left, top, right, bottom = (
+            float(shape.get(key, "")) for key in ("xtl", "ytl", "xbr", "ybr")
+        )
         return turn(
             rectangle(left, top, right, bottom), angle, ((left + right) / 2, (top + bottom) / 2)
         )
-    x, y, radius_x, radius_y = (float(shape.get(key)) for key in ("cx", "cy", "rx", "ry"))
+    x, y, radius_x, radius_y = (float(shape.get(key, "")) for key in ("cx", "cy", "rx", "ry"))
     return turn(ellipse(x, y, radius_x, radius_y), angle, (x, y))
 
 
 def _mask(shape: ElementTree.Element, where: str) -> Callable[[tuple[int, int]], np.ndarray]:
     """Read run lengths, background first, row by row within the mask's own box."""
     runs = [int(number) for number in shape.get("rle", "").split(",")]
-    left, top, width, height = (int(shape.get(key)) for key in ("left", "top", "width", "height"))
+    left, top, width, height = (
+        int(shape.get(key, "")) for key in ("left", "top", "width", "height")
+    )
     if min(runs) < 0 or sum(runs) != width * height:
         raise ValueError(
             f"{where}: the runs of a mask are of {sum(runs)} px, its box of {width} x {height}; "

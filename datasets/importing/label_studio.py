@@ -32,7 +32,9 @@ def read(export: Export) -> Source:
         ValueError: a result is not as Label Studio writes it.
         FileNotFoundError: an image is missing.
     """
-    samples, names, left_out = [], {}, Counter()
+    samples: list[Sample] = []
+    names: dict[str, None] = {}
+    left_out: Counter[str] = Counter()
     for path in _files(export):
         with parsing(path, "Label Studio"):
             for task in export.json(path):

@@ -30,7 +30,9 @@ def read(export: Export) -> Source:
         ValueError: a shape is not as labelme writes it.
         FileNotFoundError: an image is missing.
     """
-    samples, names, left_out = [], {}, Counter()
+    samples: list[Sample] = []
+    names: dict[str, None] = {}
+    left_out: Counter[str] = Counter()
     for path in export.annotations(".json"):
         if not _is_labelme(export, path):
             continue

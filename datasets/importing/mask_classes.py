@@ -87,8 +87,9 @@ def read_colour_table(path: Path) -> dict[Colour, str]:
     rows = [[cell.strip() for cell in row] for row in csv.reader(_lines(path))]
     if not rows or [cell.casefold() for cell in rows[0][1:4]] != ["r", "g", "b"]:
         return {}
-    colours = {_colour(row[1:4]): row[0] for row in rows[1:] if len(row) >= 4}
-    if None in colours or len(colours) < 2:
+    named = {_colour(row[1:4]): row[0] for row in rows[1:] if len(row) >= 4}
+    colours = {colour: name for colour, name in named.items() if colour is not None}
+    if len(colours) < len(named) or len(colours) < 2:
         raise ValueError(f"{path}: expected rows of name, r, g, b with numbers of 0 to 255")
     return colours
 
@@ -96,8 +97,8 @@ def read_colour_table(path: Path) -> dict[Colour, str]:
 def _colour(texts: Sequence[str]) -> Colour | None:
     if len(texts) != 3 or not all(text.strip().isdecimal() for text in texts):
         return None
-    colour = tuple(int(text) for text in texts)
-    return colour if max(colour) <= 255 else None
+    red, green, blue = (int(text) for text in texts)
+    return (red, green, blue) if max(red, green, blue) <= 255 else None
 
 
 def _lines(path: Path) -> list[str]:

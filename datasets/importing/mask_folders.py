@@ -69,7 +69,8 @@ def read_pairs(export: Export) -> Source:
             f"--input {export.root}: no a.jpg with a_L.png or the like in one folder; found "
             f"{export.summary()}"
         )
-    images, masks = [], []
+    images: list[Path] = []
+    masks: list[Path] = []
     for path in export.images:
         (masks if _is_pair_mask(path, ending) else images).append(path)
     return _source(
@@ -185,7 +186,8 @@ def _source(
             f"{lone}: mask without an image; remove it, or choose the folder of masks with --masks"
         )
     values, colours = name_values(export, [sample.label for sample in samples])
-    names = tuple(dict.fromkeys((values or colours).values()))
+    meanings = values or colours or {}
+    names = tuple(dict.fromkeys(meanings.values()))
     return Source(samples, names, values, colours)
 
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from datasets.files import files_below
 from datasets.importing.records import Request
@@ -43,7 +44,7 @@ class Export:
         self.request = request
         self.root = path if path.is_dir() else path.parent
         self.file = None if path.is_dir() else path
-        self._parsed: dict[Path, object] = {}
+        self._parsed: dict[Path, Any] = {}
 
     @cached_property
     def files(self) -> list[Path]:
@@ -83,7 +84,7 @@ class Export:
         candidates = self.files if self.file is None else [self.file]
         return [path for path in candidates if path.suffix.lower() in suffixes]
 
-    def json(self, path: Path) -> object:
+    def json(self, path: Path) -> Any:
         """Parse a JSON file, once: recognising a format and reading it both need the content.
 
         Raises:

@@ -87,11 +87,11 @@ def _names(export: Export) -> list[str]:
                 content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
             except (yaml.YAMLError, UnicodeDecodeError) as error:
                 raise ValueError(f"{path}: not a readable YAML file; export it again") from error
-            names = content.get("names") if isinstance(content, dict) else None
-            if isinstance(names, dict):
-                names = [names[key] for key in sorted(names)]
-            if isinstance(names, list) and names:
-                return [str(name).strip() for name in names]
+            listed = content.get("names") if isinstance(content, dict) else None
+            if isinstance(listed, dict):
+                listed = [listed[key] for key in sorted(listed)]
+            if isinstance(listed, list) and listed:
+                return [str(name).strip() for name in listed]
         if path.name in NAME_FILES:
             lines = path.read_text(encoding="utf-8-sig").splitlines()
             return [line.strip() for line in lines if line.strip()]
