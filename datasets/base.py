@@ -3,9 +3,8 @@
 import os
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -26,16 +25,15 @@ DATADIR_HINT = "pass the data set's folder with --datadir"
 Pairs = list[tuple[Path, Path]]
 
 
-@dataclass(frozen=True)
-class LabelSpace:
+class LabelSpace(NamedTuple):
     """What a protocol's label maps hold.
 
     Attributes:
-        count: ids that a network may predict, K; one more than classes where void is one of them.
+        outputs: ids that a network may predict, K; one more than classes where void is one of them.
         ignored: the id that is kept out of the score.
     """
 
-    count: int
+    outputs: int
     ignored: int
 
 

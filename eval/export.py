@@ -257,7 +257,7 @@ def miou(network: nn.Module, subject: Subject, args: argparse.Namespace) -> floa
     metrics = evaluate(
         network,
         DataLoader(dataset, num_workers=workers, collate_fn=collate),
-        num_classes=subject.labels.count,
+        num_classes=subject.labels.outputs,
         ignore_index=subject.labels.ignored,
         preprocessing=UNTOUCHED if raw else subject.preprocessing,
         device="cpu",

@@ -63,7 +63,7 @@ def score_images(
     return evaluate(
         subject.model,
         loader,
-        num_classes=subject.labels.count,
+        num_classes=subject.labels.outputs,
         ignore_index=subject.labels.ignored,
         preprocessing=subject.preprocessing,
         device=device,

@@ -60,7 +60,7 @@ def load_subject(args: argparse.Namespace, device: torch.device) -> Subject:
     )
     size, protocol = preprocessing.image_size, preprocessing.protocol
     if protocol == "paper":
-        outputs = dataset.label_space(protocol).count
+        outputs = dataset.label_space(protocol).outputs
         dataset.transform = PaperTransform(*size, train=False, outputs=outputs)
     else:
         dataset.transform = EvalTransform(size)

@@ -69,8 +69,8 @@ def build_data(run: Run) -> Data:
         )
     declared = _declared(train)
     labels = declared.label_space(options.protocol)
-    train_transform, plain_transform, preprocessing = _transforms(options, labels.count)
-    with_void = labels.count > declared.num_classes
+    train_transform, plain_transform, preprocessing = _transforms(options, labels.outputs)
+    with_void = labels.outputs > declared.num_classes
     val = split(val_split, options.limit_val) if run.options.logging.iouVal else None
     if options.cache == "ram":
         _keep_in_memory(run, [train] if val is None else [train, val])

@@ -62,7 +62,7 @@ class Validator:
         metrics = evaluate(
             self.network,
             loader,
-            num_classes=self.data.labels.count,
+            num_classes=self.data.labels.outputs,
             ignore_index=self.data.labels.ignored,
             preprocessing=preprocessing or self.data.preprocessing,
             device=accelerator.device,
