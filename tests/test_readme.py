@@ -66,6 +66,7 @@ ADDED = {
     "train/train_student.py": SMALL_RUN,
     "train/train_sekd.py": SMALL_RUN,
     "train/sweep.py": "--plan",
+    "train/pipeline.py": "--plan --steps 2 --device cpu",  # tests/train/test_pipeline.py runs it
     "eval/eval.py": "--num-workers 0 --device cpu",
     "eval/compare.py": "--num-workers 0 --device cpu",
     "eval/report.py": "--num-workers 0 --device cpu",

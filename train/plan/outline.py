@@ -1,0 +1,109 @@
+"""What a pipeline does: networks, flags that all runs share, and what the data holds."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from command_line.outputs import replacing
+from train.arguments import read_recipe
+from train.plan.presets import PRESETS, Facts, fit, look_at
+from train.plan.request import Request
+from train.plan.steps import RECIPE, RUNS
+from train.plan.timing import options_of
+
+# Flags that differ from run to run.
+OF_A_RUN = ("model", "method", "teacher", "savedir", "run-name", "savedate", "resume", "overwrite")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a pipeline does.
+
+    Attributes:
+        request: what was asked for.
+        teacher_model: network of the teacher.
+        recipe: flags that all runs share.
+        facts: of the data.
+    """
+
+    request: Request
+    teacher_model: str
+    recipe: dict[str, Any]
+    facts: Facts
+
+    @property
+    def runs(self) -> dict[str, tuple[str, dict[str, Any]]]:
+        """Stage and flags of each run."""
+        return {name: (stage, self._flags(stage)) for name, stage in RUNS.items()}
+
+    def _flags(self, stage: str) -> dict[str, Any]:
+        model = self.teacher_model if stage == "teacher" else self.request.model
+        method = {"method": self.request.method} if stage == "sekd" else {}
+        return {**self.recipe, **method, "model": model}
+
+    def tell(self) -> str:
+        """Two lines: the data, and what is trained on it."""
+        facts, recipe = self.facts, self.recipe
+        images = f"{facts.train} to train on, {facts.val} to choose weights by"
+        rate = "from ImageNet weights" if self.request.pretrained else "from random weights"
+        return (
+            f"images: {images}, {facts.scored} in '{facts.score}' to score; short side "
+            f"{facts.short_side} px\n"
+            f"preset {self.request.preset}: teacher {self.teacher_model}, student "
+            f"{self.request.model}, {self.request.method}; {recipe['max-steps']} steps each of "
+            f"{recipe['batch-size']} crops of {recipe['height']} px, {rate}, --lr {recipe['lr']}"
+        )
+
+
+def make_plan(request: Request, folder: Path | None) -> Plan:
+    """Fit the preset to the data, and check every flag of every run.
+
+    Args:
+        request: what was asked for.
+        folder: of the pipeline; a recipe in it is kept to. None looks for none.
+
+    Raises:
+        ValueError, OSError: naming the flag, the recipe or the data.
+        SystemExit: status 2, for a value in a recipe that argparse refuses.
+    """
+    preset = PRESETS[request.preset]
+    given = {
+        "dataset": request.dataset,
+        "datadir": request.datadir,
+        "classes": request.classes,
+        "device": request.device,
+        "max-steps": request.steps,
+    }
+    own = _own_flags(request) | {key: value for key, value in given.items() if value is not None}
+    facts = look_at(options_of("student", {**own, "model": request.model}))
+    if folder is not None and (folder / RECIPE).exists():
+        recipe = read_recipe(folder / RECIPE)
+    else:
+        recipe = fit(preset, facts, request.steps, request.pretrained) | own
+    plan = Plan(request, request.teacher_model or preset.teacher, recipe, facts)
+    for stage, flags in plan.runs.values():
+        options_of(stage, flags)
+    return plan
+
+
+def _own_flags(request: Request) -> dict[str, Any]:
+    """Flags of the recipe that `--config` names."""
+    if request.config is None:
+        return {}
+    written = read_recipe(Path(request.config))
+    own = {str(key).replace("_", "-"): value for key, value in written.items() if key != "stage"}
+    if wrong := [key for key in own if key in OF_A_RUN]:
+        raise ValueError(
+            f"--config {request.config}: {wrong[0]} differs from run to run; networks and method "
+            "are --model, --teacher-model and --method"
+        )
+    return own
+
+
+def write_recipe(plan: Plan, folder: Path) -> None:
+    """Write the flags that all runs share, unless they are there already."""
+    if not (folder / RECIPE).exists():
+        with replacing(folder / RECIPE) as temporary:
+            temporary.write_text(yaml.safe_dump(plan.recipe, sort_keys=False), encoding="utf-8")

@@ -1,0 +1,126 @@
+"""How much to spend: presets by hardware, fitted to the size of the data."""
+
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import torch
+
+from datasets import DATASETS, SegmentationDataset, build_dataset
+from train.options import Options
+from train.options.data import MIN_SIDE
+
+LOOKED_AT = 8  # images whose size is read
+VALIDATIONS = 10  # of each run
+IN_MEMORY = 1e9  # bytes of decoded training images that are kept there
+# SegFormer's rate is for ImageNet weights; a network that knows nothing learns faster with ten
+# times as much (results/cwfid.md).
+RANDOM_START = {"lr": 6e-4}
+PRETRAINED_START = {"lr": 6e-5, "head-lr": 10, "pretrained": True}
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A budget that suits a kind of machine.
+
+    Attributes:
+        text: what it is for.
+        teacher: network of the teacher.
+        crop: side of a training crop, in px.
+        side: short side that larger photographs are brought to, in px.
+        epochs: passes over the training images that small data gets.
+        steps: fewest and most optimizer steps of each run.
+        workers: processes that read data; None for one per CPU core, at most 4.
+    """
+
+    text: str
+    teacher: str
+    crop: int
+    side: int
+    epochs: int
+    steps: tuple[int, int]
+    workers: int | None = 1
+
+
+PRESETS = {
+    "laptop": Preset("a first result on a CPU", "SegformerB1", 256, 512, 150, (300, 1200)),
+    "night": Preset("a night on a CPU", "SegformerB2", 384, 768, 300, (1200, 4000)),
+    "gpu": Preset("a GPU", "SegformerB3", 512, 1024, 400, (4000, 40000), None),
+}
+CHEAPEST = "laptop"
+BATCH = 4
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the data set holds.
+
+    Attributes:
+        train: images to train on.
+        val: images that best.pth is chosen on.
+        score: split that the runs are compared on.
+        scored: images in it.
+        short_side: of an image, in px; the median of a few.
+    """
+
+    train: int
+    val: int
+    score: str
+    scored: int
+    short_side: int
+
+
+def default_preset() -> str:
+    """The preset for this machine."""
+    return "gpu" if torch.cuda.is_available() else CHEAPEST
+
+
+def look_at(options: Options) -> Facts:
+    """Count the images of a run's splits, and look at the size of a few.
+
+    Raises:
+        ValueError, OSError: what the data set finds wrong.
+    """
+    data, known = options.data, DATASETS[options.data.dataset]
+
+    def split(name: str) -> SegmentationDataset:
+        return build_dataset(data.dataset, data.datadir, name, classes=data.classes)
+
+    train = split(data.train_split or known.default_train_split)
+    val = split(data.val_split or known.default_val_split)
+    try:
+        scored, score = split("test"), "test"
+    except (ValueError, FileNotFoundError):  # none, or published without its labels
+        scored, score = val, data.val_split or known.default_val_split
+    step = max(1, len(train) // LOOKED_AT)
+    sides = [min(train.read(index)[1].shape) for index in range(0, len(train), step)]
+    return Facts(len(train), len(val), score, len(scored), int(median(sides)))
+
+
+def fit(preset: Preset, facts: Facts, steps: int | None, pretrained: bool) -> dict[str, Any]:
+    """The flags that all runs share, as a recipe spells them.
+
+    Args:
+        preset: the budget.
+        facts: of the data.
+        steps: optimizer steps of each run, None for what suits preset and data.
+        pretrained: whether the encoders start from ImageNet weights.
+    """
+    batch = min(BATCH, facts.train)
+    per_epoch = max(1, facts.train // batch)
+    fewest, most = preset.steps
+    steps = steps or min(most, max(fewest, preset.epochs * per_epoch))
+    side = min(facts.short_side, preset.side)
+    crop = max(MIN_SIDE, min(preset.crop, side - side % MIN_SIDE))
+    pixels = facts.train * 4 * facts.short_side**2  # bytes of images at 3 : 4, with labels
+    recipe = {
+        "height": crop,
+        "image-size": "native" if facts.short_side <= preset.side else side,
+        "batch-size": batch,
+        "max-steps": steps,
+        "val-every": max(1, round(steps / per_epoch / VALIDATIONS)),
+        "class-weights": "auto",
+        "cache": "ram" if pixels * 4 / 3 < IN_MEMORY else "none",
+        **(PRETRAINED_START if pretrained else RANDOM_START),
+    }
+    return recipe if preset.workers is None else {**recipe, "num-workers": preset.workers}

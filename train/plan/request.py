@@ -1,0 +1,78 @@
+"""What a pipeline was asked for, as its folder remembers it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from command_line.outputs import replacing
+from train.plan.presets import default_preset
+
+FILE = "pipeline.yaml"
+
+
+@dataclass(frozen=True)
+class Request:
+    """The flags of a pipeline; those that are None are chosen by preset and data."""
+
+    preset: str
+    dataset: str = "VOC"
+    datadir: str | None = None
+    classes: str | None = None
+    model: str = "SegformerB0"
+    teacher_model: str | None = None
+    method: str = "sekd-ct"
+    steps: int | None = None
+    pretrained: bool = False
+    device: str | None = None
+    config: str | None = None
+
+
+def settle(given: Mapping[str, Any], folder: Path) -> Request:
+    """The request of a new pipeline, or that of one that goes on.
+
+    Args:
+        given: values of flags by field name, None for those that were left out.
+        folder: of the pipeline; it need not exist.
+
+    Raises:
+        ValueError: a flag differs from what the pipeline was begun with, or the folder holds
+            something else.
+    """
+    words = {name: value for name, value in given.items() if value is not None}
+    for name in ("datadir", "config"):
+        if name in words:
+            words[name] = str(Path(words[name]).absolute())
+    begun = _read(folder)
+    if begun is None:
+        return Request(**{"preset": default_preset(), **words})
+    for name, value in words.items():
+        if value != getattr(begun, name):
+            raise ValueError(
+                f"--{name.replace('_', '-')} {value}: {folder} was begun with "
+                f"{getattr(begun, name)}; leave the flag out to go on, or name another --output"
+            )
+    return begun
+
+
+def remember(request: Request, folder: Path) -> None:
+    """Write a request into the folder of its pipeline."""
+    with replacing(folder / FILE) as temporary:
+        temporary.write_text(yaml.safe_dump(asdict(request), sort_keys=False), encoding="utf-8")
+
+
+def _read(folder: Path) -> Request | None:
+    path = folder / FILE
+    if not path.exists():
+        if folder.is_dir() and any(not each.name.startswith(".") for each in folder.iterdir()):
+            raise ValueError(f"--output {folder}: holds something else; name a new folder")
+        return None
+    try:
+        saved = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return Request(**{each.name: saved[each.name] for each in fields(Request)})
+    except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError):
+        raise ValueError(
+            f"{path} is not that of a pipeline: remove it, or name another --output"
+        ) from None

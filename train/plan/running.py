@@ -1,0 +1,118 @@
+"""Run the commands of a pipeline one after another, none of them twice at a time."""
+
+import fcntl
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from command_line.notes import note
+from command_line.outputs import replacing
+
+ROOT = Path(__file__).resolve().parents[2]
+LOCK = ".lock"
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[int]:
+    """Hold the lock of a pipeline's folder; yield its file descriptor.
+
+    A command that is started with the descriptor holds the lock as well: where a pipeline was
+    killed and its command has outlived it, the next pipeline waits for that to end.
+    """
+    with (folder / LOCK).open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            note(
+                f"another process works in {folder}, such as a command that has outlived its "
+                "pipeline; waiting until it has ended. Ctrl-C stops the waiting"
+            )
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield file.fileno()
+
+
+class Runner:
+    """Starts commands and waits for them.
+
+    Args:
+        lock: file descriptor that commands inherit, see `claimed`.
+    """
+
+    def __init__(self, lock: int) -> None:
+        self.lock = lock
+        self.process: subprocess.Popen | None = None
+        self.stopped = False
+
+    def __call__(
+        self, words: Sequence[str], record: Path | None = None, accepted: Sequence[int] = (0,)
+    ) -> int:
+        """Run a script of this project, and return its exit status.
+
+        Args:
+            words: script, from the project's folder, and flags.
+            record: file to keep its output in, which is then shown when it has ended.
+            accepted: statuses with which `record` is written.
+
+        Raises:
+            KeyboardInterrupt: the user stopped the pipeline; the command has saved and ended.
+        """
+        script, *flags = words
+        command = [sys.executable, str(ROOT / script), *flags]
+        shown = [os.path.relpath(path) for path in command[:2]]
+        print(f"$ {shlex.join([*shown, *flags])}", flush=True)
+        if record is None:
+            return self._wait(command, None)
+        with tempfile.TemporaryFile() as output:
+            status = self._wait(command, output)
+            output.seek(0)
+            text = output.read().decode(errors="replace")
+        print(text, end="", flush=True)
+        if status in accepted:
+            with replacing(record) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+        return status
+
+    def _wait(self, command: Sequence[str], output: IO[bytes] | None) -> int:
+        with self._handing_on():
+            # In a group of its own, so that Ctrl-C reaches it once: a second signal would end it
+            # before it has saved.
+            self.process = subprocess.Popen(
+                command,
+                stdout=output,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},  # lines come at once, also into a pipe
+                pass_fds=[self.lock],
+                process_group=0,
+            )
+            if self.stopped:  # while it was being started
+                self.process.terminate()
+            status = self.process.wait()
+        if self.stopped:
+            raise KeyboardInterrupt
+        return status
+
+    @contextmanager
+    def _handing_on(self) -> Iterator[None]:
+        """Hand signals on to the command; one that is ignored, as under nohup, stays so."""
+        previous = {
+            number: signal.signal(number, self._hand_on)
+            for number in STOPPING
+            if signal.getsignal(number) is not signal.SIG_IGN
+        }
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def _hand_on(self, number: int, frame: object) -> None:
+        self.stopped = True
+        if self.process is not None:
+            self.process.send_signal(signal.SIGTERM)

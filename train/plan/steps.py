@@ -1,0 +1,92 @@
+"""The steps of a pipeline: commands, each with what tells that it is done."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from eval.reporting.run_records import read_log
+from train.plan.request import Request
+from train.run_folder import BEST, LAST, LOG
+
+RECIPE = "recipe.yaml"
+RUNS = {"teacher": "teacher", "student": "student", "distilled": "sekd"}  # name: stage
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command of a pipeline.
+
+    Attributes:
+        name: for people.
+        words: script, from the project's folder, and flags.
+        done: whether what it makes is there.
+        record: file that keeps what it prints, where nothing else tells that it is done.
+    """
+
+    name: str
+    words: tuple[str, ...]
+    done: Callable[[], bool]
+    record: Path | None = None
+
+
+def plan_steps(
+    request: Request, folder: Path, teacher_model: str, steps: int, score: str
+) -> list[Step]:
+    """All steps in their order.
+
+    Args:
+        request: what was asked for.
+        folder: of the pipeline, with the recipe in it.
+        teacher_model: network of the teacher.
+        steps: optimizer steps of each run.
+        score: split that the runs are compared on.
+    """
+    runs = [str(folder / name) for name in RUNS]
+    device = () if request.device is None else ("--device", request.device)
+    check, table = folder / "check.txt", folder / "comparison" / "comparison.json"
+    report, exported = folder / "report.html", folder / "student.onnx"
+    scoring = ("--subset", score, *device)
+    export = ("--format", "onnx", "--with-preprocessing", "--with-argmax")
+    return [
+        Step("check", ("datasets/prepare.py", "check", *_data(request)), check.exists, check),
+        *(_training(request, folder, name, teacher_model, steps) for name in RUNS),
+        Step(
+            "compare",
+            ("eval/compare.py", *runs, *scoring, "--output", str(table.parent)),
+            table.exists,
+        ),
+        Step("report", ("eval/report.py", *runs, *scoring, "--output", str(report)), report.exists),
+        Step(
+            "export",
+            ("eval/export.py", "--state", runs[-1], *export, "--output", str(exported)),
+            exported.exists,
+        ),
+    ]
+
+
+def steps_done(run: Path) -> int:
+    """Optimizer steps that the log of a run tells of."""
+    steps = read_log(run / LOG).get("step")
+    return int(steps[-1]) if steps else 0
+
+
+def _data(request: Request) -> tuple[str, ...]:
+    words = ("--dataset", request.dataset)
+    words += () if request.datadir is None else ("--datadir", request.datadir)
+    return words + (() if request.classes is None else ("--classes", request.classes))
+
+
+def _training(request: Request, folder: Path, name: str, teacher_model: str, steps: int) -> Step:
+    run = folder / name
+    words = (f"train/train_{RUNS[name]}.py", "--config", str(folder / RECIPE))
+    words += ("--savedir", str(folder), "--run-name", name)
+    words += ("--model", teacher_model if name == "teacher" else request.model)
+    if name == "distilled":
+        words += ("--method", request.method, "--teacher", str(folder / "teacher" / BEST))
+    # What was killed before its first checkpoint begins anew.
+    words += ("--resume",) if (run / LAST).exists() else ("--overwrite",)
+
+    def done() -> bool:
+        return (run / BEST).exists() and (run / LAST).exists() and steps_done(run) >= steps
+
+    return Step(name, words, done)

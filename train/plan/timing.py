@@ -1,0 +1,192 @@
+"""Time the first steps of every run of a pipeline, so that an estimate rests on measurements.
+
+It happens in a process of its own, which gives its memory back when it has ended.
+"""
+
+import multiprocessing
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+from torch import nn
+from tqdm import tqdm
+
+from datasets.transforms import collate
+from eval.evaluator import evaluate
+from models import build_model
+from train.arguments import FlagParser
+from train.checkpoint import Keeper
+from train.data import Data, build_data
+from train.loop import Interrupt, Loop
+from train.networks import build_criterion, build_distiller, build_student
+from train.options import Options
+from train.precision import resolve_teacher_precision
+from train.run import Run, start_run
+from train.stage import prepare
+from train.tasks import DistillationTask, SupervisedTask, Task
+from train.teacher import FrozenTeacher
+from train.trackers import Tracker
+
+TIMED_STEPS = 5  # the first of them only warms up
+ENOUGH_SECONDS = 20  # after which fewer steps will do
+TIMED_IMAGES = 4  # of validation; the first of them only warms up
+Flags = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run costs on this machine, in seconds.
+
+    Attributes:
+        start: before the first step, once.
+        step: an optimizer step, with the time that it waits for data.
+        image: one image of validation.
+    """
+
+    start: float
+    step: float
+    image: float
+
+
+def options_of(stage: str, flags: Flags) -> Options:
+    """Options of a stage from flags as a recipe spells them; `model` must be among them.
+
+    Raises:
+        ValueError: an unknown flag, or flags that contradict each other.
+        SystemExit: status 2, for a value that argparse refuses.
+    """
+    parser = FlagParser(stage)
+    return Options.of(stage, parser.read([], parser.check(flags, "recipe")))
+
+
+def time_runs(
+    runs: Mapping[str, tuple[str, Flags]], teacher_model: str
+) -> tuple[dict[str, Cost], float]:
+    """Time the first steps of runs.
+
+    Args:
+        runs: stage and flags, by name.
+        teacher_model: network that a stage "sekd" distils from; its weights do not matter here.
+
+    Returns:
+        What each run costs, and the seconds that a process takes to start and load its libraries.
+
+    Raises:
+        ValueError, OSError: what training itself would refuse.
+    """
+    started = time.perf_counter()
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, spawn, _end_at_ctrl_c) as pool:
+        try:
+            costs, worked = pool.submit(_time_runs, dict(runs), teacher_model).result()
+        except BrokenProcessPool:
+            raise ValueError(
+                "timing the first steps needs more memory than there is: choose a smaller "
+                "--preset, or --teacher-model"
+            ) from None
+    return costs, time.perf_counter() - started - worked
+
+
+def _end_at_ctrl_c() -> None:
+    """Without a traceback: the parent hears it too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _time_runs(
+    runs: Mapping[str, tuple[str, Flags]], teacher_model: str
+) -> tuple[dict[str, Cost], float]:
+    started = time.perf_counter()
+    # What there is to say, training itself will say.
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        costs = {name: time_run(*run, teacher_model) for name, run in runs.items()}
+    return costs, time.perf_counter() - started
+
+
+def time_run(stage: str, flags: Flags, teacher_model: str) -> Cost:
+    """Time the first steps of one run, and the validation of a few images; nothing is written."""
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        timed = {"max-steps": TIMED_STEPS, "warmup-steps": 0, "steps-loss": 1, "savedir": folder}
+        run = start_run(options_of(stage, {**flags, **timed}))
+        data = build_data(run)
+        task = _task(run, data, teacher_model)
+        start = time.perf_counter() - started
+        step = _time_steps(run, task, data)
+    return Cost(start, step, _time_images(run, task.student, data))
+
+
+def _task(run: Run, data: Data, teacher_model: str) -> Task:
+    student, criterion = build_student(run, data), build_criterion(run, data)
+    if run.options.stage != "sekd":
+        return SupervisedTask(student, criterion, data.preprocessing)
+    device = run.accelerator.device
+    precision = resolve_teacher_precision(run.options.distillation.teacher_amp, device)
+    network = build_model(teacher_model, len(data.classes)).to(device)
+    teacher = FrozenTeacher(network, data.preprocessing, data.classes, precision)
+    distiller = build_distiller(run, data, student, teacher)
+    return DistillationTask(student, criterion, data.preprocessing, distiller, teacher)
+
+
+class _Clock(tqdm):
+    """A bar that shows nothing: it notes when a step ends, and asks to stop after enough of them.
+
+    Args:
+        interrupt: through which it asks.
+    """
+
+    def __init__(self, interrupt: Interrupt) -> None:
+        super().__init__(disable=True)
+        self.interrupt = interrupt
+        self.ends = [time.perf_counter()]
+
+    def update(self, n: float | None = 1) -> None:
+        """Note that a step has ended."""
+        self.ends.append(time.perf_counter())
+        if len(self.ends) > 2 and self.ends[-1] - self.ends[0] > ENOUGH_SECONDS:
+            self.interrupt.requested = True
+
+    @property
+    def seconds(self) -> float:
+        """Median time of a step, without the first one where there are others."""
+        first, *others = [end - start for start, end in pairwise(self.ends)]
+        return median(others or [first])
+
+
+def _time_steps(run: Run, task: Task, data: Data) -> float:
+    parts = prepare(run, task, data)
+    silent = Keeper(run.folder, task.student, {}, parts.state, 0, {}, writes=False)
+    interrupt = Interrupt()
+    clock = _Clock(interrupt)
+    loop = Loop(run, parts, silent, Tracker(), clock, interrupt)
+    while not (parts.done or loop.interrupted):
+        loop.run_epoch()
+    return clock.seconds
+
+
+def _time_images(run: Run, network: nn.Module, data: Data) -> float:
+    """Seconds per validation image, read and scored one at a time."""
+    if data.val is None:
+        return 0.0
+    ends = []
+    for index in range(min(TIMED_IMAGES, len(data.val))):
+        started = time.perf_counter()
+        evaluate(
+            network,
+            [collate([data.val[index]])],
+            num_classes=data.labels.outputs,
+            ignore_index=data.labels.ignored,
+            preprocessing=data.preprocessing,
+            device=run.accelerator.device,
+            progress=False,
+        )
+        ends.append(time.perf_counter() - started)
+    return median(ends[1:] or ends)
