@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# What results/ waits for: runs at their full budget, on a machine with a GPU. Name the parts, or get all:
+#
+#   bash recipes/full-budget.sh OUTPUT CWFID [cuda] [fields] [study] [speed]
+#
+# cuda     the tests that need a GPU                                     OUTPUT/cuda-tests.txt
+# fields   drawn fields, and the networks that learn from them alone     OUTPUT/fields_b0.safetensors, fields_b1
+# study    recipes/cwfid-study.yaml: teacher, baseline, methods, seeds   OUTPUT/cwfid-study.md, .json, .png
+# speed    the benchmark                                                 OUTPUT/speed/
+#
+# The same command goes on where it was stopped. PYTHON, PARALLEL (runs at a time), STEPS and FIELDS (of the
+# drawn fields), and ONLY (runs of the study) can be set in the environment.
+set -euo pipefail
+
+output=$(realpath -m "${1:?say where results go: full-budget.sh OUTPUT CWFID}")
+cwfid=$(realpath -e "${2:?say where CWFID is: full-budget.sh OUTPUT CWFID}")
+shift 2
+cd "$(dirname "$0")/.."
+python=${PYTHON:-.venv/bin/python}
+cores=$(nproc)
+mkdir -p "$output"
+
+cuda() {
+    "$python" -m pytest -m cuda -v 2>&1 | tee "$output/cuda-tests.txt"
+}
+
+fields() {
+    [ -d "$output/fields" ] || "$python" datasets/prepare.py synthetic --variety mixed \
+        --output "$output/fields" --count "${FIELDS:-12000}" 200 --size 384 --workers "$cores"
+    for size in 0 1; do
+        local run=$output/pretrain-b$size resume=()
+        [ -f "$run/last.pth" ] && resume=(--resume)
+        "$python" train/train_student.py --config recipes/pretrain.yaml --model "SegformerB$size" \
+            --datadir "$output/fields" --savedir "$output" --run-name "pretrain-b$size" \
+            --batch-size 16 --max-steps "${STEPS:-20000}" --num-workers "$cores" "${resume[@]}"
+        "$python" models/weights.py convert "$run/last.pth" "$output/fields_b$size.safetensors"
+    done
+}
+
+study() {
+    # shellcheck disable=SC2086  # ONLY holds several names
+    "$python" train/sweep.py recipes/cwfid-study.yaml --datadir "$cwfid" --parallel "${PARALLEL:-4}" \
+        --output "$output/cwfid-study.md" ${ONLY:+--only $ONLY}
+}
+
+speed() {
+    "$python" benchmarks/benchmark.py --output "$output/speed" --resume
+}
+
+(($#)) || set -- cuda fields study speed
+for part in "$@"; do
+    case $part in
+        cuda | fields | study | speed) "$part" ;;
+        *) echo "full-budget.sh: no part '$part'; known: cuda, fields, study, speed" >&2; exit 2 ;;
+    esac
+done
