@@ -58,7 +58,8 @@ def save_shipped(path: Path, model: Segmenter, info: dict[str, Any]) -> None:
     header = {"architecture": model.name, "overrides": model.overrides}
     header |= {key: info[key] for key in KEPT if info.get(key) is not None}
     with replacing(path) as temporary:
-        safetensors.torch.save_file(tensors, temporary, {HEADER: json.dumps(header)})
+        # Not save_file: its file would be readable by its owner alone.
+        temporary.write_bytes(safetensors.torch.save(tensors, {HEADER: json.dumps(header)}))
 
 
 def read_shipped(path: Path, map_location: str | torch.device) -> dict[str, Any] | None:

@@ -31,6 +31,12 @@ def test_fields_is_a_whole_network_that_describes_itself(folder):
     assert loaded.head.linear_pred.weight.dtype == torch.float32
 
 
+def test_others_may_read_the_file(folder):
+    (folder[0] / "plain").touch()
+    modes = {name: (folder[0] / name).stat().st_mode for name in ("plain", "fields_b0.safetensors")}
+    assert len(set(modes.values())) == 1, modes
+
+
 def test_its_encoder_starts_a_network_of_other_classes(folder):
     network = build_model("SegformerB0", 7, **TINY)
     load_backbone(network, "fields")
