@@ -3,10 +3,16 @@
 import argparse
 import os
 import re
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
+
+from command_line.outages import OutageError, end_readers, find_outage
+
+ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -71,27 +77,65 @@ class _HelpAll(argparse.Action):
 def run(main: Callable[[], int | None]) -> NoReturn:
     """Run a command and exit with its status.
 
-    A user's mistake, raised as ValueError or OSError, becomes one line on stderr and status 2;
-    with ``SEKD_DEBUG=1`` in the environment it keeps its traceback. Ctrl-C ends with status 130,
-    as in a shell.
+    A user's mistake, raised as ValueError or OSError, becomes one line on stderr and status 2; an
+    outage, such as a full disk, one line and status 1. With ``SEKD_DEBUG=1`` in the environment
+    both keep their traceback. Ctrl-C and SIGTERM end with status 130, as in a shell.
 
     Args:
         main: the command; its return value is the exit status, None standing for 0.
     """
+    hooks = threading.excepthook, sys.unraisablehook
+    threading.excepthook = sys.unraisablehook = _leave_outages_to_main
+    handlers = [signal.signal(each, signal.default_int_handler) for each in ENDING]
     try:
-        sys.exit(main() or 0)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except BrokenPipeError:
+        status = main() or 0
+        end_readers()
+    except BaseException as error:
+        for each in ENDING:
+            signal.signal(each, _leave_at_once)
+        end_readers()  # before the loaders are cleared away, which would wait for them
+        ended = _status_of(error)
+        if ended is None:
+            raise
+        status = ended
+    finally:
+        threading.excepthook, sys.unraisablehook = hooks
+        for each, handler in zip(ENDING, handlers, strict=True):
+            signal.signal(each, handler)
+    sys.exit(status)
+
+
+def _leave_at_once(*_: object) -> NoReturn:
+    os._exit(130)
+
+
+def _status_of(error: BaseException) -> int | None:
+    """Return the status that an error ends a command with, told in one line; None for a defect."""
+    if isinstance(error, KeyboardInterrupt):
+        return 130
+    if isinstance(error, BrokenPipeError):  # of stdout
         # The reader (`| head`) has gone. Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
-    except (ValueError, OSError) as error:
-        if os.environ.get("SEKD_DEBUG") == "1":
-            raise
-        message = " ".join(_without_worker_traceback(str(error)).split())
-        print(f"{Path(sys.argv[0]).name}: error: {message}", file=sys.stderr)
-        sys.exit(2)
+        return 141
+    outage = find_outage(error)
+    if outage is None and not isinstance(error, (ValueError, OSError)):
+        return None
+    if os.environ.get("SEKD_DEBUG") == "1":
+        return None
+    worded = isinstance(error, OutageError) or getattr(error, "errno", "") is None  # by ourselves
+    message = str(error) if worded or outage is None else outage
+    message = " ".join(_without_worker_traceback(message).split())
+    print(f"{Path(sys.argv[0]).name}: error: {message}", file=sys.stderr)
+    return 2 if outage is None else 1
+
+
+def _leave_outages_to_main(args: "threading.ExceptHookArgs | sys.UnraisableHookArgs") -> None:
+    """Say nothing of an outage met by a thread or a clean-up: the main thread meets it too."""
+    if find_outage(args.exc_value) is None:
+        if isinstance(args, threading.ExceptHookArgs):
+            threading.__excepthook__(args)
+        else:
+            sys.__unraisablehook__(args)
 
 
 def _without_worker_traceback(message: str) -> str:

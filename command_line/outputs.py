@@ -80,6 +80,18 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_temporaries(folder: Path, names: Iterable[str]) -> None:
+    """Remove what `replacing` has left of files of these names in a process that was killed.
+
+    Args:
+        folder: that holds the files.
+        names: patterns such as ``*.pth``; no process that is alive may be writing such files.
+    """
+    for name in names:
+        for path in folder.glob(f".{name}.*.tmp"):
+            path.unlink()
+
+
 def write_folder(folder: Path, writers: Mapping[str, Callable[[Path], None]]) -> None:
     """Write files into ``folder``, all of them or none.
 

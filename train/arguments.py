@@ -26,6 +26,7 @@ from train.options import (
     RunOptions,
 )
 from train.options.flag import add_flags
+from train.overwriting import recover
 from train.run_folder import LAST, find_run
 
 DESCRIPTIONS = {
@@ -143,7 +144,10 @@ def parse_options(stage: str, arguments: Sequence[str], **defaults: object) -> O
         values = parser.read(arguments, recipe)
     if values["resume"] is None:
         return Options.of(stage, values)
-    source = Path(values["resume"]) if values["resume"] else find_run(Options.of(stage, values))
+    named = Path(values["resume"]) if values["resume"] else Options.of(stage, values).folder
+    for folder in (named, named.parent):
+        recover(folder)
+    source = named if values["resume"] else find_run(Options.of(stage, values))
     if source.is_dir():
         source = source / LAST
     saved = read_arguments(source)

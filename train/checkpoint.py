@@ -15,8 +15,9 @@ import torch
 from timm.utils import ModelEmaV3
 from torch import nn
 
+from command_line.outputs import replacing
 from models import load_checkpoint, save_checkpoint
-from train.run_folder import ARGUMENTS, BEST, LAST
+from train.run_folder import ARGUMENTS, BEST, LAST, TEST_SCORES
 
 SAVE_AFTER_SECONDS = 300  # at most about this much work is lost to a crash
 
@@ -25,13 +26,16 @@ SAVE_AFTER_SECONDS = 300  # at most about this much work is lost to a crash
 class Progress:
     """How far a run is: epochs finished, batches of the current one, optimizer steps.
 
-    A batch is that of each of `processes`.
+    A batch is that of each of `processes`. `sums` and `counted` are the loss terms of the current
+    epoch added up: their means are logged at its end.
     """
 
     processes: int = 1
     epoch: int = 0
     batch: int = 0
     step: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    counted: int = 0
     best_miou: float | None = None
     best_epoch: int | None = None
 
@@ -67,6 +71,7 @@ class Keeper:
         state: what last.pth holds besides.
         every: keep every Nth epoch under its own name; 0 for none.
         metrics: the last known scores.
+        saved_step: of last.pth, None before it is written.
         writes: whether this process writes the files; of several, the first one does.
     """
 
@@ -76,6 +81,7 @@ class Keeper:
     state: TrainingState
     every: int
     metrics: dict
+    saved_step: int | None
     writes: bool
     saved_at: float = field(default_factory=time.monotonic)
 
@@ -89,8 +95,21 @@ class Keeper:
         """Whether more work than `SAVE_AFTER_SECONDS` would be lost."""
         return self.writes and time.monotonic() - self.saved_at > SAVE_AFTER_SECONDS
 
+    @property
+    def kept(self) -> str:
+        """What an outage leaves of the run."""
+        if self.saved_step is None:
+            return "nothing was saved yet"
+        return f"{self.folder / LAST} of step {self.saved_step} is kept: --resume continues it"
+
     def after_epoch(self, scores: dict, *, ended: bool, validated: bool) -> None:
-        """Save what the epoch that just ended calls for."""
+        """Note the scores of the epoch that just ended, and save the networks that it calls for.
+
+        The state of the run is saved apart, by `save_last`, when the epoch has been logged: a run
+        that is killed in between repeats the epoch, and no row of its log is missing.
+        """
+        if self.writes:
+            self._check_folder()
         progress = self.state.progress
         # As in the log: a last epoch that --max-steps cut short has a number too.
         epoch = progress.epoch + (progress.batch > 0)
@@ -105,8 +124,6 @@ class Keeper:
         # A last epoch that --max-steps cut short is none.
         if self.every and progress.batch == 0 and progress.epoch % self.every == 0:
             self.save_student(f"epoch-{progress.epoch:04d}.pth", scored=validated)
-        if validated or self.due:
-            self.save_last()
 
     def save_student(self, name: str, scored: bool = True) -> None:
         """Write the bare student, no adapters, no optimizer; with the last scores if its own."""
@@ -120,12 +137,22 @@ class Keeper:
 
         Raises:
             ValueError: the weights are no longer finite; what was saved before stays.
+            FileNotFoundError: the run folder has vanished.
         """
         self._check_weights()
         info = {**self.info, "metrics": self.metrics}
         if self.writes:
+            self._check_folder()
             save_training(self.folder / LAST, self.student, info, self.state)
-        self.saved_at = time.monotonic()
+        self.saved_at, self.saved_step = time.monotonic(), self.state.progress.step
+
+    def _check_folder(self) -> None:
+        """Refuse to make a run folder anew that somebody has moved or removed."""
+        if not (self.folder / ARGUMENTS).exists():
+            raise FileNotFoundError(
+                f"{self.folder}: {ARGUMENTS} has gone, the run folder was moved or removed in step "
+                f"{self.state.progress.step}: nothing more is written"
+            )
 
     def _check_weights(self) -> None:
         """A finite loss may have had a gradient that was not: the next step would show it."""
@@ -143,7 +170,8 @@ class Keeper:
         """Write the scores of `--test-split` to test.json."""
         text = json.dumps({"split": split, "checkpoint": BEST, **scores}, indent=2)
         if self.writes:
-            (self.folder / "test.json").write_text(text + "\n")
+            with replacing(self.folder / TEST_SCORES) as temporary:
+                temporary.write_text(text + "\n")
 
 
 def save_training(path: Path, student: nn.Module, info: dict, state: TrainingState) -> None:

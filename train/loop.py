@@ -5,7 +5,9 @@ It knows a task (batch to loss and named terms), never a method. A step's random
 """
 
 import math
+import os
 import signal
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -24,6 +26,7 @@ from train.run import Run
 from train.trackers import Tracker
 
 STEPS_BETWEEN_STOP_CHECKS = 10
+PATIENCE = 3  # seconds to clean up after a second Ctrl-C
 STEP_STREAM = 1  # keeps the seeds of training steps apart from those of data order
 
 
@@ -61,7 +64,7 @@ class Interrupt:
 
     @contextmanager
     def listening(self) -> Iterator["Interrupt"]:
-        """Handle the signals inside the block; a second one ends the program at once."""
+        """Handle the signals inside the block; a second one ends the program in `PATIENCE` s."""
         previous = {s: signal.signal(s, self._request) for s in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield self
@@ -71,6 +74,9 @@ class Interrupt:
 
     def _request(self, signum: int, frame: object) -> None:
         if self.requested:
+            last_resort = threading.Timer(PATIENCE, os._exit, (130,))
+            last_resort.daemon = True
+            last_resort.start()
             raise KeyboardInterrupt
         self.requested = True
 
@@ -143,7 +149,7 @@ class Loop:
             NonFiniteLossError: see `Meter.read`.
             ValueError: a step needs more memory than there is.
         """
-        meter = Meter()
+        meter = Meter(sums=dict(self.progress.sums), count=self.progress.counted)
         self.parts.task.train()
         self.parts.sampler.skip = self.progress.batch * self.batch_size
         self.parts.loader.set_epoch(self.progress.epoch)
@@ -159,10 +165,7 @@ class Loop:
             self.interrupted = self._stop_requested()
             if self.interrupted or self.parts.done:
                 break
-        meter.read()
-        if self.progress.batch >= self.parts.schedule.batches:
-            self.progress.epoch += 1
-            self.progress.batch = 0
+        self._note_progress(meter)
         return meter
 
     def _step(self, batch: dict, meter: Meter) -> None:
@@ -213,8 +216,16 @@ class Loop:
         """
         in_the_middle = self.progress.batch < self.parts.schedule.batches
         if in_the_middle and self.keeper.due:
-            meter.read()
+            self._note_progress(meter)
             self.keeper.save_last()
+
+    def _note_progress(self, meter: Meter) -> None:
+        """Bring what is saved of the current epoch up to date, or begin the next one."""
+        meter.read()
+        self.progress.sums, self.progress.counted = dict(meter.sums), meter.count
+        if self.progress.batch >= self.parts.schedule.batches:
+            self.progress.epoch += 1
+            self.progress.batch, self.progress.sums, self.progress.counted = 0, {}, 0
 
     def _stop_requested(self) -> bool:
         """Whether any process was asked to stop; all of them must leave at the same step."""

@@ -1,9 +1,7 @@
 """A run: its options, its devices and its folder."""
 
-import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +11,12 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from command_line.device import choose_device
+from command_line.outputs import remove_temporaries, replacing
+from train.folder_lock import locked
 from train.options import OptimisationOptions, Options
+from train.overwriting import recover, undone_unless_saved
 from train.precision import resolve_precision
-from train.run_folder import ARGUMENTS, check_writable, discard_unsaved, new_run
+from train.run_folder import ARGUMENTS, REPLACED, check_writable, new_run
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ def start_run(options: Options) -> Run:
         folder = options.run.resume.parent
         check_writable(folder)
     else:
+        recover(options.folder)
         folder = new_run(options)
     (folder,) = broadcast_object_list([folder])
     torch.manual_seed(options.run.seed)
@@ -56,38 +58,34 @@ def start_run(options: Options) -> Run:
     return Run(options, accelerator, folder)
 
 
+def locked_folder(run: Run) -> AbstractContextManager[None]:
+    """Keep other runs out of the run folder for the block; the first process does it for all.
+
+    Raises:
+        ValueError: another run is in it.
+    """
+    return locked(run.folder) if run.accelerator.is_main_process else nullcontext()
+
+
 @contextmanager
 def opened_folder(run: Run, write_flags: bool = True) -> Iterator[None]:
     """Make the run folder for the block, with its `args.yaml`.
 
-    A run that is overwritten lies aside, in a hidden folder beside it, until the block ends. If
-    nothing was saved then, such as for a damaged image, everything is as it was: the corrected run
-    finds its place free.
+    If nothing was saved at the end of the block, such as for a damaged image, everything is as it
+    was: the corrected run finds its place free.
     """
     if not run.accelerator.is_main_process:
         yield
         return
-    aside = None
-    # A folder without args.yaml is no run: what lies in it was not asked to be removed.
     overwritten = run.options.run.overwrite and not run.options.run.resume
-    if overwritten and (run.folder / ARGUMENTS).exists():
-        aside = Path(tempfile.mkdtemp(prefix=f".{run.folder.name}-", dir=run.folder.parent))
-        run.folder.rename(aside / run.folder.name)
-    try:
+    with undone_unless_saved(run.folder, overwritten):
         run.folder.mkdir(parents=True, exist_ok=True)
+        remove_temporaries(run.folder, REPLACED)
         if write_flags:
             flags = yaml.safe_dump(run.options.saved(), sort_keys=False)
-            (run.folder / ARGUMENTS).write_text(flags)
+            with replacing(run.folder / ARGUMENTS) as temporary:
+                temporary.write_text(flags)
         yield
-    finally:
-        saved = any(run.folder.glob("*.pth"))
-        if not saved:
-            discard_unsaved(run.folder)
-        if aside is not None:
-            if not saved:
-                shutil.rmtree(run.folder, ignore_errors=True)
-                (aside / run.folder.name).rename(run.folder)
-            shutil.rmtree(aside)
 
 
 def _describe_speed(options: OptimisationOptions, accelerator: Accelerator) -> str:

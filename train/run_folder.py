@@ -12,6 +12,9 @@ import yaml
 from train.options import Options
 
 BEST, LAST, ARGUMENTS, LOG = "best.pth", "last.pth", "args.yaml", "log.csv"
+TEST_SCORES = "test.json"
+# What a run replaces while it goes on; a process that died may have left halves of them.
+REPLACED = ("*.pth", ARGUMENTS, LOG, TEST_SCORES)
 
 
 def new_run(options: Options) -> Path:
@@ -21,10 +24,9 @@ def new_run(options: Options) -> Path:
         ValueError: a run is there already and `--overwrite` was not given.
         OSError: no folder can be made there.
     """
-    name = options.run_name
+    folder = options.folder
     if options.run.savedate:
-        name += datetime.now().strftime("-%Y%m%d-%H%M%S")
-    folder = options.run.savedir / name
+        folder = folder.with_name(folder.name + datetime.now().strftime("-%Y%m%d-%H%M%S"))
     check_writable(folder)
     if (folder / ARGUMENTS).exists() and not options.run.overwrite:
         resumable = "continue it with --resume, " if (folder / LAST).exists() else ""
@@ -35,10 +37,14 @@ def new_run(options: Options) -> Path:
     return folder
 
 
+def has_saved(folder: Path) -> bool:
+    """Whether the run in a folder has saved a checkpoint."""
+    return any(folder.glob("*.pth"))
+
+
 def discard_unsaved(folder: Path) -> None:
-    """Remove what a run has written into its folder, if it failed before its first checkpoint."""
-    if any(folder.glob("*.pth")):
-        return
+    """Remove what a run that failed before its first checkpoint has written into its folder."""
+    assert not has_saved(folder), folder
     for path in (folder / ARGUMENTS, folder / LOG, *folder.glob("events.out.tfevents.*")):
         path.unlink(missing_ok=True)
     if folder.is_dir() and not any(folder.iterdir()):
@@ -64,7 +70,7 @@ def find_run(options: Options) -> Path:
     Raises:
         FileNotFoundError: there is none.
     """
-    wanted = options.run.savedir / options.run_name
+    wanted = options.folder
     runs = [wanted]
     if options.run.savedate:
         dated = re.compile(re.escape(wanted.name) + r"-\d{8}-\d{6}")

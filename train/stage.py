@@ -1,6 +1,7 @@
 """What every stage does with its task: step, validate and save until the schedule ends."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NoReturn
 
 import torch
@@ -11,6 +12,8 @@ from torch import nn
 from torch.utils.data import BatchSampler, DataLoader, Dataset
 from tqdm import tqdm
 
+from command_line.outages import OutageError, find_outage
+from command_line.outputs import replacing
 from datasets.mixing import BatchMixing
 from datasets.sampling import EpochSampler, SeededDataset
 from datasets.transforms import collate
@@ -22,7 +25,7 @@ from train.loop import Interrupt, Loop, Parts, Schedule
 from train.meter import Meter
 from train.optimizer import build_optimizer, build_scheduler
 from train.resuming import resume
-from train.run import Run, opened_folder
+from train.run import Run, locked_folder, opened_folder
 from train.tasks import Task
 from train.trackers import Tracker, open_trackers
 from train.validation import Validator
@@ -44,24 +47,28 @@ def train(run: Run, task: Task, data: Data) -> None:
     Raises:
         NonFiniteLossError: a loss term is no longer finite; last.pth is from before.
         KeyboardInterrupt: the user stopped the run; last.pth continues it.
-        ValueError: `--resume` from another network, method or data.
+        OutageError: of the machine, such as a full disk; last.pth is from before.
+        ValueError: `--resume` from another network, method or data; another process trains there.
+        OSError: the data set or the run folder has vanished.
     """
     parts = prepare(run, task, data)
-    keeper = build_keeper(run, task, data, parts.state)
-    validator = Validator(run, keeper.network, data)
-    if parts.done:
-        flag = "--num-epochs" if run.options.optimisation.max_steps is None else "--max-steps"
-        run.accelerator.print(f"the run has ended; a larger {flag} continues it")
-    with (
-        opened_folder(run, write_flags=not parts.done),
-        open_trackers(run, parts.state.progress) as tracker,
-    ):
-        with progress_bar(run, parts) as bar, Interrupt().listening() as interrupt:
-            loop = Loop(run, parts, keeper, tracker, bar, interrupt)
-            while not parts.done:
-                meter = loop.run_epoch()
-                finish_epoch(loop, validator, meter)
-        finish(run, keeper, validator, tracker)
+    with locked_folder(run):
+        keeper = build_keeper(run, task, data, parts.state)
+        validator = Validator(run, keeper.network, data)
+        if parts.done:
+            flag = "--num-epochs" if run.options.optimisation.max_steps is None else "--max-steps"
+            run.accelerator.print(f"the run has ended; a larger {flag} continues it")
+        with (
+            outages_told(keeper),
+            opened_folder(run, write_flags=not parts.done),
+            open_trackers(run, parts.state.progress) as tracker,
+        ):
+            with progress_bar(run, parts) as bar, Interrupt().listening() as interrupt:
+                loop = Loop(run, parts, keeper, tracker, bar, interrupt)
+                while not parts.done:
+                    meter = loop.run_epoch()
+                    finish_epoch(loop, validator, meter)
+            finish(run, keeper, validator, tracker)
 
 
 def prepare(run: Run, task: Task, data: Data) -> Parts:
@@ -106,6 +113,7 @@ def build_keeper(run: Run, task: Task, data: Data, state: TrainingState) -> Keep
         state=state,
         every=run.options.logging.epochs_save,
         metrics=scores,
+        saved_step=state.progress.step if run.options.run.resume else None,
         writes=run.accelerator.is_main_process,
     )
 
@@ -122,8 +130,25 @@ def finish_epoch(loop: Loop, validator: Validator, meter: Meter) -> None:
         report_epoch(loop, meter, scores, validator.data.scored)
         if due:
             draw_pictures(run, loop, validator)
+    if due or loop.keeper.due:
+        loop.keeper.save_last()
     if loop.interrupted and not done:
         stop(loop)
+
+
+@contextmanager
+def outages_told(keeper: Keeper) -> Iterator[None]:
+    """Add to the word of an outage what it leaves of the run.
+
+    Raises:
+        OutageError: see `command_line.outages`.
+    """
+    try:
+        yield
+    except Exception as error:
+        if (outage := find_outage(error)) is None:
+            raise
+        raise OutageError(f"{outage}; {keeper.kept}") from error
 
 
 def stop(loop: Loop) -> NoReturn:
@@ -214,6 +239,6 @@ def draw_pictures(run: Run, loop: Loop, validator: Validator) -> None:
     """Show the first validation images in the run folder and in the trackers."""
     for name, picture in validator.pictures().items():
         path = run.folder / "pictures" / f"{name}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture).save(path)
+        with replacing(path) as temporary:
+            Image.fromarray(picture).save(temporary, "PNG")
         loop.tracker.picture(name, picture, loop.progress.step)

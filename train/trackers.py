@@ -14,6 +14,7 @@ import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
+from command_line.outputs import replacing
 from train.checkpoint import Progress
 from train.run import Run
 from train.run_folder import LOG
@@ -42,39 +43,38 @@ class Tracker:
 
 
 class CsvLog(Tracker):
-    """One row an epoch in log.csv; a resumed run cuts the rows it is about to repeat."""
+    """One row an epoch in log.csv, which is replaced as a whole: no kill leaves half of it.
+
+    Args:
+        folder: of the run.
+        epochs_done: where the run begins or goes on; rows of later epochs, which it repeats, go.
+    """
 
     def __init__(self, folder: Path, epochs_done: int) -> None:
-        path = folder / LOG
-        kept = _rows_up_to(path, epochs_done)
-        self.file = path.open("w", newline="")
-        self.writer = None
-        # At once: a run that has ended, or is interrupted before its next epoch does, adds no row.
-        for row in kept:
-            self._write(row)
+        self.path = folder / LOG
+        self.rows = _rows_up_to(self.path, epochs_done)
+        self._write()
 
     def epoch(self, row: Mapping[str, float | None], step: int) -> None:
-        """Append the row and flush it, so that the file can be followed."""
-        self._write(
+        """Add the row."""
+        self.rows.append(
             {
                 key: f"{value:.6g}" if isinstance(value, float) else value
                 for key, value in row.items()
             }
         )
+        self._write()
 
-    def _write(self, row: Mapping[str, object]) -> None:
-        if self.writer is None:
-            self.writer = csv.DictWriter(self.file, list(row))
-            self.writer.writeheader()
-        self.writer.writerow(row)
-        self.file.flush()
-
-    def close(self) -> None:
-        """Close the file."""
-        self.file.close()
+    def _write(self) -> None:
+        columns = dict.fromkeys(name for row in self.rows for name in row)
+        with replacing(self.path) as temporary, temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(columns))
+            if columns:
+                writer.writeheader()
+            writer.writerows(self.rows)
 
 
-def _rows_up_to(path: Path, epoch: int) -> list[dict[str, str]]:
+def _rows_up_to(path: Path, epoch: int) -> list[dict[str, object]]:
     if epoch == 0 or not path.exists():
         return []
     with path.open(newline="") as file:

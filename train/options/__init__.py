@@ -68,6 +68,11 @@ class Options:
         parts = [self.stage, self.network.model, self.data.dataset, self.method]
         return self.run.run_name or "-".join(part for part in parts if part is not None)
 
+    @property
+    def folder(self) -> Path:
+        """The run folder, to whose name `--savedate` adds the date."""
+        return self.run.savedir / self.run_name
+
     def saved(self) -> dict[str, Any]:
         """Stage and flags as plain types, as args.yaml and the checkpoints hold them."""
         concerns = (self.run, self.network, self.data, self.optimisation, self.logging)

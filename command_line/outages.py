@@ -1,0 +1,81 @@
+"""What ends a command without being a mistake: a full disk, a process that was killed."""
+
+import errno
+import multiprocessing
+import re
+import signal
+from collections.abc import Iterator
+
+DISK = {
+    errno.ENOSPC: "no space is left on the disk",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "a file would be larger than is allowed (ulimit -f)",
+}
+NO_SPACE = "No space left on device"  # as torch words it for shared memory
+HALF_WRITTEN = ("unexpected pos", "PytorchStreamWriter failed")
+DEAD_READER = re.compile(
+    r"DataLoader worker \(pid\(?s?\)? [\d, ]+\) (?:is killed by signal: ([\w ]+)|exited unexpec)"
+)
+DEAD = "a process that reads data has died; if memory is short, pass a smaller --num-workers"
+PEERS = "gloo/transport"  # of the library that connects processes on CPUs
+
+
+class OutageError(Exception):
+    """A command cannot go on, and nobody's input is to blame: one line, exit status 1."""
+
+
+def find_outage(error: BaseException | None) -> str | None:
+    """Say which outage led to an error, None if none did."""
+    reasons = (_reason(each) for each in _chain(error))
+    return next((reason for reason in reasons if reason), None)
+
+
+def end_readers() -> None:
+    """Kill the processes that read data for this one.
+
+    They leave the signals that end a run to this process, and one whose sibling was killed may wait
+    for ever for a lock that the sibling held: asking them to end is not enough.
+    """
+    readers = [child for child in multiprocessing.active_children() if child.daemon]
+    # PyTorch's handler would take their end for an outage.
+    handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for reader in readers:
+        reader.kill()
+    for reader in readers:
+        reader.join()
+    signal.signal(signal.SIGCHLD, handler)
+
+
+def _reason(error: BaseException) -> str | None:
+    text = str(error)
+    if isinstance(error, OutageError):
+        return text
+    if isinstance(error, OSError) and error.errno in DISK:
+        return DISK[error.errno]
+    if isinstance(error, (ConnectionError, EOFError)) or _is_lost_socket(error):
+        return DEAD
+    if not isinstance(error, RuntimeError):
+        return None
+    if found := DEAD_READER.search(text):
+        return DEAD + (f" ({found[1].strip()})" if found[1] else "")
+    if NO_SPACE in text:
+        return "no space is left on the disk or in shared memory"
+    if any(part in text for part in HALF_WRITTEN):
+        return "a file could not be written to its end"
+    # By name: that of torch need not be loaded.
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    return "another process of this run has died" if "DistError" in kinds or PEERS in text else None
+
+
+def _is_lost_socket(error: BaseException) -> bool:
+    """Whether the socket has gone by which a reader hands its tensors on; files have a name."""
+    return isinstance(error, FileNotFoundError) and bool(error.errno) and error.filename is None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The errors that an error was raised for, the first one first: later ones follow from it."""
+    chain = []
+    while error is not None and error not in chain:
+        chain.append(error)
+        error = error.__cause__ or error.__context__
+    yield from reversed(chain)

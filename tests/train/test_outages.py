@@ -1,0 +1,201 @@
+"""What is left of a run, and what is said, when the machine fails it."""
+
+import csv
+import errno
+import os
+import shutil
+import signal
+
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from command_line.cli import run
+from command_line.outages import find_outage
+from train.checkpoint import Keeper
+from train.folder_lock import locked
+from train.loop import Loop
+
+NAME = "student-SegformerB0-VOC"
+PACE = ("images_per_second", "data_waiting")
+
+
+def during_step(monkeypatch, step, act):
+    """Do something in the given optimizer step, once."""
+    finish_step = Loop._finish_step
+
+    def acting(loop, meter):
+        finish_step(loop, meter)
+        if loop.progress.step == step:
+            monkeypatch.setattr(Loop, "_finish_step", finish_step)
+            act()
+
+    monkeypatch.setattr(Loop, "_finish_step", acting)
+
+
+def log_of(folder):
+    rows = csv.DictReader((folder / "log.csv").read_text().splitlines())
+    return [{name: cell for name, cell in row.items() if name not in PACE} for row in rows]
+
+
+@pytest.mark.parametrize("step", [3, 4, 5])
+def test_the_log_of_a_resumed_run_is_that_of_an_undisturbed_one(step, run_stage, runs, monkeypatch):
+    assert run_stage("student", "--run-name", "whole") == 0
+    during_step(monkeypatch, step, lambda: signal.raise_signal(signal.SIGINT))
+    assert run_stage("student", "--run-name", "parts") == 130
+    assert run_stage("student", "--run-name", "parts", "--resume") == 0
+    assert log_of(runs / "parts") == log_of(runs / "whole")
+
+
+def test_a_run_killed_after_its_log_and_before_its_checkpoint(run_stage, runs, monkeypatch):
+    assert run_stage("student", "--run-name", "whole") == 0
+    save = Keeper.save_last
+
+    def killed(keeper):
+        if keeper.state.progress.step == 6:
+            raise KeyboardInterrupt
+        save(keeper)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Keeper, "save_last", killed)
+        assert run_stage("student", "--run-name", "parts") == 130
+    assert run_stage("student", "--run-name", "parts", "--resume") == 0
+    assert log_of(runs / "parts") == log_of(runs / "whole")
+
+
+def test_leftovers_of_a_killed_run_go_at_the_next_start(run_stage, runs):
+    assert run_stage("student", "--num-epochs", "1") == 0
+    left = [runs / NAME / f".{name}.123.tmp" for name in ("last.pth", "epoch-0001.pth", "log.csv")]
+    others = runs / NAME / ".scores.json.123.tmp"  # eval.py may be at it
+    for path in (*left, others, runs / f".{NAME}.lock"):
+        path.touch()
+    assert run_stage("student", "--resume") == 0
+    assert not any(path.exists() for path in left)
+    assert others.exists()
+    assert [path.name for path in runs.iterdir()] == [NAME]
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_a_run_that_was_set_aside_is_put_back(saved, run_stage, runs, load, capsys):
+    """The process that had overwritten it was killed, before or after its first checkpoint."""
+    assert run_stage("student", "--num-epochs", "1", "--seed", "1") == 0
+    assert run_stage("student", "--num-epochs", "1", "--run-name", "new") == 0
+    (runs / NAME).rename(runs / f".{NAME}.overwritten")
+    (runs / "new").rename(runs / NAME)
+    if not saved:
+        for path in (runs / NAME).glob("*.pth"):
+            path.unlink()
+    assert run_stage("student", "--num-epochs", "1") == 2
+    told = capsys.readouterr().err
+    assert "already holds a run" in told
+    assert ("put back the run" in told) == (not saved)
+    assert load(runs / NAME / "last.pth")["seed"] == (0 if saved else 1)
+    assert [path.name for path in runs.iterdir()] == [NAME]
+
+
+def test_a_run_set_aside_is_found_by_resume(run_stage, runs):
+    assert run_stage("student", "--num-epochs", "1") == 0
+    (runs / NAME).rename(runs / f".{NAME}.overwritten")
+    assert run_stage("student", "--num-epochs", "2", "--resume") == 0
+    assert [row["epoch"] for row in log_of(runs / NAME)] == ["1", "2"]
+
+
+@pytest.fixture
+def other_process():
+    """`other_process(folder)`: fork a process that holds the lock of a run folder until the end."""
+    begun, children = os.pipe(), []
+
+    def start(folder):
+        child = os.fork()
+        if not child:
+            with locked(folder):
+                os.write(begun[1], b".")
+                signal.pause()
+        children.append(child)
+        os.read(begun[0], 1)
+        return child
+
+    yield start
+    for child in children:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def test_two_processes_do_not_train_in_one_folder(run_stage, runs, capsys, other_process):
+    assert run_stage("student", "--num-epochs", "1") == 0
+    other = other_process(runs / NAME)
+    before = (runs / NAME / "last.pth").read_bytes()
+    assert run_stage("student", "--num-epochs", "2", "--resume") == 2
+    assert f"{NAME}: process {other} on" in capsys.readouterr().err
+    assert run_stage("student", "--num-epochs", "1", "--overwrite") == 2
+    assert (runs / NAME / "last.pth").read_bytes() == before
+    os.kill(other, signal.SIGKILL)
+    while f"{other}" in os.popen(f"ps -o pid=,stat= -p {other} | grep -v Z").read():
+        pass
+    assert run_stage("student", "--num-epochs", "2", "--resume") == 0
+
+
+def test_a_full_disk_is_one_line_that_says_what_is_kept(run_stage, runs, monkeypatch, capsys, load):
+    save = torch.save
+
+    def full(content, file):
+        if content["metrics"].get("step") == 6:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        save(content, file)
+
+    monkeypatch.setattr(torch, "save", full)
+    assert run_stage("student") == 1
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert f"no space is left on the disk; {runs / NAME / 'last.pth'} of step 3 is kept" in told
+    assert load(runs / NAME / "last.pth")["training"]["progress"]["step"] == 3
+    assert not list((runs / NAME).glob(".*.tmp"))
+    monkeypatch.setattr(torch, "save", save)
+    assert run_stage("student", "--resume") == 0
+
+
+def test_a_full_disk_is_known_behind_the_error_of_torch():
+    try:
+        try:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        finally:
+            raise RuntimeError("[enforce fail at inline_container.cc:783] unexpected pos 64 vs 0")
+    except RuntimeError as error:
+        assert find_outage(error) == "no space is left on the disk"
+
+
+def test_a_run_folder_that_vanishes_stops_the_run(run_stage, runs, monkeypatch, capsys):
+    during_step(monkeypatch, 4, lambda: shutil.rmtree(runs / NAME))
+    assert run_stage("student") == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and f"{runs / NAME}: args.yaml has gone" in told
+    assert not (runs / NAME).exists()
+
+
+def test_a_data_set_that_vanishes_stops_the_run(run_stage, voc, tmp_path, monkeypatch, capsys):
+    data = shutil.copytree(voc, tmp_path / "data")
+    during_step(monkeypatch, 4, lambda: shutil.rmtree(data))
+    assert run_stage("student", "--num-workers", "1", data=data) == 2
+    told = capsys.readouterr().err.strip()
+    assert told.count("\n") == 0 and f"{data}" in told and "no such file" in told
+
+
+class Dying(torch.utils.data.Dataset):
+    """Kills the process that reads its second half."""
+
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, index):
+        if index >= 4:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return index
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_reader_that_dies_is_one_line(workers, capsys):
+    with pytest.raises(SystemExit) as end:
+        run(lambda: list(DataLoader(Dying(), num_workers=workers)))
+    assert end.value.code == 1
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and "a process that reads data has died" in told
