@@ -1,6 +1,7 @@
 """How every command parses its flags and how it ends: a result, or one line and a status."""
 
 import argparse
+import io
 import os
 import re
 import signal
@@ -84,6 +85,8 @@ def run(main: Callable[[], int | None]) -> NoReturn:
     Args:
         main: the command; its return value is the exit status, None standing for 0.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # so that a log file can be followed
     hooks = threading.excepthook, sys.unraisablehook
     threading.excepthook = sys.unraisablehook = _leave_outages_to_main
     handlers = [signal.signal(each, signal.default_int_handler) for each in ENDING]

@@ -18,6 +18,7 @@ from torch import nn
 from tqdm import tqdm
 
 from command_line.memory import memory_advice
+from command_line.progress import Lines
 from datasets.mixing import BatchMixing
 from datasets.sampling import EpochSampler, derive_seed
 from train.checkpoint import Keeper, TrainingState
@@ -130,7 +131,7 @@ class Loop:
         parts: Parts,
         keeper: Keeper,
         tracker: Tracker,
-        bar: tqdm,
+        bar: tqdm | Lines,
         interrupt: Interrupt,
     ) -> None:
         self.run, self.parts, self.keeper = run, parts, keeper

@@ -1,5 +1,6 @@
 """What every stage does with its task: step, validate and save until the schedule ends."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
@@ -14,6 +15,7 @@ from tqdm import tqdm
 
 from command_line.outages import OutageError, find_outage
 from command_line.outputs import replacing
+from command_line.progress import progress as show_progress
 from datasets.mixing import BatchMixing
 from datasets.sampling import EpochSampler, SeededDataset
 from datasets.transforms import collate
@@ -63,7 +65,12 @@ def train(run: Run, task: Task, data: Data) -> None:
             opened_folder(run, write_flags=not parts.done),
             open_trackers(run, parts.state.progress) as tracker,
         ):
-            with progress_bar(run, parts) as bar, Interrupt().listening() as interrupt:
+            total, done = parts.schedule.total_steps, parts.state.progress.step
+            hidden = not run.accelerator.is_main_process
+            with (
+                show_progress("train", "step", total, hidden, done) as bar,
+                Interrupt().listening() as interrupt,
+            ):
                 loop = Loop(run, parts, keeper, tracker, bar, interrupt)
                 while not parts.done:
                     meter = loop.run_epoch()
@@ -202,18 +209,6 @@ def build_loader(
     )
 
 
-def progress_bar(run: Run, parts: Parts) -> tqdm:
-    """A bar over all steps of the run with the time left, on a terminal only."""
-    return tqdm(
-        total=parts.schedule.total_steps,
-        initial=parts.state.progress.step,
-        unit="step",
-        dynamic_ncols=True,
-        smoothing=0.1,
-        disable=None if run.accelerator.is_main_process else True,
-    )
-
-
 def report_epoch(loop: Loop, meter: Meter, scores: dict, classes: Sequence[str]) -> None:
     """One line on the terminal and one row in the trackers."""
     progress, schedule, means = loop.progress, loop.parts.schedule, meter.means()
@@ -228,10 +223,11 @@ def report_epoch(loop: Loop, meter: Meter, scores: dict, classes: Sequence[str])
     miou = (
         f"  mIoU {scores['miou']:.4f} (best {progress.best_miou:.4f})" if "miou" in scores else ""
     )
-    tqdm.write(
+    loop.bar.write(
         f"epoch {epoch}/{schedule.epochs}  step {progress.step}/{schedule.total_steps}  "
         f"{terms}{miou}  lr {loop.learning_rate:.2e}  {meter.images_per_second:.1f} img/s  "
-        f"left {tqdm.format_interval(loop.seconds_left)}"
+        f"left {tqdm.format_interval(loop.seconds_left)}",
+        file=sys.stdout,
     )
 
 

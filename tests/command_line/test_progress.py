@@ -19,6 +19,20 @@ def test_a_line_every_few_seconds(monkeypatch, capsys):
     ]
 
 
+def test_lines_get_rarer_and_say_how_far_a_resumed_run_was(monkeypatch, capsys):
+    clock = iter([0.0, 2000.0, 2015.0, 2021.0])
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
+    with progress("train", "step", total=10, initial=6) as bar:
+        for number in range(3):
+            bar.set_postfix_str(f"loss {number}")
+            bar.update()
+    # 2000 seconds for a step leave 6000 for three; a hundredth of 2021 seconds has passed since
+    assert capsys.readouterr().err.splitlines() == [
+        "train: 7 of 10 steps, 1:40:00 left, loss 0",
+        "train: 9 of 10 steps, 11:13 left, loss 2",
+    ]
+
+
 def test_an_unknown_total_has_no_time_left():
     bar = Lines("predict", "image", None)
     bar.done = 3
