@@ -68,7 +68,10 @@ class Bar(NamedTuple):
         """Tell whether a measured value keeps the promise; what was not measured does not."""
         if value is None:
             return False
-        return value >= self.at_least if self.at_least is not None else value <= self.at_most
+        if self.at_least is not None:
+            return value >= self.at_least
+        assert self.at_most is not None
+        return value <= self.at_most
 
     @property
     def limit(self) -> str:

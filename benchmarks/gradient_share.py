@@ -15,18 +15,18 @@ if not __package__:  # run by path: the project root, not this folder, is where 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import torch
-from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch import Tensor
 from tqdm import tqdm
 
 from command_line.arguments import add_state, positive_integer
 from command_line.cli import OneLineParser, run
 from conventions.preprocessing import Preprocessing
-from datasets import build_dataset
+from datasets import SegmentationDataset, build_dataset
 from datasets.transforms import TrainTransform, collate, normalize
 from eval.reporting.markdown import markdown_table
 from losses import METHODS, build_method
-from models import load_checkpoint
+from losses.distiller import Distiller
+from models import Segmenter, load_checkpoint
 from train.segmentation_loss import SegmentationLoss
 from train.teacher import FrozenTeacher
 
@@ -55,7 +55,7 @@ def main() -> None:
     print(markdown_table(columns, [[f"`{name}`", *row] for name, row in shares.items()]), end="")
 
 
-def open_images(info: dict, size: int) -> Dataset:
+def open_images(info: dict, size: int) -> SegmentationDataset:
     """The images that the student was trained on, as crops of the given side in px."""
     flags = info["args"]
     split, classes = flags.get("train_split") or "train", flags.get("classes")
@@ -64,7 +64,7 @@ def open_images(info: dict, size: int) -> Dataset:
     return dataset
 
 
-def draw_batch(dataset: Dataset, batch: int) -> tuple[Tensor, Tensor]:
+def draw_batch(dataset: SegmentationDataset, batch: int) -> tuple[Tensor, Tensor]:
     """Random crops: images uint8 (B, 3, H, W) and labels (B, H, W)."""
     order = torch.randint(len(dataset), (batch,)).tolist()
     samples = collate([dataset[index] for index in order])
@@ -72,8 +72,8 @@ def draw_batch(dataset: Dataset, batch: int) -> tuple[Tensor, Tensor]:
 
 
 def share_of(
-    distiller: nn.Module,
-    student: nn.Module,
+    distiller: Distiller,
+    student: Segmenter,
     teacher: FrozenTeacher,
     preprocessing: Preprocessing,
     images: Tensor,

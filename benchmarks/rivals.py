@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.measuring import OURS
-from models import build_model
+from models import Segmenter, build_model
 from models.huggingface import save_huggingface
 
 TOLERANCE = 1e-3  # of logits of up to about 1; the others' norms have other epsilons
@@ -17,7 +17,7 @@ TOLERANCE = 1e-3  # of logits of up to about 1; the others' norms have other eps
 class Transformers(nn.Module):
     """Hugging Face transformers' SegFormer; returns the logits."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: Segmenter) -> None:
         super().__init__()
         import transformers
 
@@ -33,7 +33,7 @@ class Transformers(nn.Module):
         return self.network(images).logits
 
 
-def segmentation_models(model: nn.Module) -> nn.Module:
+def segmentation_models(model: Segmenter) -> nn.Module:
     """Build segmentation_models_pytorch's SegFormer, without its upsampling of the logits."""
     import segmentation_models_pytorch as smp
 
@@ -73,7 +73,7 @@ def build_rivals(name: str, num_classes: int, device: torch.device) -> dict[str,
         ValueError: logits that differ, which would make the comparison worthless.
     """
     model = build_model(name, num_classes, drop_path_rate=0.0)
-    networks = {OURS: model}
+    networks: dict[str, nn.Module] = {OURS: model}
     for library, build in LIBRARIES.items():
         if importlib.util.find_spec(library):
             networks[library] = build(model)

@@ -25,7 +25,10 @@ from losses.embedding_patch import TexturePatchLoss
 from tests.losses.unfold_texture import texture as unfolded_texture
 
 WIDTHS = (64, 128, 320, 512)  # of the teachers SegFormer-B1 to B5, which the student is brought to
-FORMULATIONS = {OURS: TexturePatchLoss(), "unfolded": unfolded_texture}
+FORMULATIONS: dict[str, Callable[..., Tensor]] = {
+    OURS: TexturePatchLoss(),
+    "unfolded": unfolded_texture,
+}
 
 
 def main() -> None:

@@ -43,6 +43,8 @@ def main() -> None:
 def training_step(library: str, network: nn.Module, images: Tensor, labels: Tensor) -> Callable:
     """Return a call that learns from one batch: ours as `train/` does, others as their users do."""
     network.train()
+    criterion: Callable[[Tensor, Tensor], Tensor]
+    optimizer: torch.optim.Optimizer
     if library == OURS:
         criterion = SegmentationLoss()
         optimizer = build_optimizer(network, lr=1e-5, weight_decay=0.01)

@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -92,12 +92,12 @@ def remove_temporaries(folder: Path, names: Iterable[str]) -> None:
             path.unlink()
 
 
-def write_folder(folder: Path, writers: Mapping[str, Callable[[Path], None]]) -> None:
+def write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
     """Write files into ``folder``, all of them or none.
 
     Args:
         folder: made where missing; other files in it are left alone.
-        writers: by file name, a function that writes the file at the path it is given.
+        contents: by file name.
 
     Raises:
         FileExistsError: if ``folder`` is a file.
@@ -108,9 +108,9 @@ def write_folder(folder: Path, writers: Mapping[str, Callable[[Path], None]]) ->
     temporary = folder / f".{os.getpid()}.tmp"
     temporary.mkdir()
     try:
-        for name, write in writers.items():
-            write(temporary / name)
-        for name in writers:
+        for name, content in contents.items():
+            (temporary / name).write_bytes(content)
+        for name in contents:
             os.replace(temporary / name, folder / name)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

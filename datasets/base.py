@@ -4,7 +4,7 @@ import os
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, TypedDict
 
 import numpy as np
 import torch
@@ -37,7 +37,15 @@ class LabelSpace(NamedTuple):
     ignored: int
 
 
-class SegmentationDataset(Dataset):
+class Sample(TypedDict):
+    """An image uint8 (3, H, W) RGB with its label uint8 (H, W) and its name."""
+
+    image: Tensor
+    label: Tensor
+    name: str
+
+
+class SegmentationDataset(Dataset[Sample]):
     """Pairs of image and label map; a subclass declares its classes and lists its pairs.
 
     `dataset[i]` is `{"image": uint8 (3, H, W) RGB, "label": uint8 (H, W), "name": str}`; the name,
@@ -172,7 +180,7 @@ class SegmentationDataset(Dataset):
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def __getitem__(self, index: int) -> dict[str, Tensor | str]:
+    def __getitem__(self, index: int) -> Sample:
         if index in self.in_memory:  # copied, for a transform may work in place
             image, label = (tensor.clone() for tensor in self.in_memory[index])
         else:

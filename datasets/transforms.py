@@ -5,7 +5,8 @@ Images stay uint8: `normalize` runs on the device, on whole batches.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -95,8 +96,11 @@ class EvalTransform:
 
     def __call__(self, image: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """Map uint8 (3, H, W) and (H, W) to the resized image and the same label."""
-        size = scaled_size(image.shape[-2:], self.image_size)
-        return _resize_image(image, size), label
+        return self.resize(image), label
+
+    def resize(self, image: Tensor) -> Tensor:
+        """Map an image uint8 (3, H, W) to the resized one."""
+        return _resize_image(image, scaled_size(image.shape[-2:], self.image_size))
 
 
 class PaperTransform:
@@ -189,7 +193,7 @@ def resized_window(
     return canvas, canvas_label
 
 
-def collate(samples: Sequence[dict]) -> dict:
+def collate(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Stack samples into a batch.
 
     Returns:

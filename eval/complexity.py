@@ -7,7 +7,7 @@ full resolution takes a second, and the network itself is never run or changed.
 import copy
 import math
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from models import Segmenter
+
+M = TypeVar("M", bound=nn.Module)
+
 
 def count_parameters(module: nn.Module) -> int:
     """Return the number of parameters, trainable or not; buffers are none."""
@@ -23,7 +27,7 @@ def count_parameters(module: nn.Module) -> int:
 
 
 def multiply_adds(
-    model: nn.Module,
+    model: Segmenter,
     height: int,
     width: int,
     adapters: Iterable[nn.Module] = (),
@@ -46,9 +50,9 @@ def multiply_adds(
     custom = {torch.ops.aten.upsample_bilinear2d: _interpolation}
     counter = FlopCounterMode(display=False, custom_mapping=custom)
     fake = FakeTensorMode()
-    model, *adapters = (_copy_to(fake, module) for module in (model, *adapters))
-    if plain:
-        model.head.fuse = model.head.fuse_plain
+    model, adapters = _copy_to(fake, model), [_copy_to(fake, adapter) for adapter in adapters]
+    if plain:  # in a copy that is only counted
+        model.head.fuse = model.head.fuse_plain  # type: ignore[method-assign]
     # The plain kernel takes attention apart into products that every torch release can count.
     with torch.no_grad(), fake, counter, sdpa_kernel(SDPBackend.MATH):
         outputs = model.forward_intermediates(torch.empty(1, 3, height, width))
@@ -58,7 +62,7 @@ def multiply_adds(
 
 
 def training_cost(
-    model: nn.Module, adapters: Iterable[nn.Module], height: int, width: int
+    model: Segmenter, adapters: Iterable[nn.Module], height: int, width: int
 ) -> dict[str, int]:
     """Return what a student costs with its adapters, for a checkpoint to record.
 
@@ -139,7 +143,7 @@ RULES: dict[str, Callable[[Layer], int]] = {"thop": thop_rule, "transkd": transk
 
 
 def paper_params_flops(
-    model: nn.Module, adapters: Cost, height: int, width: int, rule: str
+    model: Segmenter, adapters: Cost, height: int, width: int, rule: str
 ) -> tuple[int, int]:
     """Return parameters and FLOPs as a paper counts them: on the published formulation.
 
@@ -154,7 +158,7 @@ def paper_params_flops(
     return count_parameters(model) + adapters.parameters, sum(map(RULES[rule], layers))
 
 
-def plain_layers(model: nn.Module, height: int, width: int) -> list[Layer]:
+def plain_layers(model: Segmenter, height: int, width: int) -> list[Layer]:
     """List the layers of the published formulation in the order of their calls."""
     fake, recorder = FakeTensorMode(), _Recorder()
     model = _copy_to(fake, model)
@@ -203,7 +207,7 @@ def _describe(kind: str, result: Tensor, read: Tensor, *args: Any, **kwargs: Any
     return Layer(kind, read.numel(), result.numel(), products, bias is not None)
 
 
-def _copy_to(fake: FakeTensorMode, module: nn.Module) -> nn.Module:
+def _copy_to(fake: FakeTensorMode, module: M) -> M:
     """Return a copy in eval mode that has shapes only, wherever the module is."""
     tensors = (*module.parameters(), *module.buffers())
     with fake:

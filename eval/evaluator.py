@@ -9,7 +9,14 @@ from torch import Tensor, nn
 from command_line.memory import memory_advice
 from command_line.progress import progress as show_progress
 from conventions.preprocessing import Preprocessing
-from eval.inference import WHOLE, Inference, predict_labels, predict_logits, upsample_argmax
+from eval.inference import (
+    WHOLE,
+    Inference,
+    Network,
+    predict_labels,
+    predict_logits,
+    upsample_argmax,
+)
 from eval.metrics import SegmentationMetrics
 
 Observer = Callable[[str, Tensor], None]
@@ -108,7 +115,7 @@ def counted(loader: Iterable[dict[str, Any]], hidden: bool) -> Iterator[dict[str
 
 
 def _predict(
-    model: nn.Module,
+    model: Network,
     batch: dict[str, Any],
     preprocessing: Preprocessing,
     device: torch.device | str,
@@ -124,7 +131,7 @@ def _predict(
         return
     images = images.to(device, non_blocking=True)
     if isinstance(labels, Tensor):
-        size = tuple(labels.shape[-2:])
+        size = labels.shape[-2:]
         yield names, predict_labels(model, images, preprocessing, size, inference), labels
         return
     logits = predict_logits(model, images, preprocessing, inference=inference)

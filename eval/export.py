@@ -59,7 +59,7 @@ from eval.exported.tensorrt_engine import (
     save_engine,
 )
 from eval.subject import Subject, load_subject
-from models import MODELS, load_checkpoint
+from models import MODELS, Segmenter, load_checkpoint
 from models.files import resolve
 from models.weights import save_huggingface
 
@@ -233,7 +233,7 @@ def write_int8(args: argparse.Namespace, target: Path, console: Console) -> None
         save_openvino(exported, facts, target)
 
 
-def load(args: argparse.Namespace) -> tuple[nn.Module, dict[str, Any]]:
+def load(args: argparse.Namespace) -> tuple[Segmenter, dict[str, Any]]:
     """Load the network and what its checkpoint says."""
     return load_checkpoint(args.state, model=args.model)
 

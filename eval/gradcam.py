@@ -35,7 +35,7 @@ from eval.photographs.predictor import Predictor
 from eval.photographs.sources import Source, count_frames, find_sources, read_frames
 from eval.reporting.pictures import titled_row
 from eval.subject import choose_preprocessing
-from models import load_checkpoint
+from models import Segmenter, load_checkpoint
 from models.encoder import MIN_SIZE
 
 METHODS = {
@@ -157,6 +157,7 @@ class StageCams:
             ValueError: the image is too small for the network.
         """
         model, preprocessing = self.predictor.model, self.predictor.preprocessing
+        assert isinstance(model, Segmenter)
         prepared = self.predictor.prepare(image)
         if min(prepared.shape[-2:]) < MIN_SIZE:
             raise ValueError(f"an image of less than {MIN_SIZE} px shows nothing to explain")
@@ -189,7 +190,7 @@ def channels_first(features: Tensor, size: tuple[int, int]) -> Tensor:
 
 def resize_map(values: np.ndarray, size: Sequence[int]) -> np.ndarray:
     """Resize a map bilinearly to (H, W)."""
-    return np.asarray(Image.fromarray(values).resize((size[1], size[0]), Image.BILINEAR))
+    return np.asarray(Image.fromarray(values).resize((size[1], size[0]), Image.Resampling.BILINEAR))
 
 
 def choose_classes(wanted: Sequence[str] | None, names: Sequence[str]) -> list[int]:

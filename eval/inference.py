@@ -1,11 +1,11 @@
 """From images to logits and class maps: the one path that evaluation and prediction share."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from conventions.preprocessing import Preprocessing
@@ -41,13 +41,14 @@ class Inference:
 
 
 WHOLE = Inference()
+Network = Callable[[Tensor], Tensor]  # float images (B, 3, H, W) -> logits (B, K, h, w)
 
 
 def predict_logits(
-    model: nn.Module,
+    model: Network,
     images: Tensor,
     preprocessing: Preprocessing,
-    size: tuple[int, int] | None = None,
+    size: Sequence[int] | None = None,
     inference: Inference = WHOLE,
 ) -> Tensor:
     """Return the logits of images.
@@ -78,10 +79,10 @@ def predict_logits(
 
 
 def predict_labels(
-    model: nn.Module,
+    model: Network,
     images: Tensor,
     preprocessing: Preprocessing,
-    size: tuple[int, int] | None = None,
+    size: Sequence[int] | None = None,
     inference: Inference = WHOLE,
 ) -> Tensor:
     """Return the class maps of images: (B, H', W') uint8 of the given size.
@@ -92,7 +93,7 @@ def predict_labels(
     return upsample_argmax(logits, size)
 
 
-def upsample_argmax(logits: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+def upsample_argmax(logits: Tensor, size: Sequence[int] | None = None) -> Tensor:
     """Return ``interpolate(logits, size).argmax(1)`` without holding the upsampled logits.
 
     Classes are upsampled one by one against a running maximum, which takes three maps of full
@@ -116,7 +117,7 @@ def upsample_argmax(logits: Tensor, size: tuple[int, int] | None = None) -> Tens
     return labels[:, 0]
 
 
-def _view_logits(model: nn.Module, images: Tensor, inference: Inference) -> Tensor:
+def _view_logits(model: Network, images: Tensor, inference: Inference) -> Tensor:
     """Return the float32 logits (B, K, h, w) of normalized images, whole or by windows."""
     height, width = images.shape[-2:]
     window = inference.window
@@ -125,7 +126,7 @@ def _view_logits(model: nn.Module, images: Tensor, inference: Inference) -> Tens
     return _slide(model, images, window, inference.overlap)
 
 
-def _network_logits(model: nn.Module, images: Tensor) -> Tensor:
+def _network_logits(model: Network, images: Tensor) -> Tensor:
     height, width = images.shape[-2:]
     missing = max(MIN_SIZE - height, 0), max(MIN_SIZE - width, 0)
     if not any(missing):
@@ -142,7 +143,7 @@ def _network_logits(model: nn.Module, images: Tensor) -> Tensor:
     return logits[..., :rows, :columns]
 
 
-def _slide(model: nn.Module, images: Tensor, window: tuple[int, int], overlap: float) -> Tensor:
+def _slide(model: Network, images: Tensor, window: tuple[int, int], overlap: float) -> Tensor:
     """Average the logits of overlapping windows, on the grid that the whole image would give.
 
     Windows start at multiples of `STRIDE`, so that their cells are cells of that grid and nothing
@@ -155,7 +156,7 @@ def _slide(model: nn.Module, images: Tensor, window: tuple[int, int], overlap: f
     cells = tuple(min(side // STRIDE, g) for side, g in zip(window, grid, strict=True))
     weight = _tent(cells[0])[:, None] * _tent(cells[1])
     weight = weight.to(images.device)
-    total = None
+    total: Tensor | None = None
     weights = images.new_zeros(grid)
     starts = (_starts(g, c, overlap) for g, c in zip(grid, cells, strict=True))
     for top, left in product(*map(list, starts)):
@@ -167,6 +168,7 @@ def _slide(model: nn.Module, images: Tensor, window: tuple[int, int], overlap: f
             total = logits.new_zeros(*logits.shape[:2], *grid)
         total[..., top:bottom, left:right] += logits * weight
         weights[top:bottom, left:right] += weight
+    assert total is not None
     return total.div_(weights)
 
 
@@ -196,7 +198,7 @@ def _scale(images: Tensor, scale: float) -> Tensor:
     )
 
 
-def _resize(maps: Tensor, size: tuple[int, int] | None) -> Tensor:
+def _resize(maps: Tensor, size: Sequence[int] | None) -> Tensor:
     if size is None or tuple(maps.shape[-2:]) == tuple(size):
         return maps
     return F.interpolate(maps.contiguous(), size=tuple(size), mode="bilinear", align_corners=False)

@@ -32,7 +32,7 @@ def show_image(runs: Sequence[ScoredRun], index: int, why: str) -> dict[str, Any
     dataset = runs[0].subject.dataset
     sample = dataset[index]
     label = sample["label"].numpy()
-    shown = {
+    shown: dict[str, Any] = {
         "name": sample["name"],
         "why": why,
         "photo": picture(sample["image"].permute(1, 2, 0).numpy(), "JPEG"),

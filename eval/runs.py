@@ -140,10 +140,10 @@ def check_comparable(state: str, subject: Subject, first: Subject) -> None:
             f"{state} would be scored on other images ({other.name}, {other.split}) than the first "
             f"run ({one.name}, {one.split}): give --dataset, --datadir and --subset for all"
         )
-    one, other = first.preprocessing.protocol, subject.preprocessing.protocol
-    if one != other:
+    protocol, common = subject.preprocessing.protocol, first.preprocessing.protocol
+    if protocol != common:
         raise ValueError(
-            f"{state} would be scored by the protocol {other}, the first run by {one}: give "
+            f"{state} would be scored by the protocol {protocol}, the first run by {common}: give "
             "--protocol for all"
         )
 

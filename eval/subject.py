@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from conventions.preprocessing import Preprocessing
 from datasets import SegmentationDataset, build_dataset, find_dataset
 from datasets.base import LabelSpace
 from datasets.palettes import recolour
 from datasets.transforms import EvalTransform, PaperTransform
-from eval.exported.opening import load_network
+from eval.exported.opening import Network, load_network
 from eval.flags.inference import choose_inference
 from eval.inference import WHOLE, Inference
 
@@ -25,7 +24,7 @@ PAPER_SIZE = (512, 512)
 class Subject:
     """A network, what its checkpoint says, the split, how its images are prepared and seen."""
 
-    model: nn.Module
+    model: Network
     info: dict[str, Any]
     dataset: SegmentationDataset
     preprocessing: Preprocessing
@@ -60,6 +59,7 @@ def load_subject(args: argparse.Namespace, device: torch.device) -> Subject:
     )
     size, protocol = preprocessing.image_size, preprocessing.protocol
     if protocol == "paper":
+        assert isinstance(size, tuple)
         outputs = dataset.label_space(protocol).outputs
         dataset.transform = PaperTransform(*size, train=False, outputs=outputs)
     else:
@@ -140,7 +140,7 @@ def _recorded_root(info: dict[str, Any]) -> Path | None:
 
 def check_classes(
     state: str,
-    model: nn.Module,
+    model: Network,
     info: dict[str, Any],
     dataset: SegmentationDataset,
     protocol: str,

@@ -98,9 +98,9 @@ def count(
 ) -> Count:
     """Count what a published row costs; the arguments are the fields of `Row`."""
     network, wide = _network(model, num_classes), _network(teacher or model, num_classes)
-    images, *size = INPUTS[rule]
-    beside = ADAPTERS[adapters](network.widths, wide.widths, *size)
-    params, flops = paper_params_flops(network, beside, *size, rule)
+    images, height, width = INPUTS[rule]
+    beside = ADAPTERS[adapters](network.widths, wide.widths, height, width)
+    params, flops = paper_params_flops(network, beside, height, width, rule)
     return Count(f"{params / 1e6:.2f}", f"{images * flops / 1e9:.2f}")
 
 

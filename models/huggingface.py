@@ -7,7 +7,6 @@ cannot say (palette, method, metrics).
 
 import json
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -146,12 +145,7 @@ def save_huggingface(
     }
     # Not save_file: its file would be readable by its owner alone.
     contents["model.safetensors"] = safetensors.torch.save(tensors, metadata={"format": "pt"})
-    writers = {name: partial(_write, content=content) for name, content in contents.items()}
-    write_folder(Path(folder), writers)
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
+    write_folder(Path(folder), contents)
 
 
 def _class_names(model: Segmenter, classes: Sequence[str] | None) -> dict[str, Any]:

@@ -54,6 +54,8 @@ class Deployed(nn.Module):
         self.with_argmax = with_argmax
         channels = (preprocessing.mean, preprocessing.std)
         mean, std = (torch.tensor(values)[:, None, None] for values in channels)
+        self.scale: Tensor
+        self.shift: Tensor
         self.register_buffer("scale", 1 / (255 * std))
         self.register_buffer("shift", -mean / std)
         self.eval()  # the exporter hands the network back in the mode that it finds here
@@ -101,7 +103,7 @@ def to_onnx(deployed: Deployed) -> onnx.ModelProto:
         torch.onnx.export(
             deployed,
             (deployed.example(TRACED),),
-            buffer,
+            buffer,  # type: ignore[arg-type]  # streams are taken, too, as documented
             dynamo=False,
             opset_version=OPSET,
             input_names=["image"],

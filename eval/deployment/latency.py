@@ -56,7 +56,7 @@ class Contender:
 def latency_size(text: str) -> tuple[int, int]:
     """Read a side in px, or HEIGHTxWIDTH."""
     size = image_size(text)
-    if size == "native":
+    if isinstance(size, str):
         raise argparse.ArgumentTypeError("expected 512 or 480x640, not 'native'")
     return (size, size) if isinstance(size, int) else size
 
@@ -115,10 +115,10 @@ def build_contenders(subject: Subject, device: torch.device) -> list[Contender]:
         raise ValueError(
             f"--latency: int8 is calibrated on training images, but {error}"
         ) from error
-    network = Deployed(subject.model, subject.preprocessing).to(device)
-    graph = to_onnx(copy.deepcopy(network).to(cpu))
+    deployed = Deployed(subject.model, subject.preprocessing).to(device)
+    graph = to_onnx(copy.deepcopy(deployed).to(cpu))
     int8 = quantize(graph, images)
-    script = trace(network)
+    script = trace(deployed)
     exported: dict[str, Callable[[Tensor], Tensor]] = {
         "ONNX Runtime float": OnnxNetwork(graph),
         "ONNX Runtime int8": OnnxNetwork(int8),
@@ -130,7 +130,7 @@ def build_contenders(subject: Subject, device: torch.device) -> list[Contender]:
         exported["OpenVINO int8"] = OpenVinoNetwork(to_openvino(int8))
     preprocessing = subject.preprocessing
     return [
-        Contender("PyTorch", device, lambda image: network(image)[0], preprocessing),
+        Contender("PyTorch", device, lambda image: deployed(image)[0], preprocessing),
         Contender("TorchScript", device, lambda image: script(image)[0], preprocessing),
         *(Contender(name, cpu, found, preprocessing) for name, found in exported.items()),
     ]

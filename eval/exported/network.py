@@ -50,7 +50,11 @@ class RuntimeNetwork(nn.Module):
         """Return the logits; floats of 0..255 are cast where the graph takes bytes."""
         if self.takes_bytes:
             images = images.round().to(torch.uint8)
-        return self.run(images.contiguous())[0]
+        return self.run(images.contiguous())[0][:, : self.num_classes]
+
+    def keep_classes(self, count: int) -> None:
+        """Drop the outputs from `count` on, as `Segmenter.keep_classes`."""
+        self.num_classes = count
 
 
 class OnnxNetwork(RuntimeNetwork):

@@ -6,21 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from eval.exported import openvino_ir, tensorrt_engine
 from eval.exported.description import read_description
 from eval.exported.network import OnnxNetwork, RuntimeNetwork
 from eval.exported.openvino_ir import OpenVinoNetwork
 from eval.exported.tensorrt_engine import TensorRtNetwork
-from models import load_checkpoint
+from models import Segmenter, load_checkpoint
 
+Network = Segmenter | RuntimeNetwork
 Opened = tuple[RuntimeNetwork, dict[str, str]]
 
 
-def load_network(
-    args: argparse.Namespace, device: torch.device
-) -> tuple[nn.Module, dict[str, Any]]:
+def load_network(args: argparse.Namespace, device: torch.device) -> tuple[Network, dict[str, Any]]:
     """Open ``--state`` and return a network and what its file says, as `load_checkpoint` does.
 
     Args:

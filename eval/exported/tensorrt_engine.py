@@ -62,13 +62,8 @@ def build_engine(graph: onnx.ModelProto, size: tuple[int, int]) -> bytes:
 def save_engine(engine: bytes, facts: dict[str, str], target: Path) -> None:
     """Write the engine, and what it says about itself into ``<target>.json`` beside it."""
     text = json.dumps({key: json.loads(value) for key, value in facts.items()}, indent=2) + "\n"
-    write_folder(
-        target.parent,
-        {
-            f"{target.name}.json": lambda path: path.write_text(text, encoding="utf-8"),
-            target.name: lambda path: path.write_bytes(engine),
-        },
-    )
+    contents = {f"{target.name}.json": text.encode(), target.name: engine}
+    write_folder(target.parent, contents)
 
 
 def read_facts(target: Path) -> dict[str, str]:

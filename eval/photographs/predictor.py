@@ -2,13 +2,13 @@
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from command_line.memory import memory_advice
 from conventions.preprocessing import Preprocessing
 from datasets.transforms import EvalTransform, scaled_size
-from eval.inference import Inference, predict_logits, upsample_argmax
+from eval.inference import Inference, Network, predict_logits, upsample_argmax
 
 MAX_PIXELS = 100_000_000  # of an image that was enlarged for the network
 
@@ -18,7 +18,7 @@ class Predictor:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Network,
         preprocessing: Preprocessing,
         inference: Inference,
         device: torch.device,
@@ -42,7 +42,7 @@ class Predictor:
                 f"{width} x {height} px would become {columns} x {rows} for the network: "
                 "pass --image-size native"
             )
-        prepared, _ = EvalTransform(self.image_size)(image, None)
+        prepared = EvalTransform(self.image_size).resize(image)
         return prepared[None].to(self.device)
 
     @torch.inference_mode()
@@ -56,7 +56,7 @@ class Predictor:
         Raises:
             ValueError: the image does not fit into memory, see also `prepare`.
         """
-        size = tuple(image.shape[-2:])
+        size = image.shape[-2:]
         with memory_advice(
             f"{size[1]} x {size[0]} px need more memory than there is: pass --inference slide, "
             "or a smaller --window or --image-size"

@@ -5,6 +5,7 @@ import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -56,8 +57,8 @@ def miou_chart(curves: Sequence[tuple[int, Curve]]) -> Chart:
 
     def draw(axes: Axes, theme: Theme) -> None:
         for index, name, steps, values, best in lines:
-            style = {"color": colour(index), "linestyle": DASHES[index // len(COLOURS) % 3]}
-            axes.plot(steps, values, linewidth=1.8, label=name, **style)
+            dashes = DASHES[index // len(COLOURS) % 3]
+            axes.plot(steps, values, linewidth=1.8, label=name, color=colour(index), ls=dashes)
             axes.plot(steps[best], values[best], "o", color=colour(index), markersize=6,
                       markeredgecolor=theme["page"], markeredgewidth=1.2, zorder=4)  # fmt: skip
         axes.set_xlabel("optimizer steps")
@@ -178,9 +179,11 @@ def confusion_chart(classes: Sequence[str], matrix: np.ndarray) -> Chart:
 def legend_below(axes: Axes) -> None:
     """Put the legend under the chart, where it hides no line."""
     names = axes.get_legend_handles_labels()[1]
-    room = 11.5 * axes.figure.get_figwidth()  # characters, of which a line's sample takes 6
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    room = 11.5 * figure.get_figwidth()  # characters, of which a line's sample takes 6
     columns = max(1, min(len(names), int(room / (max(map(len, names)) + 6))))
-    axes.figure.legend(loc="outside lower center", ncols=columns, frameon=False)
+    figure.legend(loc="outside lower center", ncols=columns, frameon=False)
 
 
 def both_themes(draw: Callable[[Axes, Theme], None], size: tuple[float, float]) -> tuple[str, str]:
@@ -191,7 +194,7 @@ def both_themes(draw: Callable[[Axes, Theme], None], size: tuple[float, float]) 
 
 def _render(draw: Callable[[Axes, Theme], None], size: tuple[float, float], theme: Theme) -> str:
     text, line = theme["text"], theme["line"]
-    style = {
+    style: dict[Any, Any] = {
         "text.color": text, "axes.labelcolor": text, "xtick.color": text, "ytick.color": text,
         "axes.edgecolor": line, "grid.color": line, "grid.linewidth": 0.7, "axes.grid": True,
         "axes.axisbelow": True, "axes.spines.top": False, "axes.spines.right": False,

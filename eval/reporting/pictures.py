@@ -55,7 +55,8 @@ def legend_entries(
     classes: Sequence[str], palette: Sequence[Sequence[int]], void: bool = True
 ) -> list[tuple[str, tuple[int, int, int]]]:
     """List what a legend names: the classes with their colours and, if shown, void."""
-    entries = [(name, tuple(colour)) for name, colour in zip(classes, palette, strict=True)]
+    named = zip(classes, palette, strict=True)
+    entries = [(name, (red, green, blue)) for name, (red, green, blue) in named]
     return [*entries, (VOID_NAME, void_colour(palette))] if void else entries
 
 

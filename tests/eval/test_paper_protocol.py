@@ -10,6 +10,7 @@ from PIL import Image
 
 from datasets.cityscapes import Cityscapes
 from eval import eval as command
+from eval import export
 from eval.metrics import SegmentationMetrics
 
 SIZE = (64, 96)
@@ -118,6 +119,19 @@ def test_standard_drops_the_output_for_void(evaluate, published, street):
         metrics.update(logits.argmax(1)[0], torch.from_numpy(label))
     result = evaluate(state, "--protocol", "standard", "--image-size", "native")
     assert result["miou"] == pytest.approx(metrics.compute()["miou"], abs=1e-3)
+
+
+def test_an_exported_network_loses_its_output_for_void_as_well(
+    evaluate, published, tmp_path, monkeypatch
+):
+    state, _ = published
+    graph = tmp_path / "paper.onnx"
+    words = ["export.py", "--state", state, "--format", "onnx", "--output", graph]
+    monkeypatch.setattr(sys, "argv", list(map(str, words)))
+    export.main()
+    flags = ("--protocol", "standard", "--image-size", "native")
+    expected = evaluate(state, *flags)
+    assert evaluate(graph, *flags)["miou"] == pytest.approx(expected["miou"], abs=1e-3)
 
 
 def test_an_ignored_id_among_the_classes_is_missed_but_not_scored():
