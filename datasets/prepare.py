@@ -242,7 +242,7 @@ def build_parser() -> argparse.ArgumentParser:
                         metavar="HxW", help="in pixels (default: 256x256)")  # fmt: skip
     fields.add_argument("--variety", choices=tuple(VARIETIES), default="beet",
                         help="beet: sugar beets and seven weeds; world: crops, weeds, soils, light "
-                        "and cameras of all kinds (default: beet)")  # fmt: skip
+                        "and cameras of all kinds; mixed: both (default: beet)")  # fmt: skip
     fields.add_argument("--workers", type=int, default=os.cpu_count(),
                         help="processes that draw (default: one a core)")  # fmt: skip
     return parser

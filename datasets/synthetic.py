@@ -15,12 +15,21 @@ from datasets.sugar_beets import SugarBeets
 from datasets.voc import VocLayout
 
 SPLITS = ("train", "val", "test")
-VARIETIES: dict[str, Callable] = {"beet": draw_field, "world": draw_world}
+
+
+def draw_mixed(rng: np.random.Generator, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw a field of either variety, beet one time in three."""
+    draw = draw_field if rng.uniform() < 1 / 3 else draw_world
+    return draw(rng, height, width)
+
+
+VARIETIES: dict[str, Callable] = {"beet": draw_field, "world": draw_world, "mixed": draw_mixed}
 
 
 class Synthetic(VocLayout):
     """Rows of beet rosettes among grasses and broad-leaved weeds, see `datasets/fields.py`; or, as
-    variety "world", crops and weeds of all kinds, see `datasets/drawing/world.py`.
+    variety "world", crops and weeds of all kinds, see `datasets/drawing/world.py`; or, as
+    variety "mixed", both.
 
     Without a root the fields are drawn as they are asked for; picture i of a split depends on
     (seed, split, i) and the size alone. With a root, the folder that `python datasets/prepare.py

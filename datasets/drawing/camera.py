@@ -61,7 +61,7 @@ def _near_infrared(rng: np.random.Generator, photo: np.ndarray, cover: np.ndarra
         (red, infrared, blue),
         (infrared, infrared, red),
     ]
-    chosen = bands[rng.choice(len(bands), p=[0.5, 0.2, 0.1, 0.1, 0.1])]
+    chosen = bands[rng.choice(len(bands), p=[0.55, 0.2, 0.05, 0.1, 0.1])]
     return cv2.merge([np.ascontiguousarray(band) for band in chosen])
 
 

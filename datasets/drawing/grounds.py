@@ -11,15 +11,72 @@ def draw_ground(
     rng: np.random.Generator, height: int, width: int, light: Light, row_angle: float
 ) -> np.ndarray:
     """Draw ground without plants, uint8 (H, W, 3) RGB."""
-    ground = draw_soil(rng, height, width, light, row_angle)
-    ground = _recoloured(rng, ground)
-    additions = ((_crumbs, 0.6), (_clods, 0.4), (_cracks, 0.12), (_specks, 0.15), (_mulch, 0.10),
+    draw = _rough_soil if rng.uniform() < 0.6 else draw_soil
+    ground = _recoloured(rng, draw(rng, height, width, light, row_angle))
+    additions = ((_crumbs, 0.2), (_clods, 0.3), (_cracks, 0.08), (_specks, 0.2), (_mulch, 0.10),
                  (_straw, 0.15), (_film, 0.06), (_pipe, 0.07), (_litter, 0.10), (_moss, 0.08),
                  (_things, 0.06))  # fmt: skip
     for add, share in additions:
         if rng.uniform() < share:
             ground = add(rng, ground, light)
     return ground
+
+
+def _rough_soil(
+    rng: np.random.Generator, height: int, width: int, light: Light, row_angle: float
+) -> np.ndarray:
+    """Soil as it breaks: rough at every scale, with clods and stones, lit from one side."""
+    unit = min(height, width)
+    relief = _fractal(rng, height, width) * np.float32(unit * rng.uniform(0.003, 0.012))
+    for _ in range(int(rng.integers(0, 3))):
+        np.maximum(relief, _lumps(rng, height, width) + 0.7 * relief, out=relief)
+    slope_x, slope_y = (
+        cv2.Sobel(relief, cv2.CV_32F, *axis, scale=1 / 8) for axis in ((1, 0), (0, 1))
+    )
+    elevation = rng.uniform(0.45, 1.4)  # of the sun, radians
+    side = np.float32(np.cos(elevation) / np.sin(elevation))
+    facing = slope_x * np.float32(light.direction[0]) + slope_y * np.float32(light.direction[1])
+    lit = np.clip(1 - side * facing, 0, None) / np.sqrt(1 + slope_x**2 + slope_y**2)
+    sky = 0.3 + 0.6 * light.shadow_softness / 0.3  # share of the light that comes from everywhere
+    hollow = relief - cv2.blur(relief, (2 * int(unit * 0.02) + 1,) * 2)
+    open_sky = np.clip(1 + hollow * np.float32(25 * rng.uniform(0.3, 1.2) / unit), 0.25, 1.4)
+    shade = open_sky * np.minimum(sky + (1 - sky) * lit, 2.2)
+    shade *= 1 + np.float32(0.1) * smooth_noise(rng, height, width, unit / 3)
+    tones = cv2.merge([_fractal(rng, height, width) for _ in range(3)])
+    tones = 1 + np.float32(rng.uniform(0, 0.03)) * tones
+    colour = np.float32([120, 105, 90])
+    return np.clip(shade[..., None] * tones * colour, 0, 255).astype(np.uint8)
+
+
+def _fractal(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """Noise whose amplitude falls with a power of the frequency, float32 (H, W), unit variance."""
+    waves = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
+    waves[0, 0] = np.inf
+    spectrum = np.fft.rfft2(rng.standard_normal((height, width)))
+    spectrum *= np.maximum(waves, 1.5 / min(height, width)) ** -rng.uniform(1.0, 2.0)
+    noise = np.fft.irfft2(spectrum, (height, width))
+    return (noise / noise.std()).astype(np.float32)
+
+
+def _lumps(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """Round clods or stones of unequal size: a relief in pixels, float32 (H, W), 0 between them."""
+    seeds = np.full((height, width), 255, np.uint8)
+    count = int(np.exp(rng.uniform(np.log(8), np.log(800))))
+    seeds[rng.integers(0, height, count), rng.integers(0, width, count)] = 0
+    distance, cells = cv2.distanceTransformWithLabels(
+        seeds, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    distance *= 1 + np.float32(0.12) * smooth_noise(
+        rng, height, width, max(3.0, min(height, width) / 60)
+    )
+    spacing = np.sqrt(height * width / count)
+    radius = (spacing * rng.uniform(0.15, 0.75, count + 2) * rng.uniform(0.5, 1)).astype(np.float32)
+    radius = radius[cells]
+    return (
+        radius
+        * np.sqrt(np.clip(1 - (distance / radius) ** 2, 0, 1))
+        * np.float32(rng.uniform(0.3, 0.8))
+    )
 
 
 def _recoloured(rng: np.random.Generator, ground: np.ndarray) -> np.ndarray:
@@ -44,7 +101,7 @@ def _crumbs(rng: np.random.Generator, ground: np.ndarray, light: Light) -> np.nd
     for _ in range(int(rng.integers(1, 4))):
         cell = max(2.0, unit / np.exp(rng.uniform(np.log(12), np.log(110))))
         gaps = np.exp(-((smooth_noise(rng, height, width, cell) / rng.uniform(0.1, 0.35)) ** 2))
-        factor *= 1 - np.float32(rng.uniform(0.1, 0.55)) * gaps.astype(np.float32)
+        factor *= 1 - np.float32(rng.uniform(0.1, 0.4)) * gaps.astype(np.float32)
     tints = [
         factor * (1 + np.float32(rng.uniform(0, 0.04)) * smooth_noise(rng, height, width, cell))
         for _ in range(3)

@@ -246,7 +246,7 @@ def _place_weeds(rng: np.random.Generator, height: int, width: int, world: World
     """Weeds in patches or anywhere, sizes by species and plant."""
     unit = min(height, width)
     patches = rng.uniform((0, 0), (width, height), (int(rng.integers(1, 5)), 2))
-    sizes = world.crop_radius * np.exp(rng.normal(-0.45, 0.5, len(world.weeds)))
+    sizes = world.crop_radius * np.exp(rng.normal(-0.2, 0.6, len(world.weeds)))
     sizes = np.clip(sizes, 0.015, 0.4)
     shares = rng.dirichlet(np.full(len(world.weeds), 0.8))
     stages = np.clip(world.crop_stage + rng.normal(-0.1, 0.35, len(world.weeds)), 0, 1)

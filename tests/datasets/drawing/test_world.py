@@ -32,7 +32,7 @@ def test_any_size(size):
 def test_the_data_set_draws_this_variety():
     drawn = Synthetic(size=SIZE, count=2, variety="world")[1]["image"].permute(1, 2, 0).numpy()
     assert np.array_equal(drawn, draw_world(np.random.default_rng([0, 0, 1]), *SIZE)[0])
-    with pytest.raises(ValueError, match="variety 'moon'; known: beet, world"):
+    with pytest.raises(ValueError, match="variety 'moon'; known: beet, world, mixed"):
         Synthetic(variety="moon")
 
 
@@ -90,3 +90,14 @@ def test_near_infrared_makes_plants_bright_in_every_camera():
         differences.append(photo[12:28, 12:28].mean((0, 1)) - photo[:8].mean((0, 1)))
     brighter = np.max(differences, axis=1) > 25
     assert 0.05 < brighter.mean() < 0.5
+
+
+def test_mixed_fields_are_of_both_varieties():
+    drawn = Synthetic(size=SIZE, count=24, variety="mixed")
+    varieties = [Synthetic(size=SIZE, count=24, variety=name) for name in ("beet", "world")]
+    alike = [
+        sum(np.array_equal(drawn.read(i)[1], fields.read(i)[1]) for i in range(24))
+        for fields in varieties
+    ]
+    # The draw that chooses the variety leaves the generators of its parts as they are.
+    assert min(alike) >= 4 and sum(alike) == 24
