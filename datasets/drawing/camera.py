@@ -8,7 +8,8 @@ from datasets.soil import coordinates, smooth_noise
 
 def photograph(rng: np.random.Generator, image: np.ndarray, cover: np.ndarray) -> np.ndarray:
     """Photograph a scene, float32 (H, W, 3) to uint8; `cover` (H, W), 0 to 1, is that of plants."""
-    photo = image * _illumination(rng, *image.shape[:2])[..., None]
+    photo = _lit_by_leaves(rng, image, cover)
+    photo = photo * _illumination(rng, *image.shape[:2])[..., None]
     if rng.uniform() < 0.18:
         photo = _near_infrared(rng, photo, cover)
         hue_noise = 0.3
@@ -20,6 +21,14 @@ def photograph(rng: np.random.Generator, image: np.ndarray, cover: np.ndarray) -
     photo = _lens(rng, photo)
     photo = _sensor(rng, photo)
     return _stored(rng, np.clip(photo, 0, 255).astype(np.uint8))
+
+
+def _lit_by_leaves(rng: np.random.Generator, image: np.ndarray, cover: np.ndarray) -> np.ndarray:
+    """Let what is beside leaves take on some of their colour, as light they reflect falls on it."""
+    strength = np.float32(rng.choice([0.0, rng.uniform(0, 0.35)]))
+    reach = (2 * int(min(cover.shape) * rng.uniform(0.01, 0.05)) + 1,) * 2
+    glow = cv2.blur(cv2.blur(image * cover[..., None], reach), reach)
+    return image + strength * glow * (1 - cover)[..., None]
 
 
 def _illumination(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
@@ -77,15 +86,20 @@ def _developed(rng: np.random.Generator, photo: np.ndarray, hue_noise: float) ->
     if rng.uniform() < 0.7:
         photo = cv2.pow(photo, float(np.exp(rng.normal(0, 0.25))))
     contrast = rng.uniform(0.75, 1.35)
-    return photo * np.float32(255 * contrast) + np.float32((1 - contrast) * 100 + rng.normal(0, 6))
+    # What a sensor adds to the dark has a colour of its own: shadows of soil may look green.
+    dark = rng.normal(0, 6) + rng.normal(0, 5, 3) * rng.choice([0.0, 1.0], p=[0.4, 0.6])
+    return photo * np.float32(255 * contrast) + np.float32((1 - contrast) * 100 + dark)
 
 
 def _misregistered(rng: np.random.Generator, photo: np.ndarray) -> np.ndarray:
     """Shift the bands against each other: coloured fringes at every clod."""
     height, width = photo.shape[:2]
     bands = list(cv2.split(photo))
+    spread = rng.uniform(0.2, 1.3)
     for band in (0, 2):
-        move = np.array([[1, 0, rng.normal(0, 0.6)], [0, 1, rng.normal(0, 0.6)]], np.float32)
+        move = np.array(
+            [[1, 0, rng.normal(0, spread)], [0, 1, rng.normal(0, spread)]], np.float32
+        )
         bands[band] = cv2.warpAffine(
             bands[band], move, (width, height), borderMode=cv2.BORDER_REFLECT
         )

@@ -58,7 +58,7 @@ def draw_species(rng: np.random.Generator, weed: bool) -> Species:
         arrangement=arrangement,
         leaves=leaves,
         hue=rng.uniform(0.92, 1.0) if purple else rng.normal(0.268, 0.035),
-        saturation=np.clip(rng.normal(0.52, 0.14), 0.12, 0.85),
+        saturation=np.clip(rng.normal(0.54, 0.13), 0.22, 0.88),
         value=np.clip(rng.normal(0.56, 0.12), 0.28, 0.85),
         rib=rng.uniform(0.85, 1.5),
         fold=rng.uniform(0.0, 0.22),
