@@ -15,6 +15,8 @@ def photograph(rng: np.random.Generator, image: np.ndarray, cover: np.ndarray) -
         hue_noise = 0.3
     else:
         hue_noise = 1.0
+    if rng.uniform() < 0.6:
+        photo = _tinted_shadows(rng, photo)
     photo = _developed(rng, photo, hue_noise)
     if rng.uniform() < 0.45:
         photo = _misregistered(rng, photo)
@@ -51,6 +53,17 @@ def _illumination(rng: np.random.Generator, height: int, width: int) -> np.ndarr
         inside = np.clip(edge * np.float32(np.exp(rng.uniform(2, 5))) + 0.5, 0, 1)
         light *= 1 - np.float32(rng.uniform(0.25, 0.7)) * inside
     return np.maximum(light, 0.12)
+
+
+def _tinted_shadows(rng: np.random.Generator, photo: np.ndarray) -> np.ndarray:
+    """Give the dark a colour: of the sky, or of leaves that let light through or reflect it."""
+    grey = photo.mean(2)
+    darkness = np.clip(1 - grey / np.float32(1.1 * grey.mean()), 0, 1)
+    tint = rng.normal(0, 0.3, 3)
+    tint[1] += 0.2  # more often green than not
+    bands = cv2.split(photo)
+    shaded = [band * cv2.exp(darkness * np.float32(t)) for band, t in zip(bands, tint, strict=True)]
+    return cv2.merge(shaded)
 
 
 def _near_infrared(rng: np.random.Generator, photo: np.ndarray, cover: np.ndarray) -> np.ndarray:
@@ -97,9 +110,7 @@ def _misregistered(rng: np.random.Generator, photo: np.ndarray) -> np.ndarray:
     bands = list(cv2.split(photo))
     spread = rng.uniform(0.2, 1.3)
     for band in (0, 2):
-        move = np.array(
-            [[1, 0, rng.normal(0, spread)], [0, 1, rng.normal(0, spread)]], np.float32
-        )
+        move = np.array([[1, 0, rng.normal(0, spread)], [0, 1, rng.normal(0, spread)]], np.float32)
         bands[band] = cv2.warpAffine(
             bands[band], move, (width, height), borderMode=cv2.BORDER_REFLECT
         )

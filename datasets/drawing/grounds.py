@@ -44,7 +44,7 @@ def _rough_soil(
     shade *= 1 + np.float32(0.1) * smooth_noise(rng, height, width, unit / 3)
     tones = cv2.merge([_fractal(rng, height, width) for _ in range(3)])
     tones = 1 + np.float32(rng.uniform(0, 0.03)) * tones
-    colour = np.float32([120, 105, 90])
+    colour = np.array([120, 105, 90], np.float32)
     return np.clip(shade[..., None] * tones * colour, 0, 255).astype(np.uint8)
 
 
