@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from conventions.labels import VOID
+from conventions.labels import UNLABELLED, VOID
 from datasets.files import files_below
 from datasets.reading import Colour, map_colours, map_ids, read_image, read_indices, tell_values
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 LABEL_SUFFIXES = (".png",)
-MAX_CLASSES = VOID  # ids are stored in 8 bits, and 255 is void
+MAX_CLASSES = UNLABELLED  # ids are stored in 8 bits, of which 254 and 255 are taken
 PLANT_CLASSES = ("soil", "crop", "weed")
 PLANT_PALETTE = ((0, 0, 0), (0, 255, 0), (255, 0, 0))
 DATADIR_HINT = "pass the data set's folder with --datadir"
@@ -284,7 +284,7 @@ def parse_classes(text: str) -> tuple[str, ...]:
 
 
 def check_classes(names: Sequence[str], where: str = "--classes") -> tuple[str, ...]:
-    """Refuse class names that are empty, doubled, fewer than 2 or more than 255.
+    """Refuse class names that are empty, doubled, fewer than 2 or more than 254.
 
     Args:
         names: the names, in the order of their ids.

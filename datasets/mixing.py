@@ -6,7 +6,7 @@ All randomness is drawn from torch's global CPU generator, so that its seed repe
 import torch
 from torch import Tensor
 
-from conventions.labels import VOID
+from conventions.labels import UNLABELLED
 
 
 class BatchMixing:
@@ -16,7 +16,7 @@ class BatchMixing:
         cutmix: probability, per image, of a rectangle (Yun et al., ICCV 2019; for segmentation
             French et al., BMVC 2020). Its share of the image is uniform in [0, 1].
         copy_paste: probability, per image, of all plants (Ghiasi et al., CVPR 2021): the pixels of
-            every class but the first, which is the ground, and void.
+            every class but the first, which is the ground, and void. Unlabelled images give none.
     """
 
     def __init__(self, cutmix: float = 0.0, copy_paste: float = 0.0) -> None:
@@ -26,7 +26,8 @@ class BatchMixing:
     def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Mix images (B, 3, H, W) and labels (B, H, W); what was given is left as it is."""
         if self.copy_paste:
-            taken = (labels.roll(1, 0) != 0) & (labels.roll(1, 0) != VOID)
+            ids = labels.roll(1, 0)
+            taken = (ids != 0) & (ids < UNLABELLED)  # void is above it
             images, labels = paste(images, labels, taken & self._drawn(self.copy_paste, labels))
         if self.cutmix:
             rectangles = torch.stack([rectangle(labels.shape[-2:]) for _ in labels])

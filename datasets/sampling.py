@@ -6,6 +6,7 @@ interrupted, so a resumed run sees exactly the samples the uninterrupted one wou
 
 import random
 from collections.abc import Iterator, Sized
+from itertools import count, islice
 from typing import cast
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 _SEED_RANGE = 2**63
+UNLABELLED = 2  # keeps the draws of unlabelled images apart from those of labelled ones
 
 
 def derive_seed(*parts: int) -> int:
@@ -46,10 +48,68 @@ class EpochSampler(Sampler[tuple[int, int]]):
         return self.length - self.skip
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        generator = torch.Generator().manual_seed(derive_seed(self.seed, self.epoch))
-        order = torch.randperm(self.length, generator=generator).tolist()
-        for index in order[self.skip :]:
+        for index in self._order()[self.skip :]:
             yield index, derive_seed(self.seed, self.epoch, index)
+
+    def _order(self) -> list[int]:
+        """The images of the epoch, shuffled."""
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, self.epoch))
+        return torch.randperm(self.length, generator=generator).tolist()
+
+
+class MixedSampler(EpochSampler):
+    """Put unlabelled images beside the labelled ones of every batch.
+
+    Yields batch after batch, labelled images first. An epoch is one pass over the labelled images,
+    but for an incomplete last batch; passes over the unlabelled ones go on from epoch to epoch, so
+    that each is seen before any is seen again. Their indices follow those of the labelled ones.
+
+    Args:
+        length: labelled images.
+        seed: as for `EpochSampler`.
+        unlabelled: images without labels.
+        batch_size: images per batch.
+        unlabelled_per_batch: how many of them are unlabelled.
+    """
+
+    def __init__(
+        self, length: int, seed: int, unlabelled: int, batch_size: int, unlabelled_per_batch: int
+    ) -> None:
+        super().__init__(length, seed)
+        self.unlabelled = unlabelled
+        self.batch_size = batch_size
+        self.unlabelled_per_batch = unlabelled_per_batch
+
+    def __len__(self) -> int:
+        return self._batches * self.batch_size - self.skip
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        order = [(index, derive_seed(self.seed, self.epoch, index)) for index in self._order()]
+        assert self.skip % self.batch_size == 0, "an epoch is left between batches"
+        labelled = self.batch_size - self.unlabelled_per_batch
+        past = self.epoch * self._batches + self._begun
+        drawn = self._draw(past * self.unlabelled_per_batch)
+        for batch in range(self._begun, self._batches):
+            yield from order[batch * labelled : (batch + 1) * labelled]
+            yield from islice(drawn, self.unlabelled_per_batch)
+
+    @property
+    def _batches(self) -> int:
+        return self.length // (self.batch_size - self.unlabelled_per_batch)
+
+    @property
+    def _begun(self) -> int:
+        return self.skip // self.batch_size
+
+    def _draw(self, start: int) -> Iterator[tuple[int, int]]:
+        """Draws of unlabelled images from the given one on, counted since the run began."""
+        first, begin = divmod(start, self.unlabelled)
+        for number in count(first):
+            generator = torch.Generator().manual_seed(derive_seed(self.seed, UNLABELLED, number, 0))
+            order = torch.randperm(self.unlabelled, generator=generator).tolist()
+            for index in order[begin:]:
+                yield self.length + index, derive_seed(self.seed, UNLABELLED, number, index + 1)
+            begin = 0
 
 
 class SeededDataset(Dataset):

@@ -153,6 +153,9 @@ class Workshop:
         for number in range(10):
             write_pair(Path("FIELD"), f"field{number}", draw_ids(number), draw_ids(number))
         shutil.copytree("FIELD/JPEGImages", "photos")
+        for number in range(3):  # of which none is in FIELD
+            write_pair(Path("more"), f"more{number}", draw_ids(50 + number), draw_ids(number))
+        Path("more", "JPEGImages").rename("more-photos")
         colours = np.array([[0, 0, 0], [0, 255, 0], [255, 0, 0]], np.uint8)
         Path("colour-masks").mkdir()
         for number in range(2):

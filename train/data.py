@@ -2,8 +2,10 @@
 
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from torch.utils.data import Dataset, Subset
 
@@ -14,8 +16,10 @@ from datasets.base import LabelSpace
 from datasets.memory import keep_in_memory
 from datasets.suspicions import note_first_look
 from datasets.transforms import EvalTransform, PaperTransform, TrainTransform
+from datasets.unlabelled import Photographs, Unlabelled, find_photographs
 from models.weights import software_versions
 from train.options import DataOptions
+from train.options.distillation import REST
 from train.run import Run
 
 VOID_NAME, VOID_COLOUR = "void", (0, 0, 0)
@@ -24,6 +28,8 @@ VOID_NAME, VOID_COLOUR = "void", (0, 0, 0)
 @dataclass
 class Data:
     """The splits of one run, and what networks and checkpoints must know of them.
+
+    `unlabelled` holds images without labels to train on beside `train`.
 
     `classes` and `palette` are those of the network's outputs. Where `labels`, which tells what
     label maps hold, ignores one of them, it is void.
@@ -38,6 +44,7 @@ class Data:
     palette: tuple[tuple[int, int, int], ...]
     labels: LabelSpace
     preprocessing: Preprocessing
+    unlabelled: Dataset | None = None
 
     @property
     def scored(self) -> tuple[str, ...]:
@@ -61,7 +68,8 @@ def build_data(run: Run) -> Data:
         return dataset if limit is None else Subset(dataset, range(min(limit, len(dataset))))
 
     train = split(train_split, options.limit_train)
-    images_a_step = batch_size * run.accelerator.num_processes
+    labelled = batch_size - run.options.unlabelled_per_batch
+    images_a_step = labelled * run.accelerator.num_processes
     if len(train) < images_a_step:
         raise ValueError(
             f"--batch-size {batch_size} on {run.accelerator.num_processes} process(es) "
@@ -86,12 +94,38 @@ def build_data(run: Run) -> Data:
         palette=(*declared.palette, VOID_COLOUR) if with_void else declared.palette,
         labels=labels,
         preprocessing=preprocessing,
+        unlabelled=_unlabelled(run, train_split, val_split, train_transform),
     )
     _announce(run, data, train_split, val_split)
     if options.dataset == "VOC":  # own data: the others are published
         looked_at = {train_split: train} if val is None else {train_split: train, val_split: val}
         note_first_look({name: _declared(part) for name, part in looked_at.items()})
     return data
+
+
+def _unlabelled(
+    run: Run, train_split: str, val_split: str, transform: Callable
+) -> Unlabelled | None:
+    """Open what `--unlabelled` names; images to choose weights by or to report on are refused."""
+    options, distillation = run.options.data, run.options.distillation
+    if distillation is None or distillation.unlabelled is None:
+        return None
+
+    def split(name: str) -> SegmentationDataset:
+        return build_dataset(options.dataset, options.datadir, name, classes=options.classes)
+
+    if distillation.unlabelled == REST:
+        train = split(train_split)
+        rest = range(options.limit_train, len(train))
+        if not rest:
+            raise ValueError(f"--unlabelled rest: --limit-train leaves none of {len(train)} images")
+        return Unlabelled(Subset(train, rest), transform)
+    held_out: list[Path] = []
+    for name in {val_split, options.test_split or "test"}:
+        with suppress(FileNotFoundError, ValueError):  # there is no such split
+            held_out += [image for image, _ in split(name).pairs]
+    paths = find_photographs(Path(distillation.unlabelled), held_out)
+    return Unlabelled(Photographs(paths), transform)
 
 
 def _declared(dataset: Dataset) -> SegmentationDataset:
@@ -121,6 +155,9 @@ def _announce(run: Run, data: Data, train_split: str, val_split: str) -> None:
     if data.val is not None:
         images += f", {len(data.val)} in '{val_split}', on which best.pth is chosen"
     run.accelerator.print(f"{images}; classes: {', '.join(data.classes)}")
+    if data.unlabelled is not None:
+        share = f"{run.options.unlabelled_per_batch} of {run.options.optimisation.batch_size}"
+        run.accelerator.print(f"unlabelled: {len(data.unlabelled)} images, {share} per batch")
     if data.val is not None and val_split == "test":
         run.accelerator.print(
             "note: 'test' is the split that results are reported on. Report last.pth, or choose "

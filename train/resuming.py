@@ -9,6 +9,12 @@ from torch import nn
 from train.checkpoint import Progress, TrainingState, load_weights
 from train.run import Run
 
+# Flags that say which images a batch holds.
+CUT_BY = (
+    "batch_size", "accumulate", "limit_train", "train_split", "seed", "unlabelled",
+    "unlabelled_share",
+)  # fmt: skip
+
 
 def resume(run: Run, student: nn.Module, state: TrainingState, info: dict) -> dict:
     """Load `--resume` into the student and the state.
@@ -130,8 +136,8 @@ def check_same_batches(saved: dict, flags: dict, progress: Progress, processes: 
             f"share: go on with as many, not with {processes}"
         )
     progress.processes = processes
-    for name in ("batch_size", "accumulate", "limit_train", "train_split", "seed"):
-        if progress.batch and flags[name] != saved.get(name):
+    for name in CUT_BY:
+        if progress.batch and flags.get(name) != saved.get(name):
             flag = "--" + name.replace("_", "-")
             raise ValueError(
                 f"{flag} cannot change in the middle of an epoch: resume with {saved.get(name)}"

@@ -10,14 +10,14 @@ from accelerate import Accelerator
 from PIL import Image
 from timm.utils import ModelEmaV3
 from torch import nn
-from torch.utils.data import BatchSampler, DataLoader, Dataset
+from torch.utils.data import BatchSampler, ConcatDataset, DataLoader, Dataset
 from tqdm import tqdm
 
 from command_line.outages import OutageError, find_outage
 from command_line.outputs import replacing
 from command_line.progress import progress as show_progress
 from datasets.mixing import BatchMixing
-from datasets.sampling import EpochSampler, SeededDataset
+from datasets.sampling import EpochSampler, MixedSampler, SeededDataset
 from datasets.transforms import collate
 from datasets.workers import leave_signals_to_parent
 from eval.complexity import training_cost
@@ -81,8 +81,8 @@ def train(run: Run, task: Task, data: Data) -> None:
 def prepare(run: Run, task: Task, data: Data) -> Parts:
     """Make loader, optimizer and schedule, and hand them to the accelerator."""
     options, accelerator = run.options.optimisation, run.accelerator
-    sampler = EpochSampler(len(data.train), run.options.run.seed)
-    loader = build_loader(data.train, sampler, options.batch_size, run.options.data.num_workers)
+    images, sampler = training_images(run, data)
+    loader = build_loader(images, sampler, options.batch_size, run.options.data.num_workers)
     optimizer = build_optimizer(
         task, options.lr, options.weight_decay, options.head_lr, options.layer_decay
     )
@@ -192,6 +192,16 @@ def synchronized(task: nn.Module, accelerator: Accelerator) -> nn.Module:
     if accelerator.device.type != "cuda":
         raise ValueError(f"--sync-bn needs GPUs, not {accelerator.device.type}: leave it out")
     return nn.SyncBatchNorm.convert_sync_batchnorm(task)
+
+
+def training_images(run: Run, data: Data) -> tuple[Dataset, EpochSampler]:
+    """What is trained on, and its order; with `--unlabelled` a part of each batch has no label."""
+    seed, batch_size = run.options.run.seed, run.options.optimisation.batch_size
+    if data.unlabelled is None:
+        return data.train, EpochSampler(len(data.train), seed)
+    counts = (len(data.unlabelled), batch_size, run.options.unlabelled_per_batch)
+    both = ConcatDataset([data.train, data.unlabelled])
+    return both, MixedSampler(len(data.train), seed, *counts)
 
 
 def build_loader(

@@ -8,7 +8,9 @@ from collections.abc import Callable, Collection
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from conventions.labels import UNLABELLED, VOID
 from conventions.preprocessing import Preprocessing
 from datasets.transforms import normalize
 from models.segmenter import Intermediates
@@ -62,6 +64,8 @@ class DistillationTask(Task):
         teacher: images (B, 3, H, W) uint8, and what is read of them, to `Intermediates`; asked once
             a batch, whatever number of terms reads its answer.
         warmup: optimizer steps in which the distiller's terms grow linearly to their full weight.
+        views: images (B, 3, H, W) uint8 and which of them have unlabelled pixels, bool (B,), to
+            what the student sees of them; None where all images have labels.
     """
 
     def __init__(
@@ -72,6 +76,7 @@ class DistillationTask(Task):
         distiller: nn.Module,
         teacher: Callable[[Tensor, Collection[str]], Intermediates],
         warmup: int = 0,
+        views: Callable[[Tensor, Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__()
         self.student = student
@@ -80,7 +85,13 @@ class DistillationTask(Task):
         self.distiller = distiller
         self.teacher = teacher
         self.warmup = warmup
+        self.views = views
         self.register_buffer("share", torch.ones(()), persistent=False)
+
+    @property
+    def _reads(self) -> Collection[str]:
+        """What is asked of the teacher: for unlabelled images also its classes."""
+        return self.distiller.reads if self.views is None else self.distiller.reads | {"logits"}
 
     def begin_step(self, step: int) -> None:
         """Give the distiller's terms the share of their weight that belongs to a step."""
@@ -89,12 +100,24 @@ class DistillationTask(Task):
 
     def forward(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Return {"loss", "cross_entropy", <terms>}; shapes as for `SupervisedTask`."""
-        teacher_out = self.teacher(images, self.distiller.reads)
-        images = normalize(images, self.preprocessing)
-        student_out = self.student.forward_intermediates(images)
-        terms = {"cross_entropy": self.criterion(student_out.logits, labels)}
-        distilled = self.distiller(student_out, teacher_out, labels)
+        teacher_out = self.teacher(images, self._reads)
+        told = answered = labels
+        if self.views is not None:
+            unlabelled = labels == UNLABELLED
+            images = self.views(images, unlabelled.flatten(1).any(1))
+            told = labels.masked_fill(unlabelled, VOID)
+            # Terms that ask for a class, such as bpkd, take the teacher's word for it.
+            answered = labels.where(~unlabelled, _classes_of(teacher_out.logits, labels))
+        student_out = self.student.forward_intermediates(normalize(images, self.preprocessing))
+        terms = {"cross_entropy": self.criterion(student_out.logits, told)}
+        distilled = self.distiller(student_out, teacher_out, answered)
         if self.warmup:
             distilled = {name: self.share * term for name, term in distilled.items()}
         terms |= distilled
         return {"loss": torch.stack(list(terms.values())).sum(), **terms}
+
+
+def _classes_of(logits: Tensor, labels: Tensor) -> Tensor:
+    """The most probable classes of logits (B, K, h, w) at the size of labels (B, H, W)."""
+    ids = logits.argmax(1, keepdim=True).float()
+    return F.interpolate(ids, labels.shape[-2:], mode="nearest-exact")[:, 0].to(labels.dtype)

@@ -7,6 +7,7 @@ if not __package__:  # run by path: the project root, not this folder, is where 
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from command_line.cli import run as run_command
+from datasets.strong_views import StrongViews
 from train.arguments import parse_options
 from train.data import build_data
 from train.networks import (
@@ -40,7 +41,10 @@ def main() -> None:
     distiller = build_distiller(run, data, student, teacher)
     announce_teacher(run, teacher, data)
     warmup = run.options.distillation.kd_warmup
-    task = DistillationTask(student, criterion, data.preprocessing, distiller, teacher, warmup)
+    views = None if data.unlabelled is None else StrongViews()
+    task = DistillationTask(
+        student, criterion, data.preprocessing, distiller, teacher, warmup, views
+    )
     train(run, task, data)
 
 

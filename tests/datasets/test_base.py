@@ -114,7 +114,7 @@ def test_parse_classes(tmp_path):
     for text, told in (
         ("a,,b", "empty"),
         ("a,b,a", "twice: a"),
-        ("soil", "2 to 255"),
+        ("soil", "2 to 254"),
         ("", "empty"),
     ):
         with pytest.raises(ValueError, match=told):

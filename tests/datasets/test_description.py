@@ -80,7 +80,7 @@ def test_the_flag_overrules_the_file_with_a_note(own, capsys):
         ("classes: soil", "expected `classes:` with a list of names"),
         ("- soil", "expected `classes:` with a list of names"),
         ("classes: [soil, no]", "class False is not text; put it in quotation marks"),
-        ("classes: [soil]", "dataset.yaml: classes: 1 name(s); give 2 to 255"),
+        ("classes: [soil]", "dataset.yaml: classes: 1 name(s); give 2 to 254"),
         ("classes: [soil, soil]", "dataset.yaml: classes: named twice: soil"),
         ("classes: [soil, crop]\ncolours: []", "unknown key 'colours'; known: classes, colors"),
         ("classes: [soil, crop]\ncolors: [[0, 0, 0]]", "1 colors for 2 classes"),

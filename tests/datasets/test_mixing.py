@@ -2,6 +2,7 @@
 
 import torch
 
+from conventions.labels import UNLABELLED
 from datasets.mixing import BatchMixing, rectangle
 
 
@@ -21,6 +22,14 @@ def test_copy_paste_takes_plants_and_leaves_ground_and_void():
     assert (mixed_labels[1, :4] == 2).all() and (mixed[1, :, :4] == 10).all()
     assert (mixed_labels[1, 4:6] == 0).all() and (mixed[1, :, 4:6] == 20).all()
     assert torch.equal(images, draw()[0]) and torch.equal(labels, draw()[1])
+
+
+def test_copy_paste_takes_nothing_of_an_unlabelled_image():
+    images, labels = draw()
+    labels[1] = UNLABELLED
+    mixed, mixed_labels = BatchMixing(copy_paste=1.0)(images, labels)
+    assert torch.equal(mixed[0], images[0]) and torch.equal(mixed_labels[0], labels[0])
+    assert (mixed_labels[1, :4] == 2).all() and (mixed_labels[1, 4:] == UNLABELLED).all()
 
 
 def test_cutmix_takes_a_rectangle_with_its_labels():

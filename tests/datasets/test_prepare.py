@@ -236,7 +236,7 @@ def test_palette_names_file_colour_and_count_and_leaves_nothing(masks, tmp_path,
         (["soil=0,0", "crop=0,255,0"], "soil=0,0: not name=red,green,blue"),
         (["soil=0,0,256", "crop=0,255,0"], "numbers of 0 to 255"),
         (["soil=0,0,0", "crop=0,0,0"], "given twice"),
-        (["soil=0,0,0"], "2 to 255"),
+        (["soil=0,0,0"], "2 to 254"),
         (["colours.txt"], "no such file: colours.txt"),
     ],
 )

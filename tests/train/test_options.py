@@ -48,6 +48,20 @@ def test_names_are_found_in_any_case():
 
 
 @pytest.mark.parametrize(
+    ("flags", "count"),
+    [
+        ([], 0),
+        (["--unlabelled", "d"], 2),
+        (["--unlabelled", "d", "--unlabelled-share", "0.75"], 3),
+        (["--unlabelled", "d", "--unlabelled-share", "0"], 1),
+        (["--unlabelled", "d", "--unlabelled-share", "1"], 3),  # one image has a label
+    ],
+)
+def test_a_share_of_each_batch_has_no_labels(flags, count):
+    assert parse("--batch-size", "4", *flags).unlabelled_per_batch == count
+
+
+@pytest.mark.parametrize(
     "flags, complaint",
     [
         (["--model", "SegformerB9"], "SegformerB9 is unknown; known: SegformerB0"),
@@ -56,6 +70,11 @@ def test_names_are_found_in_any_case():
         (["--method", "sekd-ct+"], "'' is unknown"),
         (["--method", "kd+none"], "none stands alone"),
         (["--height", "16"], "--height 16: networks need"),
+        (["--unlabelled-share", "0.5"], "--unlabelled-share belongs to --unlabelled"),
+        (["--unlabelled", "d", "--method", "none"], "--unlabelled needs a teacher"),
+        (["--unlabelled", "d", "--batch-size", "1"], "--unlabelled needs --batch-size 2 or more"),
+        (["--unlabelled", "d", "--protocol", "paper"], "--unlabelled needs --protocol standard"),
+        (["--unlabelled", "rest"], "how many images have labels"),
         (["--cuda", "--device", "cpu"], "contradict"),
         (["--datadir", "FIELD"], "--datadir FIELD needs --dataset: VOC for your own images"),
         (["--scale", "2", "0.5"], "--scale 2.0 0.5: the smaller number comes first"),

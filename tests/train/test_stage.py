@@ -121,6 +121,7 @@ RESUMED = {
     "student at an epoch's end": [],
     "student with average": ["--ema", "0.9", "--cutmix", "0.5", "--copy-paste", "0.5"],
     "sekd with memories": ["--method", "cirkd", "--kd-warmup", "6"],
+    "sekd with unlabelled": ["--unlabelled", "FOLDER", "--copy-paste", "0.5"],
     "sekd": ["--method", "sekd-su", "--accumulate", "2", "--clip-grad", "1", "--warmup-steps", "1"],
 }
 
@@ -130,8 +131,32 @@ INTERRUPTED = {
     "student at an epoch's end": (6, 0),
     "student with average": (4, 1),
     "sekd with memories": (4, 1),
+    "sekd with unlabelled": (8, 2),
     "sekd": (3, 2),
 }
+
+
+@pytest.fixture
+def photographs(write_voc, tmp_path):
+    """A folder of five photographs."""
+    return write_voc(tmp_path / "more", train=4, val=1, seed=5) / "JPEGImages"
+
+
+def test_unlabelled_photographs_are_trained_on_beside_the_labelled(
+    run_stage, photographs, teacher, capsys, voc, load, runs
+):
+    flags = ("--teacher", teacher, "--batch-size", "4", "--num-epochs", "1", "--overwrite")
+    assert run_stage("sekd", *flags, "--unlabelled", photographs, "--unlabelled-share", 0.25) == 0
+    printed = capsys.readouterr().out
+    assert "unlabelled: 5 images, 1 of 4 per batch" in printed
+    assert "epoch 1/1  step 2/2" in printed  # 6 labelled images, three of them per batch
+    assert run_stage("sekd", *flags, "--limit-train", 4, "--unlabelled", "rest") == 0
+    assert "unlabelled: 2 images, 2 of 4 per batch" in capsys.readouterr().out
+    saved = load(runs / "sekd-SegformerB0-VOC-sekd-ct" / "last.pth")["args"]
+    assert saved["unlabelled"] == "rest"
+    assert run_stage("sekd", *flags, "--unlabelled", voc / "JPEGImages") == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "which the run is validated or tested on" in error
 
 
 @pytest.mark.parametrize("case", RESUMED)
@@ -142,6 +167,8 @@ def test_resuming_repeats_the_uninterrupted_run_bit_for_bit(
     step, batch = INTERRUPTED[case]
     if stage == "sekd":
         flags += ["--teacher", str(request.getfixturevalue("teacher"))]
+    if "FOLDER" in flags:
+        flags[flags.index("FOLDER")] = str(request.getfixturevalue("photographs"))
     assert run_stage(stage, *flags, "--run-name", "whole") == 0
     interrupt_after(monkeypatch, step)
     assert run_stage(stage, *flags, "--run-name", "parts") == 130

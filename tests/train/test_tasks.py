@@ -1,7 +1,9 @@
 import pytest
 import torch
 
+from conventions.labels import UNLABELLED, VOID
 from conventions.preprocessing import Preprocessing
+from datasets.transforms import normalize
 from losses import build_method
 from train.segmentation_loss import SegmentationLoss
 from train.tasks import DistillationTask, SupervisedTask
@@ -59,3 +61,80 @@ def test_every_trained_parameter_gets_a_gradient(batch, distillation):
     distillation(*batch)["loss"].backward()
     missing = [name for name, p in distillation.named_parameters() if p.grad is None]
     assert not missing
+
+
+@pytest.fixture
+def half_unlabelled(batch):
+    images, labels = batch
+    labels[1, 5:] = UNLABELLED  # its first rows are the border that a transform fills
+    return images, labels
+
+
+def distil(build_tiny, method, batch, views):
+    """Terms of a fresh task; of `views`, what the student sees is dark."""
+    student = build_tiny()
+    teacher = build_tiny(embed_dims=(16, 24, 32, 40), seed=1)
+    frozen, seen = FrozenTeacher(teacher, PREPROCESSING), []
+
+    def watched(images, reads):
+        seen.append(images)
+        return frozen(images, reads)
+
+    distiller = build_method(method, student, teacher)
+    task = DistillationTask(
+        student, SegmentationLoss(), PREPROCESSING, distiller, watched, views=views
+    )
+    return task.eval()(*batch), seen[0]
+
+
+def darken(images, chosen):
+    return torch.where(chosen[:, None, None, None], images // 2, images)
+
+
+def test_cross_entropy_does_not_see_unlabelled_images_and_the_teacher_sees_them_as_they_are(
+    half_unlabelled, build_tiny
+):
+    images, labels = half_unlabelled
+    terms, seen = distil(build_tiny, "sekd-ct+kd", half_unlabelled, darken)
+    assert torch.equal(seen, images)
+    void = labels.masked_fill(labels == UNLABELLED, VOID)
+    alone, _ = distil(build_tiny, "sekd-ct+kd", (images, void), None)
+    torch.testing.assert_close(terms["cross_entropy"], alone["cross_entropy"])
+    assert terms["kd"] != alone["kd"] and terms["relation"] != alone["relation"]
+
+
+def test_terms_learn_from_unlabelled_images_but_not_from_their_border(batch, build_tiny):
+    images, labels = batch
+    bare = torch.full_like(labels, UNLABELLED)
+    terms, _ = distil(build_tiny, "kd", (images, bare), darken)
+    assert terms["kd"] > 0
+    border, _ = distil(build_tiny, "kd", (images, torch.full_like(labels, VOID)), darken)
+    assert border["kd"] == 0
+
+
+@pytest.mark.parametrize("method", ["bpkd", "jml"])
+def test_terms_that_ask_for_a_class_take_the_teachers_word(method, half_unlabelled, build_tiny):
+    terms, _ = distil(build_tiny, method, half_unlabelled, darken)
+    images, labels = half_unlabelled
+    teacher = build_tiny(embed_dims=(16, 24, 32, 40), seed=1).eval()
+    answers = FrozenTeacher(teacher, PREPROCESSING)(images, {"logits"}).logits.argmax(1)
+    full = torch.nn.functional.interpolate(answers[:, None].float(), labels.shape[-2:],
+                                           mode="nearest-exact")[:, 0].long()  # fmt: skip
+    told = labels.where(labels != UNLABELLED, full)
+    dark = darken(images, torch.tensor([False, True]))
+    student = build_tiny().eval()
+    student_out = student.forward_intermediates(normalize(dark, PREPROCESSING))
+    distiller = build_method(method, student, teacher)
+    teacher_out = FrozenTeacher(teacher, PREPROCESSING)(images, distiller.reads)
+    expected = distiller(student_out, teacher_out, told)
+    for name, value in expected.items():
+        torch.testing.assert_close(terms[name], value)
+
+
+@pytest.mark.parametrize("method", ["af-dcd", "transkd-gl", "reviewkd"])
+def test_every_kind_of_method_learns_from_unlabelled_images(method, batch, build_tiny):
+    images, labels = batch
+    bare = torch.full_like(labels, UNLABELLED)
+    terms, _ = distil(build_tiny, method, (images, bare), darken)
+    assert terms.pop("cross_entropy") == 0
+    assert all(value.isfinite() and value > 0 for value in terms.values())

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from train.options.data import DataOptions
-from train.options.distillation import DistillationOptions
+from train.options.distillation import REST, UNLABELLED_SHARE, DistillationOptions
 from train.options.flag import flag_of
 from train.options.network import NetworkOptions
 from train.options.optimisation import OptimisationOptions
@@ -47,7 +47,7 @@ class Options:
             frozen = {k: tuple(v) if isinstance(v, list) else v for k, v in chosen.items()}
             return concern(**frozen)
 
-        return cls(
+        options = cls(
             stage,
             run=take(RunOptions),
             network=take(NetworkOptions).settled(),
@@ -56,6 +56,27 @@ class Options:
             logging=take(LoggingOptions),
             distillation=take(DistillationOptions).settled() if stage == "sekd" else None,
         )
+        options._check_unlabelled()
+        return options
+
+    def _check_unlabelled(self) -> None:
+        if self.distillation is None or self.distillation.unlabelled is None:
+            return
+        if self.optimisation.batch_size < 2:
+            raise ValueError("--unlabelled needs --batch-size 2 or more: one image has a label")
+        if self.data.protocol == "paper":
+            raise ValueError("--unlabelled needs --protocol standard: the published one has none")
+        if self.distillation.unlabelled == REST and self.data.limit_train is None:
+            raise ValueError("--unlabelled rest: how many images have labels? Add --limit-train N")
+
+    @property
+    def unlabelled_per_batch(self) -> int:
+        """Images without a label in the batch of one process; at least one, never all of them."""
+        if self.distillation is None or self.distillation.unlabelled is None:
+            return 0
+        share, batch = self.distillation.unlabelled_share, self.optimisation.batch_size
+        wanted = round((UNLABELLED_SHARE if share is None else share) * batch)
+        return min(batch - 1, max(1, wanted))
 
     @property
     def method(self) -> str | None:

@@ -7,6 +7,7 @@ from command_line.arguments import (
     non_negative_number,
     positive_integer,
     positive_number,
+    probability,
 )
 from losses import METHODS
 from losses.declaration import DIVERGENCES, NORM_TYPES
@@ -14,6 +15,8 @@ from train.options.flag import find_name, flag, published_switch, two_way
 from train.options.optimisation import PRECISIONS
 
 DEFAULT_METHOD = "sekd-ct"
+UNLABELLED_SHARE = 0.5
+REST = "rest"  # of the training split, in place of a folder
 PUBLISHED_LOSSES = {
     "MultiScaleContextAlignmentDistillationLoss": "sekd-ct",
     "SelfSupervisedDistillationLoss": "sekd-su",
@@ -33,6 +36,15 @@ class DistillationOptions:
         "probabilities is distilled",
         may_be_file=True,
         nargs="+",
+    )
+    unlabelled: str | None = flag(
+        "folder of photographs without labels: the method's terms learn from them too, "
+        "cross-entropy does not; rest: the training images that --limit-train leaves out",
+        may_be_file=True,
+        metavar="DIR",
+    )
+    unlabelled_share: float | None = flag(
+        "share of each batch that is unlabelled (default: 0.5)", type=probability
     )
     teacher_val: bool = published_switch("measure the teacher's mIoU before training", default=True)
     teacher_amp: str = flag(
@@ -127,6 +139,7 @@ class DistillationOptions:
         parts = [part.strip() for part in method.split("+")]
         if len(parts) > 1 and "none" in (part.lower() for part in parts):
             raise ValueError(f"--method {method}: none stands alone, it is no part of a sum")
+        self._check_unlabelled(parts)
         return replace(
             self,
             method="+".join(find_name("--method", part, (*METHODS, "none")) for part in parts),
@@ -134,6 +147,14 @@ class DistillationOptions:
             knowledge_distillation_loss=None,
             knowledge_distillation_feature_fusion=None,
         )
+
+    def _check_unlabelled(self, parts: list[str]) -> None:
+        if self.unlabelled is None and self.unlabelled_share is not None:
+            raise ValueError(
+                "--unlabelled-share belongs to --unlabelled: add that, or leave it out"
+            )
+        if self.unlabelled is not None and "none" in (part.lower() for part in parts):
+            raise ValueError("--unlabelled needs a teacher, which --method none has not")
 
     def _published_method(self) -> str | None:
         published = self.knowledge_distillation_loss
