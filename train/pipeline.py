@@ -121,7 +121,7 @@ def ended(step: Step, status: int) -> int:
     Raises:
         ValueError: it has not.
     """
-    if status == 2:
+    if status in (1, 2):
         return status
     how = f"by signal {-status}, as where memory ends" if status < 0 else f"with status {status}"
     raise ValueError(

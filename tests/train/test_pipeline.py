@@ -204,6 +204,12 @@ def test_problems_of_the_data_come_first_unless_they_are_accepted(plan, folder):
     assert pipeline.go(plan, folder, commands, accept_problems=True) == 0
 
 
+@pytest.mark.parametrize("status", [1, 2])
+def test_what_a_step_has_told_is_not_told_again(plan, folder, status):
+    commands = Commands(statuses={"report": status})
+    assert pipeline.go(plan, folder, commands, accept_problems=False) == status
+
+
 def test_a_step_that_dies_is_told_in_one_line(plan, folder):
     commands = Commands(statuses={"student": -9})
     with pytest.raises(ValueError, match="step student ended by signal 9, as where memory ends"):

@@ -87,7 +87,6 @@ class Runner:
             self.process = subprocess.Popen(
                 command,
                 stdout=output,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},  # lines come at once, also into a pipe
                 pass_fds=[self.lock],
                 process_group=0,
             )

@@ -163,7 +163,16 @@ class _Clock(tqdm):
 
 def _time_steps(run: Run, task: Task, data: Data) -> float:
     parts = prepare(run, task, data)
-    silent = Keeper(run.folder, task.student, {}, parts.state, 0, {}, writes=False)
+    silent = Keeper(
+        folder=run.folder,
+        student=task.student,
+        info={},
+        state=parts.state,
+        every=0,
+        metrics={},
+        saved_step=None,
+        writes=False,
+    )
     interrupt = Interrupt()
     clock = _Clock(interrupt)
     loop = Loop(run, parts, silent, Tracker(), clock, interrupt)
