@@ -1,12 +1,14 @@
 """A small data set in VOC layout, and the training scripts called in this process."""
 
 import importlib
+import signal
 import sys
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 TINY = {"embed_dims": (8, 16, 24, 32), "depths": (1, 1, 1, 1), "head_dim": 16}
 TINY_RUN = (
@@ -70,6 +72,32 @@ def run_stage(voc, tmp_path, monkeypatch):
         return ended.value.code
 
     return run
+
+
+@pytest.fixture
+def after_update():
+    """`after_update(step, act)`: call `act(optimizer)` once, after that step's update."""
+    handles = []
+
+    def register(step, act):
+        def hook(optimizer, args, kwargs):
+            taken = next(iter(optimizer.state.values()))["step"]
+            if int(taken) == step:
+                handle.remove()
+                act(optimizer)
+
+        handle = register_optimizer_step_post_hook(hook)
+        handles.append(handle)
+
+    yield register
+    for handle in handles:
+        handle.remove()
+
+
+@pytest.fixture
+def interrupt_after(after_update):
+    """`interrupt_after(step)`: press Ctrl-C during the given optimizer step, once."""
+    return lambda step: after_update(step, lambda _: signal.raise_signal(signal.SIGINT))
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import csv
 import shutil
-import signal
 
 import numpy as np
 import pytest
@@ -12,22 +11,8 @@ from PIL import Image
 
 from models import load_checkpoint, shipped
 from train.checkpoint import Keeper, Progress
-from train.loop import Loop
 from train.resuming import check_same_batches
 from train.tasks import SupervisedTask
-
-
-def interrupt_after(monkeypatch, step):
-    """Press Ctrl-C during the given optimizer step, once."""
-    finish_step = Loop._finish_step
-
-    def press(loop, meter):
-        finish_step(loop, meter)
-        if loop.progress.step == step:
-            signal.raise_signal(signal.SIGINT)
-            monkeypatch.setattr(Loop, "_finish_step", finish_step)
-
-    monkeypatch.setattr(Loop, "_finish_step", press)
 
 
 def test_a_run_leaves_what_was_promised(run_stage, runs, load):
@@ -161,7 +146,7 @@ def test_unlabelled_photographs_are_trained_on_beside_the_labelled(
 
 @pytest.mark.parametrize("case", RESUMED)
 def test_resuming_repeats_the_uninterrupted_run_bit_for_bit(
-    case, run_stage, runs, load, monkeypatch, assert_same, request
+    case, run_stage, runs, load, interrupt_after, assert_same, request
 ):
     stage, flags = case.split()[0], [*RESUMED[case], "--num-epochs", "3"]
     step, batch = INTERRUPTED[case]
@@ -170,7 +155,7 @@ def test_resuming_repeats_the_uninterrupted_run_bit_for_bit(
     if "FOLDER" in flags:
         flags[flags.index("FOLDER")] = str(request.getfixturevalue("photographs"))
     assert run_stage(stage, *flags, "--run-name", "whole") == 0
-    interrupt_after(monkeypatch, step)
+    interrupt_after(step)
     assert run_stage(stage, *flags, "--run-name", "parts") == 130
     assert load(runs / "parts" / "last.pth")["training"]["progress"]["batch"] == batch
     assert run_stage(stage, *flags, "--run-name", "parts", "--resume") == 0
@@ -228,21 +213,21 @@ def test_a_run_can_be_made_longer(run_stage, runs, load):
     assert any(not torch.equal(value, load(last)["model"][key]) for key, value in before.items())
 
 
-def test_an_epoch_is_not_continued_with_other_batches(run_stage, monkeypatch, capsys):
-    interrupt_after(monkeypatch, 2)
+def test_an_epoch_is_not_continued_with_other_batches(run_stage, interrupt_after, capsys):
+    interrupt_after(2)
     assert run_stage("student") == 130
     assert run_stage("student", "--batch-size", "3", "--resume") == 2
     assert "--batch-size cannot change in the middle of an epoch" in capsys.readouterr().err
 
 
 def test_a_run_stopped_before_its_next_validation_keeps_its_scores(
-    run_stage, runs, monkeypatch, load
+    run_stage, runs, interrupt_after, load
 ):
     last = runs / "student-SegformerB0-VOC" / "last.pth"
-    interrupt_after(monkeypatch, 4)
+    interrupt_after(4)
     assert run_stage("student") == 130
     known = load(last)["metrics"]
-    interrupt_after(monkeypatch, 5)
+    interrupt_after(5)
     assert run_stage("student", "--resume") == 130
     assert "miou" in known and load(last)["metrics"] == known
 
@@ -269,9 +254,9 @@ def test_what_is_saved_within_an_epoch_is_within_it(run_stage, monkeypatch):
     ]  # fmt: skip
 
 
-def test_a_run_goes_on_with_its_own_method_alone(run_stage, runs, teacher, monkeypatch, capsys):
+def test_a_run_goes_on_with_its_own_method_alone(run_stage, runs, teacher, interrupt_after, capsys):
     flags = ("--teacher", teacher, "--run-name", "b0[lr=1]", "--num-epochs", "2")
-    interrupt_after(monkeypatch, 4)
+    interrupt_after(4)
     assert run_stage("sekd", *flags, "--method", "kd") == 130
     arguments = (runs / "b0[lr=1]" / "args.yaml").read_text()
     assert run_stage("sekd", *flags, "--method", "cwd", "--resume") == 2
@@ -463,15 +448,11 @@ def test_bad_input_is_one_line_and_leaves_nothing(flags, named, run_stage, runs,
     assert not runs.exists()
 
 
-def test_weights_that_are_not_finite_are_never_saved(run_stage, runs, monkeypatch, capsys, load):
-    finish_step = Loop._finish_step
+def test_weights_that_are_not_finite_are_never_saved(run_stage, runs, after_update, capsys, load):
+    def breaks(optimizer):
+        optimizer.param_groups[0]["params"][0].data[0] = float("nan")
 
-    def breaks(loop, meter):
-        finish_step(loop, meter)
-        if loop.progress.step == 6:  # the last of the second epoch: its own loss was finite
-            next(loop.parts.task.parameters()).data[0] = float("nan")
-
-    monkeypatch.setattr(Loop, "_finish_step", breaks)
+    after_update(6, breaks)  # the last of the second epoch: its own loss was finite
     assert run_stage("student", "--num-epochs", "3") == 2
     assert "step 6: the network's weights are no longer finite" in capsys.readouterr().err
     last = load(runs / "student-SegformerB0-VOC" / "last.pth")
