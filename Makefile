@@ -5,6 +5,7 @@
 # make check    style, types, and who may import whom
 # make mutants  changes the code in places and sees whether a test notices; MUTANTS=all for every
 #               place, MUTANTS=2 for so many per file, ARGS="losses" for some files alone
+# make soak     training runs under faults, readers under damaged files; SOAK="--kills 5" for less
 # make clean    removes caches; `make distclean` also the environment
 #
 # PYTHON=python3.13 chooses the interpreter for .venv, WORKERS=4 the number of test processes.
@@ -20,7 +21,7 @@ PIP := PIP_CONSTRAINT=build-constraints.txt PIP_BUILD_CONSTRAINT=build-constrain
 RUNTIME := $(VENV)/runtime.stamp
 DEV := $(VENV)/dev.stamp
 
-.PHONY: demo field test format check mutants clean distclean $(VENV)
+.PHONY: demo field test format check mutants soak clean distclean $(VENV)
 
 DEMO := runs/demo
 DEMO_FLAGS := --config recipes/demo.yaml --savedir $(DEMO) --datadir $(DEMO)/fields
@@ -55,6 +56,10 @@ check: $(DEV)
 
 mutants: $(DEV)
 	$(PY) -m tests.mutants --count $(MUTANTS) --workers $(WORKERS) $(ARGS)
+
+SOAK ?= --kills 200 --signals 100 --dead-workers 20 --full-disks 30 --inputs 100000
+soak: $(DEV)
+	$(PY) -m tests.soak $(SOAK)
 
 $(VENV): $(DEV)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from command_line.outages import OutageError, end_readers, find_outage
+from command_line.outages import end_readers, find_outage
 
 ENDING = (signal.SIGINT, signal.SIGTERM)
 
@@ -125,8 +125,7 @@ def _status_of(error: BaseException) -> int | None:
         return None
     if os.environ.get("SEKD_DEBUG") == "1":
         return None
-    worded = isinstance(error, OutageError) or getattr(error, "errno", "") is None  # by ourselves
-    message = str(error) if worded or outage is None else outage
+    message = outage or str(error)
     message = " ".join(_without_worker_traceback(message).split())
     print(f"{Path(sys.argv[0]).name}: error: {message}", file=sys.stderr)
     return 2 if outage is None else 1

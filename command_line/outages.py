@@ -25,7 +25,9 @@ class OutageError(Exception):
 
 
 def find_outage(error: BaseException | None) -> str | None:
-    """Say which outage led to an error, None if none did."""
+    """Say which outage led to an error; None if none did, or if the error has words of its own."""
+    if isinstance(error, ValueError) or getattr(error, "errno", "") is None:
+        return None
     reasons = (_reason(each) for each in _chain(error))
     return next((reason for reason in reasons if reason), None)
 

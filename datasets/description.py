@@ -10,6 +10,7 @@ from pathlib import Path
 
 import yaml
 
+from command_line.documents import read_yaml
 from conventions.labels import VOID
 from datasets.base import check_classes
 from datasets.palettes import class_palette
@@ -54,8 +55,8 @@ def read_description(root: Path) -> Description | None:
     if not path.is_file():
         return None
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        content = read_yaml(path)
+    except ValueError as error:
         raise ValueError(f"{path}: not a readable YAML file; see docs/quickstart.md") from error
     if not isinstance(content, dict) or not isinstance(content.get("classes"), list):
         raise ValueError(f"{path}: expected `classes:` with a list of names")

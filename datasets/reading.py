@@ -15,19 +15,22 @@ Colour = tuple[int, int, int]
 PALETTE_HINT = "convert colour masks to class ids with `python datasets/prepare.py palette`"
 # Grey PNGs of less than 8 bits are stretched to 0..255 by every decoder; dividing restores the ids.
 _STRETCH = {"L;2": 85, "L;4": 17}
-_DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+MAX_PIXELS = 2**28  # 16384 x 16384: with 3 bytes each 0.8 GB
+Image.MAX_IMAGE_PIXELS = None  # a limit of Pillow's, which warns; ours is `MAX_PIXELS`
 
 
 def read_image(path: Path) -> Tensor:
-    """Read an image (grey, palette, alpha and 16 bits included) as uint8 RGB (3, H, W).
+    """Read an image (grey, palette, CMYK, alpha and 16 bits included) as uint8 RGB (3, H, W).
 
-    EXIF orientation is applied, alpha is dropped, and 16-bit values keep their high byte.
+    EXIF orientation is applied, alpha is dropped, 16-bit values keep their high byte, and of an
+    animation the first picture is taken.
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: it cannot be decoded, in whole, as an image.
+        ValueError: it cannot be decoded, in whole, as an image, or has more than `MAX_PIXELS`.
     """
     data = _read_whole(path)
+    _check_size(path, data)
     try:
         # OpenCV decodes twice as fast as Pillow. It would fill what is missing of a truncated JPEG
         # with grey, but `_read_whole` has seen the end of it.
@@ -47,12 +50,13 @@ def read_indices(path: Path) -> np.ndarray:
         ValueError: it cannot be decoded, or holds colours instead of ids.
     """
     data = _read_whole(path)
+    _check_size(path, data)
     try:
         # Pillow here: OpenCV turns palette indices into colours.
         image = Image.open(BytesIO(data))
         stretch = _STRETCH.get(str(image.tile[0][3]), 1)
         values = np.array(image)
-    except _DECODE_ERRORS as error:
+    except Exception as error:  # broken bytes come out of the decoders as nearly any type
         raise _unreadable(path) from error
     if image.mode not in ("1", "L", "P", "I", "I;16", "I;16B"):
         raise ValueError(f"{path}: holds colours ({image.mode}), not class ids; {PALETTE_HINT}")
@@ -111,6 +115,19 @@ def _read_whole(path: Path) -> bytes:
     if (is_png and b"IEND" not in data) or (is_jpeg and not _has_jpeg_end(data)):
         raise ValueError(f"{path}: truncated image, its end is missing: copy it again or remove it")
     return data
+
+
+def _check_size(path: Path, data: bytes) -> None:
+    """Refuse a picture that would fill the memory: a small file may say that it is enormous."""
+    try:
+        with Image.open(BytesIO(data)) as image:
+            width, height = image.size
+    except Exception:  # of a kind that Pillow does not know: OpenCV has a limit of its own
+        return
+    if width * height > MAX_PIXELS:
+        raise ValueError(
+            f"{path}: {width} x {height} px are more than {MAX_PIXELS}: damaged, or cut it up"
+        )
 
 
 def _has_jpeg_end(data: bytes) -> bool:

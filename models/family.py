@@ -106,6 +106,6 @@ class Family:
         for key, tensor in state.items():
             if match := re.fullmatch(rf"encoder\.{self.block_key}", key):
                 stage, block = int(match["stage"]), int(match["block"])
-                widths[stage] = len(tensor)
+                widths[stage] = tensor.shape[0] if tensor.ndim else 0
                 depths[stage] = max(depths.get(stage, 0), block + 1)
         return tuple(widths[s] for s in sorted(widths)), tuple(depths[s] for s in sorted(depths))

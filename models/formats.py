@@ -35,7 +35,7 @@ class Weights:
     @property
     def num_classes(self) -> int | None:
         """Channels of the classifier; None where the file holds an encoder alone."""
-        return len(self.state[CLASSIFIER]) if CLASSIFIER in self.state else None
+        return self.state[CLASSIFIER].shape[0] if CLASSIFIER in self.state else None
 
     @property
     def has_head(self) -> bool:
@@ -79,7 +79,13 @@ def to_ours(state: State, source: str, named: Family | None = None) -> Weights:
     Raises:
         ValueError: if the layout is unknown.
     """
-    state = unwrap(state)
+    try:
+        return _translate(unwrap(state), source, named)
+    except (IndexError, KeyError, RuntimeError, TypeError, ZeroDivisionError) as error:
+        raise ValueError(f"{source}: its tensors are not those of their names: {error}") from error
+
+
+def _translate(state: State, source: str, named: Family | None) -> Weights:
     if family_of(state):
         return Weights(source, "sekd", state)
     wrapping, encoder, head, adapters = _open_wrapping(state)
@@ -146,7 +152,11 @@ def infer_architecture(weights: Weights) -> tuple[str, dict[str, Any]]:
     Raises:
         ValueError: if the encoder's widths and depths are those of no known network.
     """
+    classifier = weights.state.get(CLASSIFIER)
+    if classifier is not None and (classifier.ndim != 4 or 0 in classifier.shape):
+        raise ValueError(f"{weights.source}: {CLASSIFIER} is none: {tuple(classifier.shape)}")
     if name := weights.info.get("architecture"):
+        _check_dimensions(weights, name)
         return name, weights.overrides
     family = family_of(weights.state)
     widths, depths = family.dimensions(weights.state) if family else ((), ())
@@ -157,6 +167,26 @@ def infer_architecture(weights: Weights) -> tuple[str, dict[str, Any]]:
         f"{weights.source}: an encoder of widths {_slashes(widths)} and depths {_slashes(depths)} "
         f"is none of the known ones ({', '.join(MODELS)})"
     )
+
+
+def _check_dimensions(weights: Weights, name: str) -> None:
+    """Refuse a description that asks for a larger network than the file has tensors for."""
+    if name not in MODELS:
+        raise ValueError(f"{weights.source}: unknown network {name!r}; known: {', '.join(MODELS)}")
+    size = MODELS[name].sizes[name]
+    said = [
+        tuple(weights.overrides.get(key, getattr(size, key))) for key in ("embed_dims", "depths")
+    ]
+    found = MODELS[name].dimensions(weights.state)
+    if len(found[0]) != len(said[0]) or any(
+        there < asked
+        for wanted, has in zip(said, found, strict=True)
+        for asked, there in zip(wanted, has, strict=False)
+    ):
+        raise ValueError(
+            f"{weights.source}: does not fit {name}: widths {_slashes(found[0])} and depths "
+            f"{_slashes(found[1])} for {_slashes(said[0])} and {_slashes(said[1])}"
+        )
 
 
 def _head_override(name: str, state: State) -> dict[str, int]:

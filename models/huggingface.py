@@ -13,10 +13,12 @@ from typing import Any
 import safetensors.torch
 import torch
 
+from command_line.documents import read_json
 from command_line.outputs import write_folder
 from conventions.labels import VOID
 from conventions.preprocessing import UNNORMALISED, Preprocessing
 from models import files
+from models.description import check_description, check_weights
 from models.family import Family
 from models.formats import Weights, to_ours
 from models.registry import FAMILIES, MODELS
@@ -35,22 +37,24 @@ def read_folder(folder: Path, map_location: str | torch.device = "cpu") -> Weigh
     Raises:
         ValueError: for a configuration that is not one of these, or a broken file.
     """
-    config = _read_json(folder / "config.json")
-    kind = config.get("model_type") or config.get("architecture") or "nothing that it names"
+    config = _read_object(folder / "config.json")
+    kind = str(config.get("model_type") or config.get("architecture") or "nothing that it names")
     family = _find_family(kind)
     if family is None:
         known = ", ".join(family.config_kind for family in FAMILIES if family.config_kind)
         raise ValueError(f"{folder}: config.json describes {kind}; known: {known}")
-    state = files.read(files.folder_weights(folder), map_location)
+    state = check_weights(files.read(files.folder_weights(folder), map_location), str(folder))
     weights = to_ours(state, str(folder), family)
     if family.huggingface:
         try:
             weights.overrides = family.huggingface.overrides(
                 config, *family.dimensions(weights.state)
             )
-        except ValueError as error:
-            raise ValueError(f"{folder}: {error}") from error
-        weights.info = _info(config, folder)
+            about = _info(config, folder)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            reason = error if isinstance(error, ValueError) else "an entry has another type"
+            raise ValueError(f"{folder}: config.json: {reason}") from error
+        weights.info = check_description(about, str(folder))
     return weights
 
 
@@ -70,9 +74,9 @@ def _info(config: dict, folder: Path) -> dict[str, Any]:
     if "semantic_loss_ignore_index" in config:
         info["ignore_index"] = config["semantic_loss_ignore_index"]
     if (folder / "preprocessor_config.json").exists():
-        info["preprocessing"] = _preprocessing(_read_json(folder / "preprocessor_config.json"))
+        info["preprocessing"] = _preprocessing(_read_object(folder / "preprocessor_config.json"))
     if (folder / OWN_FILE).exists():
-        own = _read_json(folder / OWN_FILE)
+        own = _read_object(folder / OWN_FILE)
         info |= {key: own[key] for key in OWN_FIELDS if key in own}
     return info
 
@@ -92,11 +96,8 @@ def _preprocessing(config: dict) -> dict[str, Any]:
     return preprocessing
 
 
-def _read_json(path: Path) -> dict:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not valid JSON ({error})") from error
+def _read_object(path: Path) -> dict[str, Any]:
+    content = read_json(path)
     if not isinstance(content, dict):
         raise ValueError(f"{path}: not a JSON object")
     return content

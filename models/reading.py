@@ -9,6 +9,7 @@ from torch import Tensor
 from conventions.labels import VOID
 from conventions.preprocessing import UNNORMALISED, Preprocessing
 from models import files
+from models.description import check_description, check_weights
 from models.files import resolve
 from models.formats import Weights, to_ours
 from models.huggingface import read_folder
@@ -51,23 +52,30 @@ def read_weights(
     nested = next((content[k] for k in ("state_dict", "model") if k in content), content)
     if not isinstance(nested, dict):
         raise ValueError(f"{source}: holds a {type(nested).__name__}, not a state dict")
-    tensors = {key: value for key, value in nested.items() if isinstance(value, Tensor)}
+    tensors = {
+        key: value
+        for key, value in nested.items()
+        if isinstance(key, str) and isinstance(value, Tensor)
+    }
+    tensors = check_weights(tensors, str(source))
     weights = to_ours(tensors, str(source), MODELS[resolve_name(model)] if model else None)
-    weights.info = _foreign_info(content if nested is not content else {}, weights.format)
+    about = _foreign_info(content if nested is not content else {}, weights.format)
+    weights.info = check_description(about, str(source))
     return weights
 
 
 def _read_own(content: dict[str, Any], source: str) -> Weights:
-    if content.get("format_version", 0) > FORMAT_VERSION:
-        raise ValueError(
-            f"{source}: written by a newer version of this project (format "
-            f"{content['format_version']}, known here: {FORMAT_VERSION})"
-        )
-    info = {key: value for key, value in content.items() if key not in ("model", "overrides")}
     if not isinstance(content.get("model"), dict):
         raise ValueError(f"{source}: says it is of this project but holds no model")
-    overrides = content.get("overrides") or {}
-    return Weights(source, "sekd", content["model"], content.get("adapters"), info, overrides)
+    state = check_weights(content["model"], source)
+    info = check_description({k: v for k, v in content.items() if k != "model"}, source)
+    if info.get("format_version", 0) > FORMAT_VERSION:
+        raise ValueError(
+            f"{source}: written by a newer version of this project (format "
+            f"{info['format_version']}, known here: {FORMAT_VERSION})"
+        )
+    overrides = info.pop("overrides", None) or {}
+    return Weights(source, "sekd", state, info.get("adapters"), info, overrides)
 
 
 def _foreign_info(content: dict[str, Any], layout: str) -> dict[str, Any]:
@@ -78,9 +86,9 @@ def _foreign_info(content: dict[str, Any], layout: str) -> dict[str, Any]:
     meta = content.get("meta")
     meta = meta if isinstance(meta, dict) else {}
     if "CLASSES" in meta:
-        info["classes"] = list(meta["CLASSES"])
+        info["classes"] = meta["CLASSES"]
     if "PALETTE" in meta:
-        info["palette"] = [list(colour) for colour in meta["PALETTE"]]
+        info["palette"] = meta["PALETTE"]
     if layout.startswith("published"):
         info["preprocessing"] = UNNORMALISED.plain()
     return info
@@ -88,6 +96,7 @@ def _foreign_info(content: dict[str, Any], layout: str) -> dict[str, Any]:
 
 def describe(weights: Weights) -> dict[str, Any]:
     """Return what a file says about itself, with defaults for the rest."""
-    preprocessing = INFO["preprocessing"] | (weights.info.get("preprocessing") or {})
+    said = {key: value for key, value in weights.info.items() if value is not None}
+    preprocessing = INFO["preprocessing"] | said.get("preprocessing", {})
     named = {"format": weights.format, "adapters": weights.adapters}
-    return INFO | weights.info | named | {"preprocessing": preprocessing}
+    return INFO | said | named | {"preprocessing": preprocessing}

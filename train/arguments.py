@@ -11,10 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from command_line.arguments import switch
 from command_line.cli import OneLineParser
+from command_line.documents import read_mapping
 from train.checkpoint import read_arguments
 from train.options import (
     DataOptions,
@@ -104,6 +103,8 @@ class FlagParser(OneLineParser):
         return checked
 
     def _convert(self, action: argparse.Action, value: Any) -> Any:
+        if isinstance(value, dict):
+            self.error(f"argument --{action.dest.replace('_', '-')}: expected a value, not a table")
         if not isinstance(value, list | tuple):
             words = [str(value)]
         elif action.nargs is None or action.nargs == "?":
@@ -166,14 +167,8 @@ def read_recipe(path: Path) -> dict[str, Any]:
         FileNotFoundError: there is no such file.
     """
     try:
-        recipe = yaml.safe_load(Path(path).read_text())
+        return read_mapping(Path(path), "--config")
     except FileNotFoundError:
         raise FileNotFoundError(f"--config {path}: no such file") from None
-    except (OSError, UnicodeDecodeError):
+    except OSError:
         raise ValueError(f"--config {path} is not a text file: name a YAML recipe") from None
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"--config {path} is not YAML: {reason}") from None
-    if not isinstance(recipe, dict):
-        raise ValueError(f"--config {path} must hold lines of 'flag: value'")
-    return recipe

@@ -17,6 +17,7 @@ from torch import nn
 
 from command_line.outputs import replacing
 from models import load_checkpoint, save_checkpoint
+from models.description import check_flags
 from train.run_folder import ARGUMENTS, BEST, LAST, TEST_SCORES
 
 SAVE_AFTER_SECONDS = 300  # at most about this much work is lost to a crash
@@ -209,7 +210,7 @@ def read_arguments(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"--resume {path}: no such file")
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        arguments = dict(saved["args"])
+        arguments = check_flags(saved["args"], str(path))
     except Exception:  # torch raises half a dozen kinds for a file that is not its own
         raise ValueError(
             f"--resume {path} is not a checkpoint of a training run; its folder's {ARGUMENTS} and "

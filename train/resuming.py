@@ -1,13 +1,15 @@
 """Go on with a run from its last.pth, if it is the same run."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from train.checkpoint import Progress, TrainingState, load_weights
 from train.run import Run
+from train.saved_training import Optimizer, Scheduler, check_training
 
 # Flags that say which images a batch holds.
 CUT_BY = (
@@ -54,43 +56,59 @@ def resume_training(path: Path, student: nn.Module, state: TrainingState) -> dic
         ValueError: the file holds no training state, or that of another network or method.
     """
     info = load_weights(path, state.deployed(student))
-    training = info["training"]
-    if training is None:
+    if info["training"] is None:
         raise ValueError(f"{path} holds weights but no training state: resume from a last.pth")
-    averaged = "student" in training
+    training = check_training(info["training"], str(path))
+    averaged = training.student is not None
     if averaged != (state.average is not None):
         had = "with" if averaged else "without"
         raise ValueError(f"--resume: {path} was trained {had} --ema: resume it likewise")
-    if averaged:
-        student.load_state_dict(training["student"])
+    if training.student is not None:
+        _load(path, student, training.student, "network")
     if state.distiller is not None:
-        try:
-            state.distiller.load_state_dict(info["adapters"] or {})
-        except RuntimeError as error:
-            reason = str(error).splitlines()[-1].strip()
-            raise ValueError(f"{path} holds the adapters of another method: {reason}") from None
-    _load_optimizer(path, training["optimizer"], state.optimizer)
-    _load_schedule(training["scheduler"], state)
-    if state.scaler is not None and training["scaler"] is not None:
-        state.scaler.load_state_dict(training["scaler"])
-    state.progress.__dict__.update(training["progress"])
+        _load(path, state.distiller, info["adapters"] or {}, "method")
+    _load_optimizer(path, training.optimizer, state.optimizer)
+    _load_schedule(training.scheduler, state)
+    if state.scaler is not None and training.scaler is not None:
+        state.scaler.load_state_dict(training.scaler)
+    state.progress.__dict__.update(asdict(training.progress))
     return info
 
 
-def _load_optimizer(path: Path, saved: dict, optimizer: torch.optim.Optimizer) -> None:
-    decays = [group["weight_decay"] for group in optimizer.param_groups]
+def _load(path: Path, module: nn.Module, weights: dict[str, Tensor], of: str) -> None:
     try:
-        optimizer.load_state_dict(saved)
-    except ValueError as error:
-        raise ValueError(f"{path} holds the optimizer of another network: {error}") from None
-    for group, decay in zip(optimizer.param_groups, decays, strict=True):
-        group["weight_decay"] = decay
+        module.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise ValueError(f"{path} holds the weights of another {of}: {reason}") from None
 
 
-def _load_schedule(saved: dict, state: TrainingState) -> None:
+def _load_optimizer(path: Path, saved: Optimizer, optimizer: torch.optim.Optimizer) -> None:
+    """Take the moments of a saved optimizer; rates and decays are those of this run's flags."""
+    groups = optimizer.param_groups
+    parameters = [parameter for group in groups for parameter in group["params"]]
+    fits = [len(group.params) for group in saved.param_groups] == [
+        len(group["params"]) for group in groups
+    ] and all(
+        index < len(parameters) and _fit(entry, parameters[index])
+        for index, entry in saved.state.items()
+    )
+    if not fits:
+        raise ValueError(f"{path} holds the optimizer of another network")
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": saved.state})
+
+
+def _fit(moments: dict[str, Tensor], parameter: Tensor) -> bool:
+    """Whether AdamW's moments are those of a parameter; its count of steps is a scalar."""
+    shapes = {name: moment.shape for name, moment in moments.items()}
+    return shapes == {"step": (), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}
+
+
+def _load_schedule(saved: Scheduler, state: TrainingState) -> None:
     """Go to the saved step of the schedule that the flags describe."""
     scheduler = state.scheduler
-    scheduler.load_state_dict(saved | {"base_lrs": scheduler.base_lrs})
+    place = saved.model_dump(by_alias=True)
+    scheduler.load_state_dict(scheduler.state_dict() | place)
     groups = zip(
         state.optimizer.param_groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True
     )

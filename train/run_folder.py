@@ -7,8 +7,9 @@ from datetime import datetime
 from pathlib import Path
 
 import torch
-import yaml
 
+from command_line.documents import read_mapping
+from models.description import check_flags
 from train.options import Options
 
 BEST, LAST, ARGUMENTS, LOG = "best.pth", "last.pth", "args.yaml", "log.csv"
@@ -109,10 +110,8 @@ def find_teacher(savedir: Path, dataset: str, datadir: Path | None, classes: Seq
 
 def _is_teacher_of(folder: Path, dataset: str, datadir: Path | None) -> bool:
     try:
-        saved = yaml.safe_load((folder / ARGUMENTS).read_text())
-    except (OSError, yaml.YAMLError):
-        return False
-    if not isinstance(saved, dict):  # an empty file holds None
+        saved = check_flags(read_mapping(folder / ARGUMENTS), str(folder))
+    except (OSError, ValueError):
         return False
     same = (saved.get("stage"), saved.get("dataset")) == ("teacher", dataset)
     return same and _place(saved.get("datadir")) == _place(datadir)

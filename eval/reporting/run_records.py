@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
+from command_line.documents import read_mapping
+from models.description import check_flags
 
 # As the training scripts call them; eval/ may not import train/.
 ARGUMENTS, LOG = "args.yaml", "log.csv"
@@ -84,11 +85,7 @@ def _read_flags(folder: Path) -> dict[str, Any]:
     path = folder / ARGUMENTS
     if not path.is_file():
         return {}
-    try:
-        flags = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not YAML: {error}; remove or repair it") from None
-    return flags if isinstance(flags, dict) else {}
+    return check_flags(read_mapping(path), f"{path}; remove or repair it")
 
 
 def read_log(path: Path) -> dict[str, list[float]]:
@@ -101,8 +98,11 @@ def read_log(path: Path) -> dict[str, list[float]]:
     """
     if not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.reader(file))
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.reader(file))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is broken: {error}; remove or repair it") from None
     if len(rows) < 2:
         return {}
     columns, *rows = rows

@@ -1,3 +1,6 @@
+import random
+import zlib
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +10,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from datasets.reading import map_colours, map_ids, read_image, read_indices
+from tests.soak.mutations import damaged_bytes
 
 RGB = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 
@@ -126,3 +130,51 @@ def test_map_colours():
     label, wrong = map_colours(chw(palette[which]), {(0, 0, 0): 0, (0, 255, 0): 1, (255, 0, 0): 2})
     assert np.array_equal(wrong, which == 3)
     assert np.array_equal(label[~wrong], which[~wrong])
+
+
+def saved(path, image, **how):
+    image.save(path, **how)
+    return path
+
+
+def test_a_bomb_is_refused_before_it_is_decoded(tmp_path):
+    """A header that says 60000 x 60000, as a few bytes can."""
+    path = saved(tmp_path / "bomb.png", Image.new("L", (8, 8)))
+    data = bytearray(path.read_bytes())
+    data[16:24] = (60000).to_bytes(4, "big") * 2
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    path.write_bytes(data)
+    for read in (read_image, read_indices):
+        with pytest.raises(ValueError, match=r"bomb.png: 60000 x 60000 px are more than"):
+            read(path)
+
+
+def test_the_first_picture_of_an_animation_is_read(tmp_path):
+    frames = [Image.new("RGB", (6, 4), (shade, 0, 0)) for shade in (10, 200)]
+    path = saved(tmp_path / "a.png", frames[0], save_all=True, append_images=frames[1:])
+    assert read_image(path)[:, 0, 0].tolist() == [10, 0, 0]
+
+
+def test_cmyk_is_read_as_rgb(tmp_path):
+    path = saved(tmp_path / "a.jpg", Image.new("RGB", (16, 16), (200, 40, 40)).convert("CMYK"))
+    red, green, blue = read_image(path)[:, 8, 8].tolist()
+    assert red > 150 and green < 90 and blue < 90
+
+
+def test_an_image_of_one_pixel_is_read(tmp_path):
+    path = saved(tmp_path / "a.png", Image.new("L", (1, 1), 2))
+    assert read_image(path).shape == (3, 1, 1)
+    assert read_indices(path).tolist() == [[2]]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_damaged_bytes_are_one_line(kind, tmp_path):
+    path = tmp_path / "damaged"
+    whole = saved(tmp_path / "whole", Image.effect_noise((24, 16), 64), format=kind).read_bytes()
+    for seed in range(150):
+        path.write_bytes(damaged_bytes(whole, random.Random(seed)))
+        for read in (read_image, read_indices):
+            try:
+                read(path)
+            except ValueError as refused:
+                assert str(path) in str(refused) and "\n" not in str(refused)

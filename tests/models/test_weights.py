@@ -34,7 +34,7 @@ def test_round_trip(tiny_model, tmp_path):
         "palette": [[0, 0, 0], [0, 255, 0], [255, 0, 0]],
         "dataset": "CWFID",
         "method": "sekd-ct",
-        "args": {"datadir": Path("data"), "lr": np.float64(1e-4), "size": (64, 96), "cuda": False},
+        "args": {"datadir": Path("data"), "lr": np.float64(1e-4), "size": [64, 96], "cuda": False},
         "seed": 3,
         "metrics": {"miou": 0.5, "per_class": [0.5, None]},
     }
@@ -51,7 +51,7 @@ def test_round_trip(tiny_model, tmp_path):
         assert torch.equal(model(images), tiny_model(images))
     for key in ("classes", "palette", "dataset", "method", "seed", "metrics"):
         assert loaded[key] == info[key]
-    assert loaded["args"] == {"datadir": "data", "lr": 1e-4, "size": (64, 96), "cuda": False}
+    assert loaded["args"] == {"datadir": "data", "lr": 1e-4, "size": [64, 96], "cuda": False}
     assert type(loaded["args"]["lr"]) is float
     assert loaded["format"] == "sekd"
     assert loaded["ignore_index"] == 255

@@ -216,5 +216,5 @@ def test_broken_folders(tiny_model, tmp_path):
     with pytest.raises(FileNotFoundError, match="no model.safetensors or pytorch_model.bin"):
         load_checkpoint(tmp_path)
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(ValueError, match="config.json: not valid JSON"):
+    with pytest.raises(ValueError, match="config.json is not JSON"):
         load_checkpoint(tmp_path)

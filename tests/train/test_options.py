@@ -162,7 +162,7 @@ def test_the_newest_dated_run_of_that_name_is_resumed(tmp_path):
     [
         ('photometric: "off"', "recipe.yaml: photometric: expected true or false, not 'off'"),
         ("learning-rate: 1", "unknown flag 'learning-rate'; known: .*accumulate"),
-        ("- lr", "must hold lines of 'flag: value'"),
+        ("- lr", "must hold lines of 'name: value'"),
         ("a: b: c", "is not YAML"),
     ],
 )

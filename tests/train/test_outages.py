@@ -187,3 +187,26 @@ def test_a_reader_that_dies_is_one_line(workers, capsys):
     assert end.value.code == 1
     told = capsys.readouterr().err
     assert told.count("\n") == 1 and "a process that reads data has died" in told
+
+
+@pytest.mark.parametrize(
+    "entry, damage",
+    [
+        ("progress", {"step": "3"}),
+        ("progress", None),
+        ("optimizer", {"state": {}, "param_groups": []}),
+        ("optimizer", {"state": {0: {"step": 1}}, "param_groups": []}),
+        ("scheduler", {"last_epoch": -1, "_step_count": 1}),
+        ("scheduler", {}),
+    ],
+)
+def test_a_damaged_training_state_is_one_line(entry, damage, run_stage, runs, load, capsys):
+    assert run_stage("student", "--num-epochs", "1") == 0
+    last = runs / NAME / "last.pth"
+    content = load(last)
+    content["training"][entry] = damage
+    torch.save(content, last)
+    capsys.readouterr()
+    assert run_stage("student", "--num-epochs", "2", "--resume") == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and str(last) in told

@@ -10,8 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
-import yaml
-
+from command_line.documents import read_mapping
 from eval.reporting.run_records import read_log
 from train.run_folder import ARGUMENTS, LAST, LOG
 from train.study.recipe import Job, Study
@@ -172,7 +171,7 @@ def seconds_per_step(job: Job) -> float | None:
 
 def batch_of(job: Job) -> int:
     """Images per optimizer step of one process, from the flags the run has saved."""
-    flags = yaml.safe_load((job.folder / ARGUMENTS).read_text())
+    flags = read_mapping(job.folder / ARGUMENTS)
     return flags["batch_size"] * flags["accumulate"]
 
 

@@ -1,0 +1,147 @@
+"""What a checkpoint says about itself, checked once, when it is read: past that, types hold."""
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    TypeAdapter,
+    ValidationError,
+)
+from torch import Tensor
+
+LARGEST = 4096  # channels, blocks and whatever else a network is described by
+
+Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Byte = Annotated[StrictInt, Field(ge=0, le=255)]
+Side = Annotated[StrictInt, Field(ge=1, le=1 << 16)]
+Count = Annotated[StrictInt, Field(ge=0)]
+# Numbers alone: a network's builder may take names of files for other arguments.
+Size = Annotated[StrictInt | Finite, Field(ge=0, le=LARGEST)]
+Plain = StrictBool | StrictInt | float | StrictStr | None
+Nested = Plain | list[Plain] | list[list[Plain]] | dict[StrictStr, Plain | list[Plain]]
+
+
+def _dense(tensor: Tensor) -> Tensor:
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex():
+        raise ValueError("a tensor is sparse, quantised or complex")
+    return tensor
+
+
+def _readable(flags: dict[str, Any]) -> dict[str, Any]:
+    """Flags that others than the training scripts read are text."""
+    for name in ("stage", "datadir", "dataset", "method"):
+        if not isinstance(flags.get(name), str | None):
+            raise ValueError(f"'{name}' is not text")
+    return flags
+
+
+Weights = dict[StrictStr, Annotated[Tensor, AfterValidator(_dense)]]
+Flags = Annotated[dict[StrictStr, Nested], AfterValidator(_readable)]
+
+
+class PreprocessingEntries(BaseModel):
+    """Entries of `conventions.preprocessing.Preprocessing`."""
+
+    mean: Annotated[list[Finite | StrictInt], Field(min_length=3, max_length=3)]
+    std: Annotated[
+        list[Annotated[Finite | StrictInt, Field(gt=0)]], Field(min_length=3, max_length=3)
+    ]
+    image_size: Side | Annotated[list[Side], Field(min_length=2, max_length=2)] | None = None
+    protocol: Literal["standard", "paper"] = "standard"
+
+
+class Cost(BaseModel):
+    """Entries of `eval.complexity.training_cost`."""
+
+    params: Count
+    flops: Count
+    height: Side
+    width: Side
+
+
+class Description(BaseModel):
+    """Entries of a checkpoint beside the network's weights; see `models.reading.INFO`."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    format: StrictStr = "sekd"
+    format_version: StrictInt = 0
+    architecture: StrictStr | None = None
+    overrides: dict[StrictStr, Size | Annotated[tuple[Size, ...], Field(max_length=16)]] | None = (
+        None
+    )
+    classes: Annotated[list[StrictStr], Field(min_length=1)] | None = None
+    palette: list[Annotated[list[Byte], Field(min_length=3, max_length=3)]] | None = None
+    ignore_index: Byte = 255
+    dataset: StrictStr | None = None
+    preprocessing: PreprocessingEntries | None = None
+    method: StrictStr | None = None
+    args: Flags | None = None
+    seed: StrictInt | None = None
+    versions: dict[StrictStr, StrictStr] | None = None
+    metrics: dict[StrictStr, Nested] | None = None
+    training_cost: Cost | None = None
+    adapters: Weights | None = None
+    training: dict[StrictStr, Any] | None = None
+
+
+WEIGHTS = TypeAdapter(Weights, config=ConfigDict(arbitrary_types_allowed=True))
+FLAGS = TypeAdapter(Flags)
+
+
+def check_description(content: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Return those entries that a checkpoint may have, in the types it has them in.
+
+    Raises:
+        ValueError: naming the source, and an entry of another type.
+    """
+    found = checked(Description.model_validate, dict(content), source)
+    return {name: _plain(getattr(found, name)) for name in found.model_fields_set}
+
+
+def check_weights(state: Any, source: str) -> dict[str, Tensor]:
+    """Return a state dict if it holds names and dense tensors alone.
+
+    Raises:
+        ValueError: naming the source, and what is something else.
+    """
+    return checked(WEIGHTS.validate_python, state, source)
+
+
+def check_flags(flags: Any, source: str) -> dict[str, Any]:
+    """Return the saved flags of a run if they are plain values by name.
+
+    Raises:
+        ValueError: naming the source, and what is something else.
+    """
+    return checked(FLAGS.validate_python, flags, source)
+
+
+def checked(validate: Callable[[Any], Any], value: Any, source: str) -> Any:
+    """Return what a schema makes of a value.
+
+    Raises:
+        ValueError: naming the source, and the first entry of another type.
+    """
+    try:
+        return validate(value)
+    except (ValidationError, RecursionError) as error:
+        if isinstance(error, RecursionError):
+            raise ValueError(f"{source}: its entries hold each other") from None
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"][:2])
+        raise ValueError(
+            f"{source}: damaged, or not written by this project: {place or 'it'}: {first['msg']}"
+        ) from None
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump(exclude_unset=True) if isinstance(value, BaseModel) else value

@@ -1,0 +1,1 @@
+"""Training under faults, and readers under damaged files: `python -m tests.soak --help`."""

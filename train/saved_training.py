@@ -1,0 +1,52 @@
+"""What last.pth holds beside a checkpoint's own entries, checked once, before it is resumed."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
+from torch import Tensor
+
+from models.description import Count, Finite, Weights, checked
+from train.checkpoint import Progress
+
+
+class Group(BaseModel):
+    """A parameter group of the optimizer; what else it holds is taken from this run's flags."""
+
+    params: list[StrictInt]
+
+
+class Optimizer(BaseModel):
+    """AdamW's moments by the number of the parameter."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    state: dict[Count, dict[StrictStr, Tensor]]
+    param_groups: list[Group]
+
+
+class Scheduler(BaseModel):
+    """Where the schedule of the learning rate is; the rates follow from this run's flags."""
+
+    last_epoch: Count
+    step_count: Count = Field(alias="_step_count")
+
+
+class SavedTraining(BaseModel):
+    """See `train.checkpoint.save_training`."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    optimizer: Optimizer
+    scheduler: Scheduler
+    scaler: dict[StrictStr, Finite | StrictInt] | None = None
+    progress: Progress
+    student: Weights | None = None
+
+
+def check_training(training: Any, source: str) -> SavedTraining:
+    """Return the training state of a checkpoint.
+
+    Raises:
+        ValueError: naming the source, and an entry of another type.
+    """
+    return checked(SavedTraining.model_validate, training, f"{source}: training")
