@@ -53,9 +53,12 @@ def misplaced(image: Tensor, label: Tensor, plants: Sequence[int]) -> str | None
         found[f"shifted by {right} px to the right and {down} px down"] = shifted
     best = max(found, key=found.__getitem__, default=None)
     if best is not None and found[best] > max(here + BETTER, GOOD):
-        return f"the plants of the label fit the image better {best}"
+        return f"the plants of the label fit the image better {best}: export it again"
     if here < APART:
-        return "the image is not greener where the label has plants than elsewhere"
+        return (
+            "the image is not greener where the label has plants than elsewhere: is it the label "
+            "of another image?"
+        )
     return None
 
 

@@ -159,7 +159,7 @@ class SegmentationDataset(Dataset[Sample]):
         if image.shape[1:] != label.shape:
             raise ValueError(
                 f"{label_path}: label is {_size(label)}, its image {image_path} is {_size(image)} "
-                "(width x height, EXIF orientation applied)"
+                "(width x height, EXIF orientation applied): export it at the image's size"
             )
         return image, label
 

@@ -164,5 +164,6 @@ def shared_images(reports: Sequence[SplitReport], names: Collection[str]) -> lis
         first, second = ({image for image, _ in report.data.pairs} for report in (one, other))
         if both := sorted(first & second):
             splits = f"{one.split} and {other.split}"
-            told.append(f"{both[0]}: stands in {splits} at once, as do {len(both) - 1} more images")
+            more = f", as do {len(both) - 1} more images" if len(both) > 1 else ""
+            told.append(f"{both[0]}: stands in {splits} at once{more}; take it out of one list")
     return told

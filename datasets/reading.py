@@ -144,4 +144,6 @@ def _has_jpeg_end(data: bytes) -> bool:
 
 
 def _unreadable(path: Path) -> ValueError:
-    return ValueError(f"{path}: not a readable image, damaged or of another kind")
+    return ValueError(
+        f"{path}: not a readable image, damaged or of another kind: copy it again or remove it"
+    )

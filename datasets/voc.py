@@ -73,6 +73,12 @@ class VocLayout(SegmentationDataset):
         augmented = self.root / "SegmentationClassAug"
         if self.split == "trainaug" and augmented.is_dir():
             label_folder = augmented
+        for folder in (image_folder, label_folder):
+            if not folder.is_dir():
+                raise FileNotFoundError(
+                    f"{folder}: no such directory; found: {contents(self.root)}; rename what is "
+                    "meant, or let `python datasets/prepare.py import` bring it into this layout"
+                )
         images = index_by_stem(image_folder, suffixes=IMAGE_SUFFIXES)
         labels = index_by_stem(label_folder)
         pairs: Pairs = []
@@ -82,19 +88,30 @@ class VocLayout(SegmentationDataset):
                 wanted = image_folder / f"{name}.jpg"
                 near = near_file(wanted, image_folder) if len(missing) < SEARCHED else ""
                 missing.append(
-                    f"{wanted}: no such image (nor .jpeg, .png){near}; {self.split_list} names it"
+                    f"{wanted}: no such image (nor .jpeg, .png){near}; {self.split_list} "
+                    "names it: copy it there, or take the name out"
                 )
             elif name not in labels:
                 wanted = label_folder / f"{name}.png"
                 near = ""
                 if len(missing) < SEARCHED:
                     near = near_file(wanted, self.root, images[name])
-                missing.append(f"{images[name]}: image without a label, {wanted} is missing{near}")
+                missing.append(
+                    f"{images[name]}: image without a label, {wanted} is missing{near}"
+                    f"{_rename(near)}"
+                )
             else:
                 pairs.append((images[name], labels[name]))
         if missing:
             raise MissingFilesError(missing, present=len(pairs))
         return pairs
+
+
+def _rename(near: str) -> str:
+    """What to do about a label that is near; JPEG changes ids."""
+    if not near:
+        return ""
+    return "; labels are PNG files" if near.endswith((".jpg)", ".jpeg)")) else "; rename it"
 
 
 class VOC(VocLayout):
@@ -155,6 +172,8 @@ def find_voc_root(root: Path) -> Path:
     Raises:
         FileNotFoundError: there is no root, or none of these is in it.
     """
+    if root.is_file():
+        raise NotADirectoryError(f"{root}: a file, not a folder; unpack it if it is an archive")
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: no such directory; {DATADIR_HINT}")
     for inner in ("", "VOC2012", "VOCdevkit/VOC2012"):
@@ -183,5 +202,5 @@ def read_split(path: Path) -> list[str]:
             names.append(unicodedata.normalize("NFC", name))
     if len(set(names)) < len(names):
         doubled = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"{path}: names {doubled!r} more than once")
+        raise ValueError(f"{path}: names {doubled!r} more than once; leave one")
     return names
