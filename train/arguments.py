@@ -52,9 +52,10 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """Prints the default of a flag that has one, unless its help says what happens without it."""
 
     def _get_help_string(self, action: argparse.Action) -> str:
-        if action.default is None or "(default: " in action.help:
-            return action.help
-        return super()._get_help_string(action)
+        text = action.help or ""
+        if action.default is None or "(default: " in text:
+            return text
+        return super()._get_help_string(action) or ""
 
 
 class FlagParser(OneLineParser):

@@ -9,14 +9,14 @@ import json
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from timm.utils import ModelEmaV3
 from torch import nn
 
 from command_line.outputs import replacing
-from models import load_checkpoint, save_checkpoint
+from models import Segmenter, load_checkpoint, save_checkpoint
 from models.description import check_flags
 from train.run_folder import ARGUMENTS, BEST, LAST, TEST_SCORES
 
@@ -56,9 +56,9 @@ class TrainingState:
     progress: Progress
     average: ModelEmaV3 | None = None
 
-    def deployed(self, student: nn.Module) -> nn.Module:
+    def deployed(self, student: Segmenter) -> Segmenter:
         """The network that is validated and saved: the average, or else the student."""
-        return student if self.average is None else self.average.module
+        return student if self.average is None else cast(Segmenter, self.average.module)
 
 
 @dataclass
@@ -77,7 +77,7 @@ class Keeper:
     """
 
     folder: Path
-    student: nn.Module
+    student: Segmenter
     info: dict
     state: TrainingState
     every: int
@@ -87,7 +87,7 @@ class Keeper:
     saved_at: float = field(default_factory=time.monotonic)
 
     @property
-    def network(self) -> nn.Module:
+    def network(self) -> Segmenter:
         """The network that a checkpoint holds."""
         return self.state.deployed(self.student)
 
@@ -175,7 +175,7 @@ class Keeper:
                 temporary.write_text(text + "\n")
 
 
-def save_training(path: Path, student: nn.Module, info: dict, state: TrainingState) -> None:
+def save_training(path: Path, student: Segmenter, info: dict, state: TrainingState) -> None:
     """Write everything a resumed run needs, to a temporary file that is then renamed."""
     training = {
         "optimizer": state.optimizer.state_dict(),
@@ -190,7 +190,7 @@ def save_training(path: Path, student: nn.Module, info: dict, state: TrainingSta
     save_checkpoint(path, network, info, training=training, adapters=adapters)
 
 
-def load_weights(path: Path, network: nn.Module) -> dict:
+def load_weights(path: Path, network: Segmenter) -> dict:
     """Put the weights of a checkpoint into an existing network; return what the file says."""
     saved, info = load_checkpoint(
         path, model=network.name, num_classes=network.num_classes, resume=True

@@ -7,12 +7,12 @@ from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from torch.utils.data import Dataset, Subset
+from torch.utils.data import Subset
 
 from conventions.labels import VOID
 from conventions.preprocessing import UNNORMALISED, Preprocessing
 from datasets import DATASETS, SegmentationDataset, build_dataset
-from datasets.base import LabelSpace
+from datasets.base import LabelSpace, Sample
 from datasets.memory import keep_in_memory
 from datasets.suspicions import note_first_look
 from datasets.transforms import EvalTransform, PaperTransform, TrainTransform
@@ -22,6 +22,7 @@ from train.options import DataOptions
 from train.options.distillation import REST
 from train.run import Run
 
+Split = SegmentationDataset | Subset[Sample]
 VOID_NAME, VOID_COLOUR = "void", (0, 0, 0)
 
 
@@ -35,16 +36,16 @@ class Data:
     label maps hold, ignores one of them, it is void.
     """
 
-    train: Dataset
-    train_plain: Dataset
-    val: Dataset | None
-    test: Dataset | None
+    train: Split
+    train_plain: Split
+    val: Split | None
+    test: Split | None
     name: str
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
     labels: LabelSpace
     preprocessing: Preprocessing
-    unlabelled: Dataset | None = None
+    unlabelled: Unlabelled | None = None
 
     @property
     def scored(self) -> tuple[str, ...]:
@@ -63,7 +64,7 @@ def build_data(run: Run) -> Data:
     train_split = options.train_split or known.default_train_split
     val_split = options.val_split or known.default_val_split
 
-    def split(name: str, limit: int | None) -> Dataset:
+    def split(name: str, limit: int | None) -> Split:
         dataset = build_dataset(options.dataset, options.datadir, name, classes=options.classes)
         return dataset if limit is None else Subset(dataset, range(min(limit, len(dataset))))
 
@@ -116,6 +117,7 @@ def _unlabelled(
 
     if distillation.unlabelled == REST:
         train = split(train_split)
+        assert options.limit_train is not None
         rest = range(options.limit_train, len(train))
         if not rest:
             raise ValueError(f"--unlabelled rest: --limit-train leaves none of {len(train)} images")
@@ -128,25 +130,27 @@ def _unlabelled(
     return Unlabelled(Photographs(paths), transform)
 
 
-def _declared(dataset: Dataset) -> SegmentationDataset:
-    return dataset.dataset if isinstance(dataset, Subset) else dataset
+def _declared(dataset: Split) -> SegmentationDataset:
+    declared = dataset.dataset if isinstance(dataset, Subset) else dataset
+    assert isinstance(declared, SegmentationDataset)
+    return declared
 
 
-def _with(transform: Callable, dataset: Dataset) -> Dataset:
+def _with(transform: Callable, dataset: Split) -> Split:
     """The same images with a transform of their own: files are listed once, however often used."""
     declared = copy(_declared(dataset))
     declared.transform = transform
     return Subset(declared, dataset.indices) if isinstance(dataset, Subset) else declared
 
 
-def _keep_in_memory(run: Run, splits: list[Dataset]) -> None:
+def _keep_in_memory(run: Run, splits: list[Split]) -> None:
     """Decode all images of the splits now, before loader workers are made."""
     kept = sum(keep_in_memory(_declared(part), _indices(part)) for part in splits)
     images = sum(map(len, splits))
     run.accelerator.print(f"cache: {images} decoded images, {kept / 1e9:.2f} GB in memory")
 
 
-def _indices(dataset: Dataset) -> Sequence[int]:
+def _indices(dataset: Split) -> Sequence[int]:
     return dataset.indices if isinstance(dataset, Subset) else range(len(dataset))
 
 
@@ -178,8 +182,8 @@ def _transforms(options: DataOptions, outputs: int) -> tuple[Callable, Callable,
     """(training transform, evaluation transform, preprocessing that the checkpoint records)."""
     crop = (options.height, options.width)
     if options.protocol == "paper":
-        train, plain = (PaperTransform(*crop, train, outputs) for train in (True, False))
-        return train, plain, replace(UNNORMALISED, image_size=crop, protocol="paper")
+        shrunk = replace(UNNORMALISED, image_size=crop, protocol="paper")
+        return PaperTransform(*crop, True, outputs), PaperTransform(*crop, False, outputs), shrunk
     size = options.evaluation_size
     train = TrainTransform(
         size,

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import nn
@@ -82,6 +83,14 @@ class Interrupt:
         self.requested = True
 
 
+class Loader(Protocol):
+    """Batches of an epoch, as the accelerator hands them out."""
+
+    def __iter__(self) -> Iterator[dict]: ...
+
+    def set_epoch(self, epoch: int) -> None: ...
+
+
 @dataclass(frozen=True)
 class Parts:
     """What a run trains with.
@@ -97,7 +106,7 @@ class Parts:
     """
 
     task: nn.Module
-    loader: Iterable[dict]
+    loader: Loader
     sampler: EpochSampler
     optimizer: torch.optim.Optimizer
     schedule: Schedule

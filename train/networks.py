@@ -9,7 +9,8 @@ from torch import nn
 from conventions.preprocessing import Preprocessing
 from datasets.class_statistics import class_frequencies, class_weights
 from losses import build_method
-from models import MODELS, build_model, load_checkpoint
+from losses.distiller import Distiller
+from models import MODELS, Segmenter, build_model, load_checkpoint
 from models.files import resolve
 from models.weights import load_backbone
 from train.data import Data
@@ -23,15 +24,15 @@ from train.teacher import FrozenTeacher, TeacherEnsemble
 CHECKPOINTS = Path(__file__).resolve().parents[1] / "ckpt_pretrained"
 
 
-def build_student(run: Run, data: Data) -> nn.Module:
+def build_student(run: Run, data: Data) -> Segmenter:
     """Build the network that this stage trains, with `--pretrained` encoder weights if asked."""
     options = run.options.network
     network = build_model(options.model, len(data.classes))
     if options.pretrained and not run.options.run.resume:
-        source = options.pretrained
+        source: str | Path = options.pretrained
         if source == "auto":
             source = CHECKPOINTS / MODELS[network.name].sizes[network.name].pretrained
-            if not source.is_file():
+            if not Path(source).is_file():
                 raise FileNotFoundError(
                     f"--pretrained: {source} is not there; {CHECKPOINTS.name}/README.md says where "
                     "it comes from, or pass a file, a folder or a Hugging Face id"
@@ -47,7 +48,7 @@ def find_teachers(run: Run, data: Data) -> Run:
     Raises:
         FileNotFoundError: there is none.
     """
-    options, distillation = run.options, run.options.distillation
+    options, distillation = run.options, run.options.of_distillation
     if distillation.teacher:
         paths = [resolve(teacher) for teacher in distillation.teacher]
     else:
@@ -63,7 +64,7 @@ def build_teacher(run: Run, data: Data) -> FrozenTeacher | TeacherEnsemble:
     Raises:
         ValueError: there are several, and they disagree in classes.
     """
-    paths = run.options.distillation.teacher
+    paths = run.options.of_distillation.teacher or ()
     teachers = [_load_teacher(run, data, path) for path in paths]
     return teachers[0] if len(teachers) == 1 else _ensemble(paths, teachers)
 
@@ -85,20 +86,20 @@ def _load_teacher(run: Run, data: Data, path: str) -> FrozenTeacher:
     run.accelerator.print(f"teacher: {path} ({network.name}, {network.num_classes} classes)")
     preprocessing = Preprocessing.read(info["preprocessing"])
     device = run.accelerator.device
-    precision = resolve_teacher_precision(run.options.distillation.teacher_amp, device)
+    precision = resolve_teacher_precision(run.options.of_distillation.teacher_amp, device)
     return FrozenTeacher(network.to(device), preprocessing, info["classes"], precision)
 
 
 def build_distiller(
-    run: Run, data: Data, student: nn.Module, teacher: FrozenTeacher | TeacherEnsemble
-) -> nn.Module:
+    run: Run, data: Data, student: Segmenter, teacher: FrozenTeacher | TeacherEnsemble
+) -> Distiller:
     """Build the adapters and losses of `--method`.
 
     Raises:
         ValueError: the method compares logits and the teacher's classes are not the student's, or
             it compares features and there are several teachers.
     """
-    options = run.options.distillation
+    options = run.options.of_distillation
     distiller = build_method(
         options.method,
         student,
@@ -133,7 +134,7 @@ def build_distiller(
     if "logits" in distiller.reads and not same_classes:
         raise ValueError(
             f"--method {options.method} compares logits, but the teacher's classes are "
-            f"{', '.join(teacher.classes)} and the student's {', '.join(data.classes)}: "
+            f"{', '.join(teacher.classes or ())} and the student's {', '.join(data.classes)}: "
             "take a teacher of the same classes, or a method without logits, such as sekd"
         )
     return distiller
@@ -147,16 +148,14 @@ def build_criterion(run: Run, data: Data) -> nn.Module:
     """
     options = run.options.optimisation
     wanted = options.class_weights
-    if wanted == "none":
-        weights = None
-    elif wanted == "auto":
-        weights = class_weights(class_frequencies(data.train_plain))
-    else:
+    weights: list[float] | None = None
+    if wanted == "auto":
+        weights = class_weights(class_frequencies(data.train_plain)).tolist()
+    elif wanted != "none":
         weights = _read_weights(wanted)
     if weights is None and data.scored != data.classes:
         weights = [1.0] * len(data.scored)
     if weights is not None:
-        weights = [float(weight) for weight in weights]
         if len(weights) == len(data.scored) < len(data.classes):
             weights.append(0.0)  # void, as the published scripts weigh it
         if len(weights) != len(data.classes):
@@ -175,7 +174,7 @@ def build_criterion(run: Run, data: Data) -> nn.Module:
     return SummedLoss(cross_entropy, region())
 
 
-def _read_weights(text: str) -> list[str]:
+def _read_weights(text: str) -> list[float]:
     path = Path(text)
     words = (path.read_text() if path.is_file() else text).replace(",", " ").split()
     try:

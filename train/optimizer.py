@@ -1,8 +1,12 @@
 """AdamW and its learning rate over a run."""
 
+from typing import cast
+
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
+
+from train.tasks import Task
 
 MAX_WARMUP, WARMUP_SHARE = 1500, 0.05
 
@@ -25,9 +29,9 @@ def build_optimizer(
     """
     factors: dict[nn.Parameter, float] = {}
     if head_lr != 1:
-        factors |= dict.fromkeys(task.student.head.parameters(), head_lr)
+        factors |= dict.fromkeys(cast(Task, task).student.head.parameters(), head_lr)
     if layer_decay != 1:
-        blocks = task.student.encoder.blocks()
+        blocks = cast(Task, task).student.encoder.blocks()
         for depth, block in enumerate(reversed(blocks)):
             factors |= dict.fromkeys(block, layer_decay**depth)
     rates: dict[float, list[nn.Parameter]] = {1.0: []}  # first: its rate is the one that is logged

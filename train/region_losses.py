@@ -67,6 +67,8 @@ class HardPixelLoss(nn.Module):
     that of the authors' code). Class weights, if any, weigh the pixels that are kept.
     """
 
+    class_weights: Tensor | None
+
     def __init__(
         self,
         class_weights: list[float] | None = None,

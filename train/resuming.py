@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from models import Segmenter
 from train.checkpoint import Progress, TrainingState, load_weights
 from train.run import Run
 from train.saved_training import Optimizer, Scheduler, check_training
@@ -18,7 +19,7 @@ CUT_BY = (
 )  # fmt: skip
 
 
-def resume(run: Run, student: nn.Module, state: TrainingState, info: dict) -> dict:
+def resume(run: Run, student: Segmenter, state: TrainingState, info: dict) -> dict:
     """Load `--resume` into the student and the state.
 
     Args:
@@ -34,6 +35,7 @@ def resume(run: Run, student: nn.Module, state: TrainingState, info: dict) -> di
         ValueError: the file is of another network, method or data, or holds no training state.
     """
     path = run.options.run.resume
+    assert path is not None
     saved = resume_training(path, student, state)
     check_same_method(saved["method"], info["method"])
     check_same_classes(saved["classes"], info["classes"])
@@ -43,7 +45,7 @@ def resume(run: Run, student: nn.Module, state: TrainingState, info: dict) -> di
     return saved["metrics"]
 
 
-def resume_training(path: Path, student: nn.Module, state: TrainingState) -> dict:
+def resume_training(path: Path, student: Segmenter, state: TrainingState) -> dict:
     """Load what `save_training` wrote into the given student and state.
 
     The learning rate, its schedule and the weight decay are those of the state's own flags, so

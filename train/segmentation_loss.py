@@ -19,6 +19,8 @@ class SegmentationLoss(nn.Module):
     batch has no labelled pixel at all, as a crop of a sparsely labelled image may have.
     """
 
+    class_weights: Tensor | None
+
     def __init__(self, class_weights: Sequence[float] | None = None) -> None:
         super().__init__()
         weights = None if class_weights is None else torch.tensor(class_weights).float()

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 from accelerate import Accelerator
@@ -173,6 +173,7 @@ def finish(run: Run, keeper: Keeper, validator: Validator, tracker: Tracker) -> 
         run.accelerator.wait_for_everyone()
         keeper.load_best()
         scores = validator.evaluate(validator.data.test)
+        assert split is not None
         keeper.write_test_scores(split, scores)
         run.accelerator.print(f"mIoU on '{split}': {scores['miou']:.4f}")
         final["test_miou"] = scores["miou"]
@@ -200,7 +201,7 @@ def training_images(run: Run, data: Data) -> tuple[Dataset, EpochSampler]:
     if data.unlabelled is None:
         return data.train, EpochSampler(len(data.train), seed)
     counts = (len(data.unlabelled), batch_size, run.options.unlabelled_per_batch)
-    both = ConcatDataset([data.train, data.unlabelled])
+    both: ConcatDataset[Any] = ConcatDataset([data.train, data.unlabelled])
     return both, MixedSampler(len(data.train), seed, *counts)
 
 
@@ -210,7 +211,7 @@ def build_loader(
     """Batches of the training split; an incomplete last batch is left out, for BatchNorm's sake."""
     return DataLoader(
         SeededDataset(dataset),
-        batch_sampler=BatchSampler(sampler, batch_size, drop_last=True),
+        batch_sampler=BatchSampler(sampler, batch_size, drop_last=True),  # type: ignore[arg-type]  # of any index
         collate_fn=collate,
         num_workers=num_workers,
         worker_init_fn=leave_signals_to_parent,
@@ -223,7 +224,7 @@ def report_epoch(loop: Loop, meter: Meter, scores: dict, classes: Sequence[str])
     """One line on the terminal and one row in the trackers."""
     progress, schedule, means = loop.progress, loop.parts.schedule, meter.means()
     epoch = progress.epoch + (progress.batch > 0)
-    row = {"epoch": epoch, "step": progress.step, "lr": loop.learning_rate, **means}
+    row: dict[str, Any] = {"epoch": epoch, "step": progress.step, "lr": loop.learning_rate, **means}
     row |= dict(zip(SPEED_COLUMNS, (meter.images_per_second, meter.waiting_share), strict=True))
     row |= {column: scores.get(column) for column in SCORE_COLUMNS}
     per_class = scores.get("per_class") or [None] * len(classes)

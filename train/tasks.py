@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from conventions.labels import UNLABELLED, VOID
 from conventions.preprocessing import Preprocessing
 from datasets.transforms import normalize
-from models.segmenter import Intermediates
+from losses.distiller import Distiller
+from models.segmenter import Intermediates, Segmenter
 
 
 class Task(nn.Module):
@@ -24,8 +25,8 @@ class Task(nn.Module):
         distiller: owner of the adapters, None for a task without a teacher.
     """
 
-    student: nn.Module
-    distiller: nn.Module | None
+    student: Segmenter
+    distiller: Distiller | None
 
     def begin_step(self, step: int) -> None:
         """Hear that optimizer step `step` (from 0) comes next; tasks with a schedule follow it."""
@@ -41,7 +42,7 @@ class SupervisedTask(Task):
     """
 
     def __init__(
-        self, student: nn.Module, criterion: nn.Module, preprocessing: Preprocessing
+        self, student: Segmenter, criterion: nn.Module, preprocessing: Preprocessing
     ) -> None:
         super().__init__()
         self.student = student
@@ -68,12 +69,15 @@ class DistillationTask(Task):
             what the student sees of them; None where all images have labels.
     """
 
+    distiller: Distiller
+    share: Tensor
+
     def __init__(
         self,
-        student: nn.Module,
+        student: Segmenter,
         criterion: nn.Module,
         preprocessing: Preprocessing,
-        distiller: nn.Module,
+        distiller: Distiller,
         teacher: Callable[[Tensor, Collection[str]], Intermediates],
         warmup: int = 0,
         views: Callable[[Tensor, Tensor], Tensor] | None = None,
@@ -107,6 +111,7 @@ class DistillationTask(Task):
             images = self.views(images, unlabelled.flatten(1).any(1))
             told = labels.masked_fill(unlabelled, VOID)
             # Terms that ask for a class, such as bpkd, take the teacher's word for it.
+            assert teacher_out.logits is not None
             answered = labels.where(~unlabelled, _classes_of(teacher_out.logits, labels))
         student_out = self.student.forward_intermediates(normalize(images, self.preprocessing))
         terms = {"cross_entropy": self.criterion(student_out.logits, told)}

@@ -4,12 +4,12 @@ from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from conventions.preprocessing import Preprocessing
 from datasets.transforms import normalize
-from models.segmenter import Intermediates
+from models.segmenter import Intermediates, Segmenter
 
 TINY = torch.finfo(torch.float32).tiny
 HEAD_MAPS = frozenset({"logits", "fused"})  # what the decode head yields
@@ -29,7 +29,7 @@ class FrozenTeacher:
 
     def __init__(
         self,
-        network: nn.Module,
+        network: Segmenter,
         preprocessing: Preprocessing,
         classes: Sequence[str] | None = None,
         precision: torch.dtype | None = None,
@@ -65,7 +65,7 @@ class TeacherEnsemble:
         self.teachers = tuple(teachers)
 
     @property
-    def network(self) -> nn.Module:
+    def network(self) -> Segmenter:
         """The first teacher's; what a distiller learns of the ensemble is its number of classes."""
         return self.teachers[0].network
 
@@ -82,10 +82,10 @@ class TeacherEnsemble:
         assert set(reads) <= {"logits"}, reads
         answers = [teacher(images, {"logits"}) for teacher in self.teachers]
         with torch.no_grad():
-            size = answers[0].logits.shape[-2:]
+            logits = [answer.logits.float() for answer in answers if answer.logits is not None]
+            size = logits[0].shape[-2:]
             probabilities = [
-                functional.interpolate(answer.logits.float().softmax(1), size, mode="bilinear")
-                for answer in answers
+                functional.interpolate(each.softmax(1), size, mode="bilinear") for each in logits
             ]
             mean = torch.stack(probabilities).mean(0)
             return Intermediates(answers[0].images, mean.clamp_min(TINY).log())

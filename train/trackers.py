@@ -130,7 +130,7 @@ class TensorBoardLog(Tracker):
             {name: _number_or_text(value) for name, value in self.flags.items()}, dict(scores)
         )
         for part in session:
-            self.writer.file_writer.add_summary(part, step)
+            self.writer.file_writer.add_summary(part, step)  # type: ignore[attr-defined]  # is no None
 
     def close(self) -> None:
         """Write what is still buffered."""
@@ -186,7 +186,8 @@ class VisdomLog(Tracker):
 
     def epoch(self, row: Mapping[str, float | None], step: int) -> None:
         """Add a point to the window of mIoU."""
-        scores = {name: row[name] for name in ("miou", "train_miou") if row.get(name) is not None}
+        found = {name: row.get(name) for name in ("miou", "train_miou")}
+        scores = {name: score for name, score in found.items() if score is not None}
         self._line("mIoU", step, scores)
 
     def picture(self, name: str, image: np.ndarray, step: int) -> None:

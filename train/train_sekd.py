@@ -40,7 +40,7 @@ def main() -> None:
     teacher = build_teacher(run, data)
     distiller = build_distiller(run, data, student, teacher)
     announce_teacher(run, teacher, data)
-    warmup = run.options.distillation.kd_warmup
+    warmup = run.options.of_distillation.kd_warmup
     views = None if data.unlabelled is None else StrongViews()
     task = DistillationTask(
         student, criterion, data.preprocessing, distiller, teacher, warmup, views

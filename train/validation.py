@@ -1,10 +1,13 @@
 """Scores and pictures of the network in training."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import torch
 from accelerate.utils import broadcast
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Subset
 
 from conventions.preprocessing import Preprocessing
 from datasets.sampling import SeededDataset, derive_seed
@@ -20,7 +23,7 @@ from eval.reporting.pictures import (
     spread,
     titled_row,
 )
-from train.data import Data
+from train.data import Data, Split
 from train.run import Run
 from train.teacher import FrozenTeacher, TeacherEnsemble
 
@@ -42,7 +45,7 @@ class Validator:
             scores["train_miou"] = self.evaluate(self.data.train_plain)["miou"]
         return scores
 
-    def evaluate(self, dataset: Dataset, preprocessing: Preprocessing | None = None) -> dict:
+    def evaluate(self, dataset: Split, preprocessing: Preprocessing | None = None) -> dict:
         """Scores on a split, as `SegmentationMetrics.compute` returns them."""
         accelerator = self.run.accelerator
         # Each process keeps running means of BatchNorm over its own images; those of the first
@@ -90,7 +93,7 @@ class Validator:
         return {name: self._picture(sample) for name, sample in samples.items()}
 
     @torch.inference_mode()
-    def _picture(self, sample: dict) -> np.ndarray:
+    def _picture(self, sample: Mapping[str, Any]) -> np.ndarray:
         image, label = sample["image"], sample["label"]
         was_training = self.network.training
         self.network.eval()
@@ -113,7 +116,7 @@ class Validator:
 
 def announce_teacher(run: Run, teacher: FrozenTeacher | TeacherEnsemble, data: Data) -> None:
     """Print the mIoU of each teacher on the validation split, unless `--teacher-val false`."""
-    if not run.options.distillation.teacher_val or data.val is None:
+    if not run.options.of_distillation.teacher_val or data.val is None:
         return
     if isinstance(teacher, TeacherEnsemble):
         for member in teacher.teachers:

@@ -11,11 +11,12 @@ from torch import Tensor
 def texture(student_maps: list[Tensor], teacher_maps: list[Tensor]) -> Tensor:
     """Maps (B, C, h, w), one per stage -> scalar."""
     pairs = list(zip(student_maps, teacher_maps, strict=True))
-    return sum(structural(s, t) + statistical(s, t) for s, t in pairs) / len(pairs)
+    return torch.stack([structural(s, t) + statistical(s, t) for s, t in pairs]).mean()
 
 
 def structural(student: Tensor, teacher: Tensor) -> Tensor:
-    return sum(F.mse_loss(s, t) for s, t in zip(pyramid(student), pyramid(teacher), strict=True))
+    levels = zip(pyramid(student), pyramid(teacher), strict=True)
+    return torch.stack([F.mse_loss(s, t) for s, t in levels]).sum()
 
 
 def pyramid(maps: Tensor) -> list[Tensor]:

@@ -79,6 +79,12 @@ class Options:
         return min(batch - 1, max(1, wanted))
 
     @property
+    def of_distillation(self) -> DistillationOptions:
+        """The options of distillation, for the code of the stage "sekd" alone."""
+        assert self.distillation is not None
+        return self.distillation
+
+    @property
     def method(self) -> str | None:
         """The distillation method, None for the other stages."""
         return None if self.distillation is None else self.distillation.method

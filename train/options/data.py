@@ -101,7 +101,7 @@ class DataOptions:
         """What `--image-size` means: None for native, a short side, or (height, width), in px."""
         if self.image_size is None:
             return min(self.height, self.width)
-        return None if self.image_size == "native" else self.image_size
+        return None if isinstance(self.image_size, str) else self.image_size
 
     @property
     def unread_by_paper(self) -> list[str]:

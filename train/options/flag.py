@@ -1,7 +1,7 @@
 """How a field of the options declares its flag: name, default, check and help in one place."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
@@ -46,7 +46,7 @@ def two_way(text: str, default: bool) -> Any:
 
 def published_switch(text: str, *names: str, default: bool = False, saved: bool = True) -> Any:
     """A switch that stands alone or with true/false, as both occur in published commands."""
-    how = {"nargs": "?", "const": True, "type": switch, "metavar": "BOOL"}
+    how: dict[str, Any] = {"nargs": "?", "const": True, "type": switch, "metavar": "BOOL"}
     return flag(text, *names, default=default, saved=saved, **how)
 
 
@@ -64,7 +64,7 @@ def add_flags(group: argparse._ArgumentGroup, concern: type) -> None:
         group.add_argument(*names, dest=each.name, default=default, help=known.text, **known.how)
 
 
-def find_name(flag_name: str, name: str, names: Sequence[str]) -> str:
+def find_name(flag_name: str, name: str, names: Collection[str]) -> str:
     """The registry's spelling of a name in any case.
 
     Raises:

@@ -71,14 +71,14 @@ def steps_done(run: Path) -> int:
 
 
 def _data(request: Request) -> tuple[str, ...]:
-    words = ("--dataset", request.dataset)
+    words: tuple[str, ...] = ("--dataset", request.dataset)
     words += () if request.datadir is None else ("--datadir", request.datadir)
     return words + (() if request.classes is None else ("--classes", request.classes))
 
 
 def _training(request: Request, folder: Path, name: str, teacher_model: str, steps: int) -> Step:
     run = folder / name
-    words = (f"train/train_{RUNS[name]}.py", "--config", str(folder / RECIPE))
+    words: tuple[str, ...] = (f"train/train_{RUNS[name]}.py", "--config", str(folder / RECIPE))
     words += ("--savedir", str(folder), "--run-name", name)
     words += ("--model", teacher_model if name == "teacher" else request.model)
     if name == "distilled":

@@ -129,7 +129,7 @@ def _task(run: Run, data: Data, teacher_model: str) -> Task:
     if run.options.stage != "sekd":
         return SupervisedTask(student, criterion, data.preprocessing)
     device = run.accelerator.device
-    precision = resolve_teacher_precision(run.options.distillation.teacher_amp, device)
+    precision = resolve_teacher_precision(run.options.of_distillation.teacher_amp, device)
     network = build_model(teacher_model, len(data.classes)).to(device)
     teacher = FrozenTeacher(network, data.preprocessing, data.classes, precision)
     distiller = build_distiller(run, data, student, teacher)
