@@ -47,7 +47,7 @@ class Bar(NamedTuple):
     at_most: float | None = None
 
     def measured(self, records: Sequence[Record]) -> float | None:
-        """Return the ratio, or gigabytes; None where the records do not tell."""
+        """Return the ratio, or gigabytes; None where the records do not hold it."""
         found = {
             record["contender"]: record
             for record in records
@@ -65,7 +65,7 @@ class Bar(NamedTuple):
         return 1 / ratio if self.at_least is not None else ratio
 
     def holds(self, value: float | None) -> bool:
-        """Tell whether a measured value keeps the promise; what was not measured does not."""
+        """Return whether a measured value keeps the promise; what was not measured does not."""
         if value is None:
             return False
         if self.at_least is not None:

@@ -4,7 +4,7 @@
 
 Each measurement is a program of `benchmarks/` with a process of its own, so that its peak memory
 is its own; within it the contenders take turns. Run it on a machine that does nothing else. What
-has been measured is kept after every program: an interrupted run goes on with `--resume`.
+has been measured is kept after every program: `--resume` continues an interrupted run.
 """
 
 import argparse
@@ -94,7 +94,7 @@ def build_parser() -> OneLineParser:
     parser = OneLineParser(description="Measure speed and memory, side by side with other code.")
     add = parser.add_argument
     add("--parts", nargs="+", choices=tuple(PLAN), default=list(PLAN), help="default: all")
-    add("--resume", action="store_true", help="go on with an interrupted run in --output")
+    add("--resume", action="store_true", help="continue an interrupted run in --output")
     add("--check", action="store_true", help="exit with status 1 where a bar is missed")
     add("--device", help="cpu, cuda, … (default: cuda where there is one)")
     add("--rounds", type=positive_integer, help="timed calls (default: each program's own)")

@@ -1,4 +1,4 @@
-"""Images a second that a loader augments, by where they come from and by number of workers."""
+"""Images per second that a loader augments, by where they come from and by number of workers."""
 
 import sys
 import tempfile

@@ -101,7 +101,7 @@ def _measured(bar: Bar, value: float | None) -> str:
 
 
 def draw_growth(records: Sequence[Record], target: Path) -> bool:
-    """Draw seconds an image by side and by batch; return whether there was anything to draw."""
+    """Draw seconds per image by side and by batch; return whether there was anything to draw."""
     grown = [record for record in records if record["part"] == "growth"]
     if not grown:
         return False
@@ -116,7 +116,7 @@ def draw_growth(records: Sequence[Record], target: Path) -> bool:
             row, ("size", "batch"), ("side of the image, px", "images in a batch"), strict=True
         ):
             _draw_panel(axes, members, quantity)
-            axes.set(title=f"{title}, by {quantity}", xlabel=unit, ylabel="seconds an image")
+            axes.set(title=f"{title}, by {quantity}", xlabel=unit, ylabel="seconds per image")
     figure.savefig(target, dpi=110)
     return True
 

@@ -90,7 +90,7 @@ def add_colours(add: Callable[..., object]) -> None:
 
 
 def default_workers() -> int:
-    """Return how many processes read data: one a CPU core that this one may use, at most 4."""
+    """Return how many processes read data: one per CPU core that this one may use, at most 4."""
     affinity = getattr(os, "sched_getaffinity", None)  # Linux has it
     return min(4, len(affinity(0)) if affinity else os.cpu_count() or 1)
 

@@ -8,7 +8,7 @@ import yaml
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Plain values only, and none twice: a few lines of aliases can stand for gigabytes."""
+    """Plain values only, and none twice: a few lines of aliases can expand to gigabytes."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):

@@ -1,4 +1,4 @@
-"""Running out of memory, on a GPU or not, told in one line."""
+"""Running out of memory, on a GPU or not, reported in one line."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Notes: what a user should know though the command goes on."""
+"""Notes: what a user should know although the command continues."""
 
 import os
 import sys

@@ -21,7 +21,7 @@ PEERS = "gloo/transport"  # of the library that connects processes on CPUs
 
 
 class OutageError(Exception):
-    """A command cannot go on, and nobody's input is to blame: one line, exit status 1."""
+    """A command cannot continue, and no input is to blame: one line, exit status 1."""
 
 
 def find_outage(error: BaseException | None) -> str | None:

@@ -1,4 +1,4 @@
 """Class ids in label maps."""
 
 VOID = 255  # of pixels that belong to no class: neither trained on nor scored
-UNLABELLED = 254  # of pixels whose class nobody has told: a teacher may, cross-entropy may not
+UNLABELLED = 254  # of pixels without a class: cross-entropy leaves them out, a teacher may not

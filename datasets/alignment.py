@@ -1,4 +1,4 @@
-"""Whether a label lies where its image is green: pairs that were turned, shifted or mixed up."""
+"""Whether a label is where its image is green: pairs that were turned, shifted or mixed up."""
 
 import re
 from collections.abc import Sequence

@@ -120,7 +120,7 @@ class SegmentationDataset(Dataset[Sample]):
         return len(self.classes)
 
     def label_space(self, protocol: str) -> LabelSpace:
-        """Tell what label maps hold under `--protocol` standard or paper.
+        """Return what label maps hold under `--protocol` standard or paper.
 
         The published protocol counts void pixels to the last output. Where that is an output of its
         own, they are not scored, and to predict it on a labelled pixel is a miss.
@@ -130,11 +130,11 @@ class SegmentationDataset(Dataset[Sample]):
         return LabelSpace(self.num_classes, VOID)
 
     def condition(self, index: int) -> str | None:
-        """Name the weather or light of a sample, where the data set tells it."""
+        """Name the weather or light of a sample, where the data set says so."""
         return None
 
     def ids_of(self, path: Path) -> Mapping[int, int]:
-        """Tell how the raw values of a label file map to class ids."""
+        """Return how the raw values of a label file map to class ids."""
         if self.label_ids is not None:
             return self.label_ids
         return {i: i for i in (*range(self.num_classes), VOID)}

@@ -48,7 +48,7 @@ class TrainIdDataset(SegmentationDataset):
         return LABEL_ID_TO_TRAIN if path.stem.endswith(LABEL_IDS) else super().ids_of(path)
 
     def hint(self, path: Path, values: Sequence[int]) -> str:
-        """Tell one kind of ids under the other's name."""
+        """Return one kind of ids under the other's name."""
         if path.stem.endswith(LABEL_IDS):
             if set(values) == {VOID}:
                 return "255 is no labelId: these look like trainIds, name them *_labelTrainIds.png"

@@ -21,7 +21,7 @@ class ColourTwist:
     All four are affine in RGB, hue being a rotation of the chrominance (I, Q) in YIQ, so that they
     make one 3 x 4 matrix and one pass over uint8 pixels: 2 ms at 512 x 512 on one core, where the
     hue of torchvision's ColorJitter alone takes 25 ms. Channels are not swapped, as
-    RandomPhotometricDistort does: green tells plants from soil.
+    RandomPhotometricDistort does: green distinguishes plants from soil.
 
     Args:
         brightness: factor within 1 - brightness to 1 + brightness.

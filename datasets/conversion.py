@@ -31,7 +31,7 @@ _ID_TABLE[list(SUGAR_BEETS_IDS)] = list(SUGAR_BEETS_IDS.values())
 def parse_colours(texts: Sequence[str]) -> dict[str, Colour]:
     """Read `soil=0,0,0 crop=0,255,0`, or one text file with such an entry a line.
 
-    The name `void` stands for pixels of no class.
+    The name `void` means pixels of no class.
 
     Raises:
         FileNotFoundError: the one text is neither an entry nor a file.
@@ -154,7 +154,7 @@ def sugar_beets_ids(path: Path) -> np.ndarray:
     """
     values = read_indices(path)
     known = (values >= 0) & (values < len(_ID_TABLE))
-    ids = _ID_TABLE[np.where(known, values, 3)]  # 3 is no id of theirs
+    ids = _ID_TABLE[np.where(known, values, 3)]  # 3 is not one of their ids
     unknown = ids == _UNKNOWN
     if unknown.any():
         told = tell_values(values[unknown])

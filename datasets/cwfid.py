@@ -14,7 +14,7 @@ from datasets.base import (
     pair,
 )
 
-# Image 28 stands in both of the published lists. It is kept in the test list only, so that no test
+# Image 28 is in both of the published lists. It is kept in the test list only, so that no test
 # image is trained on and figures stay comparable with those of the published test list.
 TEST_ONLY = 28
 VAL_EVERY, VAL_FIRST = 5, 2

@@ -31,7 +31,7 @@ class Scene:
     row_distance: float
     plant_distance: float
     weeds: int
-    weed_patches: float  # share of the weeds that stand in patches
+    weed_patches: float  # share of the weeds that grow in patches
     hue_shift: float
 
 

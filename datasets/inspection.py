@@ -157,7 +157,7 @@ def inspect_samples(report: SplitReport, progress: bool = False) -> None:
 
 
 def shared_images(reports: Sequence[SplitReport], names: Collection[str]) -> list[str]:
-    """Tell of images that stand in two of the named splits."""
+    """Report images that are in two of the named splits."""
     found = [report for report in reports if report.split in names and report.dataset]
     told = []
     for one, other in combinations(found, 2):
@@ -165,5 +165,5 @@ def shared_images(reports: Sequence[SplitReport], names: Collection[str]) -> lis
         if both := sorted(first & second):
             splits = f"{one.split} and {other.split}"
             more = f", as do {len(both) - 1} more images" if len(both) > 1 else ""
-            told.append(f"{both[0]}: stands in {splits} at once{more}; take it out of one list")
+            told.append(f"{both[0]}: is in {splits} at once{more}; take it out of one list")
     return told

@@ -106,7 +106,7 @@ def _cut(series: Sequence[str], ratio: Sequence[float], seed: int) -> dict[str, 
 
 
 def scattered_folders(splits: Mapping[str, Sequence[str]]) -> list[str]:
-    """Name the sub-folders of which images stand in more than one split."""
+    """Name the sub-folders whose images are in more than one split."""
     seen = Counter(
         folder
         for names in splits.values()

@@ -159,7 +159,7 @@ def _outlines(rng: np.random.Generator, plant: Plant) -> tuple[np.ndarray, np.nd
 
 
 def _cast_shadow(canvas: np.ndarray, plant: Plant, outlines: np.ndarray, light: Light) -> None:
-    """Darken what lies under the plant, soil and lower plants alike."""
+    """Darken what is under the plant, soil and lower plants alike."""
     offset = -np.array(light.direction) * light.shadow_length * plant.radius
     shadows = outlines + to_fixed(offset)
     margin = int(plant.radius * 0.3) + 3

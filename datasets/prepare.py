@@ -119,9 +119,7 @@ def split(args: argparse.Namespace) -> None:
     write_lists(args.datadir, splits)
     _tell_splits(splits, args.datadir)
     if folders := scattered_folders(splits):
-        print(
-            f"note: {len(folders)} folder(s), such as {folders[0]}, stand in more than one split:"
-        )
+        print(f"note: {len(folders)} folder(s), such as {folders[0]}, are in more than one split:")
         print("if their images overlap, scores are too good; --by-folder keeps folders together")
 
 
@@ -215,7 +213,7 @@ def build_parser() -> argparse.ArgumentParser:
     checks = command("check", check)
     checks.add_argument("--dataset", default="VOC", help=", ".join(DATASETS))
     checks.add_argument("--datadir", type=Path, help="its folder; Synthetic is drawn without one")
-    checks.add_argument("--classes", help="class names, or a file with one a line")
+    checks.add_argument("--classes", help="class names, or a file with one per line")
     checks.add_argument("--splits", nargs="+", help="splits to read (default: all there are)")
     imports = command("import", import_data, "input", "output", "seed")
     add_flags(imports)
@@ -223,15 +221,15 @@ def build_parser() -> argparse.ArgumentParser:
                          help="deal anew by these shares (default: the source's splits, or "
                          "0.8 0.1 0.1)")  # fmt: skip
     imports.add_argument("--by-folder", action="store_true",
-                         help="deal whole sub-folders or series; the ratio is theirs")  # fmt: skip
+                         help="keep sub-folders or series whole; the ratio counts them")  # fmt: skip
     splits = command("split", split, "ratio", "seed")
     splits.add_argument("--datadir", type=Path, required=True,
                         help="folder with JPEGImages and SegmentationClass")  # fmt: skip
     splits.add_argument("--by-folder", action="store_true",
-                        help="deal whole sub-folders; the ratio is theirs")  # fmt: skip
+                        help="keep sub-folders whole; the ratio counts folders")  # fmt: skip
     palettes = command("palette", palette, "input", "output")
     palettes.add_argument("--colors", nargs="+", required=True, metavar="NAME=R,G,B",
-                          help="in the order of the ids; or a file with one a line; "
+                          help="in the order of the ids; or a file with one per line; "
                           "void=R,G,B are pixels of no class")  # fmt: skip
     command("sugar-beets", sugar_beets, "input", "output", "ratio", "seed")
     fields = command("synthetic", synthetic, "output", "seed")
@@ -244,7 +242,7 @@ def build_parser() -> argparse.ArgumentParser:
                         help="beet: sugar beets and seven weeds; world: crops, weeds, soils, light "
                         "and cameras of all kinds; mixed: both (default: beet)")  # fmt: skip
     fields.add_argument("--workers", type=int, default=os.cpu_count(),
-                        help="processes that draw (default: one a core)")  # fmt: skip
+                        help="processes that draw (default: one per core)")  # fmt: skip
     return parser
 
 

@@ -131,7 +131,7 @@ def _check_size(path: Path, data: bytes) -> None:
 
 
 def _has_jpeg_end(data: bytes) -> bool:
-    """Look for the end marker behind the first scan; a thumbnail's lies in a segment before it."""
+    """Look for the end marker behind the first scan; a thumbnail's is in a segment before it."""
     position = 2
     while position + 4 <= len(data) and data[position] == 0xFF:
         if data[position + 1] == 0xFF:  # fill byte

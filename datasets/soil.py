@@ -64,7 +64,7 @@ def _clods(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """A relief of overlapping lumps, float32 (H, W)."""
     unit = min(height, width)
     count = int(rng.uniform(30, 260) * height * width / unit**2)
-    # Sorted: small ones lie beneath.
+    # Sorted: small ones are beneath.
     sizes = np.sort(unit * 0.006 * (1 + rng.pareto(2.0, count)).clip(0, 7))
     angles = np.arange(7) * (2 * np.pi / 7) + rng.uniform(0, 0.7, (count, 7))
     radii = sizes[:, None] * rng.uniform(0.6, 1.15, (count, 7))

@@ -13,7 +13,7 @@ from torchvision.transforms.v2 import functional as F
 from datasets.colours import GREY, twist
 
 CHANGED, GREYED, BLURRED, NOISY = 0.8, 0.2, 0.5, 0.5  # probabilities per image
-# Hue turns less than in the papers, by at most a tenth of the circle: green tells plants from soil.
+# Hue turns less than in the papers, by at most a tenth of the circle: green sets plants apart.
 BRIGHTNESS, CONTRAST, SATURATION, HUE = 0.3, 0.5, 0.7, 0.1
 SIGMAS = (0.3, 2.0)  # of the blur, in px
 MOST_NOISE = 20.0  # standard deviation, in grey levels of 0 to 255

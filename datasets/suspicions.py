@@ -31,7 +31,7 @@ CLOSE = 40  # a neighbour's number is at most so many apart
 
 
 def names_in_doubt(classes: Sequence[str]) -> list[str]:
-    """Tell of classes that are named like void, like background twice, or like each other."""
+    """Report classes that are named like void, like background twice, or like each other."""
     plain = [unicodedata.normalize("NFKC", name).casefold().strip() for name in classes]
     told = [
         f"class {name!r} is trained as a class: pixels that do not count are 255 in the labels; "
@@ -54,7 +54,7 @@ def is_binary(pixels: Tensor, void: int) -> bool:
 
 
 def note_first_look(datasets: Mapping[str, SegmentationDataset]) -> None:
-    """Print as notes what `first_look` tells; damaged files are for training itself to refuse."""
+    """Print what `first_look` reports as notes; damaged files are for training itself to refuse."""
     try:
         told = first_look(datasets)
     except (ValueError, OSError):
@@ -64,7 +64,7 @@ def note_first_look(datasets: Mapping[str, SegmentationDataset]) -> None:
 
 
 def first_look(datasets: Mapping[str, SegmentationDataset]) -> list[str]:
-    """Tell what a few images and labels of the first split, train, show to be wrong.
+    """Report what a few images and labels of the first split, train, show to be wrong.
 
     `prepare.py check` reads all of them; this takes seconds at most, whatever the data's size.
 
@@ -97,11 +97,11 @@ def first_look(datasets: Mapping[str, SegmentationDataset]) -> list[str]:
 
 
 def split_drives(pairs: Mapping[str, Sequence[tuple[Path, Path]]]) -> list[str]:
-    """Tell of splits whose photographs are frames of the same drives as those of the first split.
+    """Report splits whose photographs are frames of the same drives as those of the first split.
 
     Frames are recognised by their numbers, and as neighbours by their likeness: a frame resembles
     the next one more than it does another one of the same series. Where a series has no frames
-    that are neighbours, its name alone is told.
+    that are neighbours, only its name is reported.
 
     Args:
         pairs: image and label files by split; the first split is train.

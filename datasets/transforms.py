@@ -170,8 +170,8 @@ def resized_window(
         image: uint8 (3, H, W).
         label: uint8 (H, W).
         target: size that the whole image is thought to be resized to.
-        corner: top left of the window in the resized image; may lie outside of it.
-        window: size of the window; where it lies outside, the fill colour and void appear.
+        corner: top left of the window in the resized image; may be outside of it.
+        window: size of the window; where it reaches outside, the fill colour and void appear.
     """
     seen, source, before = [], [], []
     for side, size, start, length in zip(image.shape[-2:], target, corner, window, strict=True):

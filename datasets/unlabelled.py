@@ -67,7 +67,7 @@ def find_photographs(folder: Path, held_out: Sequence[Path]) -> list[Path]:
 
     Raises:
         FileNotFoundError: there is no such folder, or no image in it.
-        ValueError: a file is no image, or it is one of those that are held out.
+        ValueError: a file is not an image, or it is one of those that are held out.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"--unlabelled {folder}: no such folder")

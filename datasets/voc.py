@@ -34,7 +34,7 @@ class MissingFilesError(FileNotFoundError):
     """Images or labels that a split's list names and that are not there.
 
     Attributes:
-        told: a line on each.
+        told: one line on each.
         present: how many pairs of the split are there.
     """
 
@@ -188,10 +188,10 @@ def find_voc_root(root: Path) -> Path:
 
 
 def read_split(path: Path) -> list[str]:
-    """Read the names of a split's list, one a line, with or without an image suffix.
+    """Read the names of a split's list, one per line, with or without an image suffix.
 
     Raises:
-        ValueError: a name stands twice.
+        ValueError: a name is listed twice.
     """
     names = []
     for line in path.read_text(encoding="utf-8-sig").splitlines():

@@ -12,7 +12,7 @@ RATIO = 0.02  # of the image's diagonal, as published for photographs
 
 
 class BoundaryMetrics:
-    """IoU per class of those pixels that lie near the outline of their mask, inside of it.
+    """IoU per class of those pixels near the outline of their mask, inside of it.
 
     Pixels within d px of the outline count (d a share of the image's diagonal; the border of the
     image and of void areas is an outline). Of leaves thinner than 2 d that is every pixel, and

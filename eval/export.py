@@ -310,7 +310,7 @@ def build_parser() -> OneLineParser:
     data.add_argument(
         "--num-workers",
         type=non_negative_integer,
-        help="processes that read data (default: one a CPU core, at most 4)",
+        help="processes that read data (default: one per CPU core, at most 4)",
     )
     # What load_subject reads besides: whole images, by the checkpoint's own protocol.
     parser.set_defaults(inference="whole", window=None, overlap=None, tta=None)

@@ -139,7 +139,7 @@ class StageCams:
         self.stages = stages
 
     def __call__(self, image: Tensor, class_index: int) -> dict[int, np.ndarray]:
-        """Lay the map of each stage over an image, (3, H, W) uint8.
+        """Draw the map of each stage over an image, (3, H, W) uint8.
 
         Returns:
             By stage, (H, W, 3) uint8 RGB: blue is 0, red the stage's largest value.

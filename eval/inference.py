@@ -147,7 +147,7 @@ def _slide(model: Network, images: Tensor, window: tuple[int, int], overlap: flo
     """Average the logits of overlapping windows, on the grid that the whole image would give.
 
     Windows start at multiples of `STRIDE`, so that their cells are cells of that grid and nothing
-    is interpolated. A cell counts the more in the average the farther it lies from the border of
+    is interpolated. A cell counts the more in the average, the farther it is from the border of
     its window, where the network sees least around it. What is held at full size is the image; of
     the network's own maps there are never more than one window needs.
     """
@@ -163,7 +163,7 @@ def _slide(model: Network, images: Tensor, window: tuple[int, int], overlap: flo
         bottom, right = top + cells[0], left + cells[1]
         part = images[..., STRIDE * top : STRIDE * bottom, STRIDE * left : STRIDE * right]
         logits = _network_logits(model, part)
-        assert logits.shape[-2:] == cells, "a network's logits lie on a grid of 4 x 4 pixels"
+        assert logits.shape[-2:] == cells, "a network's logits are on a grid of 4 x 4 pixels"
         if total is None:
             total = logits.new_zeros(*logits.shape[:2], *grid)
         total[..., top:bottom, left:right] += logits * weight

@@ -41,7 +41,7 @@ class SegmentationMetrics:
             label: same shape; pixels equal to the ignore index are left out.
 
         Raises:
-            ValueError: sizes differ, or a label or prediction lies outside the class list.
+            ValueError: sizes differ, or a label or prediction is outside the class list.
         """
         if prediction.shape != label.shape:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Scores image by image: what tells the spread of a result, and the images it is worst on."""
+"""Scores image by image: how much a result varies, and on which images it is worst."""
 
 import csv
 from pathlib import Path

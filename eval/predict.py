@@ -109,7 +109,7 @@ def build_parser() -> OneLineParser:
     files.add_argument(
         "--confidence",
         action="store_true",
-        help="also grey maps of how sure the network is, 255 standing for 1",
+        help="also grey maps of how sure the network is, 255 for 1",
     )
     files.add_argument(
         "--official",

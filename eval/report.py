@@ -152,7 +152,7 @@ def was_chosen_here(scored: ScoredRun, record: RunRecord) -> bool:
 
 
 def draw_miou(runs: Sequence[ScoredRun], records: Sequence[RunRecord]) -> Chart | None:
-    """Draw mIoU in training, None where no log tells it."""
+    """Draw mIoU in training, None where no log holds it."""
     curves = [
         (index, Curve(scored.name, record.steps, record.log["miou"]))
         for index, (scored, record) in enumerate(zip(runs, records, strict=True))

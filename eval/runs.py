@@ -1,4 +1,4 @@
-"""Several runs scored on the same images, under names that tell them apart."""
+"""Several runs scored on the same images, under distinct names."""
 
 import argparse
 from collections.abc import Iterable, Sequence
@@ -21,7 +21,7 @@ from eval.scoring import merge, score_groups, score_images, scores_by
 from eval.subject import Subject, load_subject
 
 # Saved flags that may differ between repetitions of one run: the draw of random numbers, a teacher
-# of the same draw, where things lie, and what changes comfort or speed alone.
+# of the same draw, where things are, and what changes comfort or speed alone.
 REPETITION_FLAGS = {
     "seed", "teacher", "datadir", "savedir", "savedate", "run_name", "epochs_save", "num_workers",
     "cuda", "device", "steps_loss", "steps_plot", "port", "visualize", "visualize_outimages",

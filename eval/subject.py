@@ -70,7 +70,7 @@ def load_subject(args: argparse.Namespace, device: torch.device) -> Subject:
 def check_kind(state: str, info: dict[str, Any], wanted: str | None) -> None:
     """Refuse a file that is known to hold something else than ``--distillation-type`` says.
 
-    Bare published files do not tell a teacher from a student, distilled or not: they pass.
+    Bare published files do not say whether they hold a teacher or a student: they pass.
     """
     if wanted is None or (kinds := _kinds(info)) is None or wanted in kinds:
         return

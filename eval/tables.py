@@ -5,7 +5,7 @@
     python eval/tables.py --check
 
 Params and FLOPs are counted on the published formulation by the papers' own rules, which include
-the adapters of a distilled student and leave attention products out. Beside them stand the true
+the adapters of a distilled student and leave attention products out. Beside them are the true
 multiply-adds of the student alone, as published and as it is deployed here.
 """
 

@@ -15,10 +15,10 @@ from losses.void import labelled, labels_at
 class BoundaryPrivilegedLoss(nn.Module):
     """KL per pixel inside a band around class borders, plus KL of shapes over class bodies.
 
-    A class's band is what lies between its dilation and its erosion; the divergence is averaged
+    A class's band is the area between its dilation and its erosion; the divergence is averaged
     over the band of each class, then over classes. A body is what erosion leaves; the class's
     logit is made a distribution over it, whose divergences are averaged over images and classes.
-    Without labels the teacher's most probable class stands in for them.
+    Without labels the teacher's most probable class takes their place.
 
     Args:
         temperature: tau of both parts; each is scaled by its square.

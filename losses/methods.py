@@ -84,7 +84,7 @@ def boundary_privileged(student: Any, teacher: Any, options: MethodOptions) -> n
 
 
 def embedding_mse(student: Any, teacher: Any, options: MethodOptions) -> EmbeddingMSELoss:
-    """TransKD weighs the stages when all take part; one that stands alone has weight 1."""
+    """TransKD weighs the stages when all take part; one alone has weight 1."""
     return EmbeddingMSELoss(options.embed_weights if options.embed == 5 else (1.0,))
 
 

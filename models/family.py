@@ -37,7 +37,7 @@ class Layout:
     Attributes:
         name: what is reported as the file's format.
         description: of that format, for people.
-        recognises: ``recognises(state, named)`` tells whether tensors are named like that. Where
+        recognises: ``recognises(state, named)`` returns whether tensors are named like that. Where
             two families share names, ``named`` settles it: the caller has named this family.
         to_ours: returns the tensors under our keys, ``encoder.*`` and perhaps ``head.*``.
         keeps_head: whether a decode head of the published code or of NVlabs, where the file holds
@@ -58,7 +58,7 @@ class HuggingFace:
     Attributes:
         from_ours: turns the state dict of a whole network into theirs.
         config: returns what ``config.json`` says about a network's architecture.
-        overrides: ``overrides(config, widths, depths)`` tells how the network that a
+        overrides: ``overrides(config, widths, depths)`` returns how the network that a
             ``config.json`` describes differs from those of the family; raises ValueError, without
             the folder's name, where it cannot be built here.
     """
@@ -77,8 +77,8 @@ class Family:
         encoder: called with a size's ``embed_dims``, ``depths`` and options, and with overrides.
         sizes: by registered name, smallest first.
         block_key: pattern of the keys under ``encoder.`` that hold a vector of a block's width, one
-            a block; its groups ``stage`` and ``block`` are numbers. It tells families and sizes
-            apart.
+            per block; its groups ``stage`` and ``block`` are numbers. Families and sizes are
+            recognised by it.
         layouts: of the code bases whose files are read.
         config_kind: how ``model_type`` or ``architecture`` begin in the ``config.json`` of folders
             that are read; None where there are none.

@@ -105,7 +105,7 @@ def family_of(state: State) -> Family | None:
 
 
 def _open_wrapping(state: State) -> tuple[str | None, State, State, State | None]:
-    """Tell what an encoder is wrapped in; return it, a decode head and a method's adapters.
+    """Return what an encoder is wrapped in, the encoder, a decode head and a method's adapters.
 
     The classifier that an encoder had on ImageNet (``head.*``) is dropped.
     """
@@ -145,7 +145,7 @@ def _find_layout(encoder: State, named: Family | None) -> Layout | None:
 
 
 def infer_architecture(weights: Weights) -> tuple[str, dict[str, Any]]:
-    """Tell name and overrides of the network from the shapes of its tensors.
+    """Infer name and overrides of the network from the shapes of its tensors.
 
     What the file itself says comes first.
 

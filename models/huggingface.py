@@ -159,7 +159,7 @@ def _class_names(model: Segmenter, classes: Sequence[str] | None) -> dict[str, A
 
 def _preprocessor(preprocessing: Preprocessing) -> dict[str, Any]:
     size = preprocessing.image_size
-    # A short side alone cannot be said there: images keep their size, and sekd.json tells ours.
+    # A short side alone cannot be said there: images keep their size, and ours is in sekd.json.
     height, width = size if isinstance(size, tuple) else (512, 512)
     return {
         "image_processor_type": "SegformerImageProcessor",

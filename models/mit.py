@@ -80,7 +80,7 @@ class EfficientAttention(nn.Module):
 
 
 class DepthwiseConv(nn.Module):
-    """3x3 depthwise convolution, which tells the Mix-FFN where it is (SegFormer, eq. 3)."""
+    """3x3 depthwise convolution, which gives the Mix-FFN positions (SegFormer, eq. 3)."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()

@@ -79,7 +79,7 @@ class FlagParser(OneLineParser):
         """Values of flags as a file holds them, checked and converted like typed ones.
 
         Args:
-            values: by flag, spelt with hyphens or underscores; None stands for not given.
+            values: by flag, spelled with hyphens or underscores; None means not given.
             source: the file, for messages.
 
         Raises:

@@ -32,7 +32,7 @@ class Data:
 
     `unlabelled` holds images without labels to train on beside `train`.
 
-    `classes` and `palette` are those of the network's outputs. Where `labels`, which tells what
+    `classes` and `palette` are those of the network's outputs. Where `labels`, which says what
     label maps hold, ignores one of them, it is void.
     """
 

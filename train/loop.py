@@ -43,7 +43,7 @@ class Schedule:
 
     @classmethod
     def of(cls, batches: int, accumulate: int, epochs: int, max_steps: int | None) -> "Schedule":
-        """Count steps for `batches` an epoch; a rest shorter than `accumulate` is a step too."""
+        """Count steps for `batches` per epoch; a rest shorter than `accumulate` is a step too."""
         steps_per_epoch = math.ceil(batches / accumulate)
         return cls(batches, accumulate, steps_per_epoch, max_steps or epochs * steps_per_epoch)
 
@@ -128,7 +128,7 @@ class Loop:
         keeper: saves in the middle of a long epoch.
         tracker: gets the loss terms.
         bar: of all optimizer steps.
-        interrupt: the user's wish to stop.
+        interrupt: the user's request to stop.
 
     Attributes:
         interrupted: the last epoch was left early because the user asked for it.

@@ -60,7 +60,7 @@ class Meter:
 
     @property
     def images_per_second(self) -> float:
-        """Images of all processes a second, data waiting included."""
+        """Images per second of all processes, waiting for data included."""
         return self.images / self.seconds if self.seconds else 0.0
 
     @property

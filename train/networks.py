@@ -144,7 +144,7 @@ def build_criterion(run: Run, data: Data) -> nn.Module:
     """Build the loss on labels of `--loss`, with the weights that `--class-weights` asks for.
 
     Raises:
-        ValueError: not one number a class.
+        ValueError: not one number per class.
     """
     options = run.options.optimisation
     wanted = options.class_weights

@@ -18,7 +18,7 @@ def undone_unless_saved(folder: Path, overwrite: bool) -> Iterator[None]:
     With `overwrite` the run that is in the folder is moved to the hidden `.NAME.overwritten` beside
     it, and put back at the end if nothing was saved.
     """
-    # A folder without args.yaml is no run: what is in it was not asked to be removed.
+    # A folder without args.yaml is not a run: what is in it was not asked to be removed.
     if overwrite and (folder / ARGUMENTS).exists():
         folder.rename(_aside(folder))
     try:

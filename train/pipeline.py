@@ -3,7 +3,7 @@
     python train/pipeline.py --datadir FIELD --output runs/field
 
 checks the data, says how long it will take, trains a teacher, a student and a distilled student,
-compares them, writes a report and exports the distilled student. The same command goes on where it
+compares them, writes a report and exports the distilled student. The same command continues where it
 was stopped or killed; each step is a command of its own, which is shown.
 """
 
@@ -151,7 +151,7 @@ def build_parser() -> OneLineParser:
     """Return the command line."""
     parser = OneLineParser(
         description="Check data, train teacher, student and distilled student on it, compare them, "
-        "write a report and export the distilled student; the same command goes on where it was "
+        "write a report and export the distilled student; the same command continues where it was "
         "stopped."
     )
     add = parser.add_argument
@@ -173,7 +173,7 @@ def build_parser() -> OneLineParser:
     )
     add("--device", help="cpu, cuda, cuda:1, mps (default: cuda where there is one)")
     add("--config", type=Path, help="YAML recipe of training flags that override the preset's")
-    add("--accept-problems", action="store_true", help="go on where the check finds problems")
+    add("--accept-problems", action="store_true", help="train although the check finds problems")
     add("--plan", action="store_true", help="say how long it will take, and do nothing")
     return parser
 

@@ -120,7 +120,7 @@ def _load_schedule(saved: Scheduler, state: TrainingState) -> None:
 
 
 def check_same_method(saved: str | None, method: str | None) -> None:
-    """Refuse to go on with another method.
+    """Refuse to continue with another method.
 
     Raises:
         ValueError: telling both.
@@ -130,7 +130,7 @@ def check_same_method(saved: str | None, method: str | None) -> None:
 
 
 def check_same_classes(saved: Sequence[str] | None, classes: Sequence[str]) -> None:
-    """Refuse to go on with classes that are others, or the same ones in another order.
+    """Refuse to continue with other classes, or the same ones in another order.
 
     Raises:
         ValueError: telling both lists.
@@ -143,7 +143,7 @@ def check_same_classes(saved: Sequence[str] | None, classes: Sequence[str]) -> N
 
 
 def check_same_batches(saved: dict, flags: dict, progress: Progress, processes: int) -> None:
-    """Refuse to go on in the middle of an epoch that was cut into other batches.
+    """Refuse to continue in the middle of an epoch that was cut into other batches.
 
     Between two epochs the number of processes may change: from then on it is this run's.
 

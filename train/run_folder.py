@@ -1,4 +1,4 @@
-"""Where runs lie on disk: naming, finding and choosing run folders."""
+"""Where runs are on disk: naming, finding and choosing run folders."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from train.options import Options
 
 BEST, LAST, ARGUMENTS, LOG = "best.pth", "last.pth", "args.yaml", "log.csv"
 TEST_SCORES = "test.json"
-# What a run replaces while it goes on; a process that died may have left halves of them.
+# What a run replaces while it trains; a process that died may have left halves of them.
 REPLACED = ("*.pth", ARGUMENTS, LOG, TEST_SCORES)
 
 

@@ -108,7 +108,7 @@ def build_parser() -> OneLineParser:
     add("recipe", type=Path, help="YAML recipe of runs, such as recipes/cwfid-study.yaml")
     add("--output", type=Path, help="Markdown file to write; JSON and plot are written beside it")
     add("--datadir", type=Path, help="data set of all runs, instead of the recipe's")
-    add("--only", nargs="+", metavar="RUN", help="run these alone, and the teachers they need")
+    add("--only", nargs="+", metavar="RUN", help="run only these, and the teachers they need")
     add(
         "--plan",
         action="store_true",

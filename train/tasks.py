@@ -18,7 +18,7 @@ from models.segmenter import Intermediates, Segmenter
 
 
 class Task(nn.Module):
-    """What the loop trains: it is called with a batch, and told which step comes next.
+    """What the loop trains: it is called with a batch, after `begin_step`.
 
     Attributes:
         student: the network that is saved and deployed.
@@ -29,7 +29,7 @@ class Task(nn.Module):
     distiller: Distiller | None
 
     def begin_step(self, step: int) -> None:
-        """Hear that optimizer step `step` (from 0) comes next; tasks with a schedule follow it."""
+        """Prepare for optimizer step `step` (from 0), as tasks with a schedule do."""
 
 
 class SupervisedTask(Task):

@@ -47,7 +47,7 @@ class CsvLog(Tracker):
 
     Args:
         folder: of the run.
-        epochs_done: where the run begins or goes on; rows of later epochs, which it repeats, go.
+        epochs_done: where the run begins or continues; rows of later epochs, which it repeats, go.
     """
 
     def __init__(self, folder: Path, epochs_done: int) -> None:
@@ -117,7 +117,7 @@ class TensorBoardLog(Tracker):
         self.writer.add_image(f"validation/{name}", image, step, dataformats="HWC")
 
     def final(self, scores: Scalars, step: int) -> None:
-        """One number a score under at_end/, and the flags that led to them as hyper-parameters.
+        """One number per score under at_end/, and the flags that led to them as hyper-parameters.
 
         The tab HPARAMS lists all scalars by name: at_end/ comes before epoch/ and train/.
         """
@@ -176,7 +176,7 @@ class VisdomLog(Tracker):
             self._table({})
 
     def scalars(self, step: int, values: Scalars) -> None:
-        """Add a point to the window of loss terms; what is no loss has a scale of its own."""
+        """Add a point to the window of loss terms; what is not a loss has its own scale."""
         if step % self.every:
             return
         terms = {name: value for name, value in values.items() if name not in NO_LOSSES}

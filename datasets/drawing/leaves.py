@@ -1,4 +1,4 @@
-"""Leaf shapes: outlines and strokes of leaves that lie along the x axis, from (0, 0) to (1, 0).
+"""Leaf shapes: outlines and strokes of leaves along the x axis, from (0, 0) to (1, 0).
 
 All leaves of a plant are made at once. A leaf is either `polygons` (blades and leaflets) or
 `strokes` (the segments of feathery leaves, drawn with one width).

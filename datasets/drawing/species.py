@@ -29,7 +29,7 @@ class Species:
 
 
 # How often a crop and a weed has each habit. Both hold all of them: what a plant looks like is a
-# hint, where it stands decides.
+# hint, where it grows decides.
 HABITS = {
     "rosette": (0.22, 0.20),  # beet, lettuce, spinach, cabbage; plantain, shepherd's purse
     "lobed": (0.10, 0.16),  # radish, rape, dandelion, thistle

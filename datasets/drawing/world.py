@@ -1,7 +1,7 @@
 """Fields of the whole world, drawn at random: `draw_world` makes an image and its label.
 
-What tells crop from weed is what a photograph shows. The crop is one species, of one age, that
-stands in rows or, where it was broadcast, at even distances and dominates. Weeds are of other
+Crop and weed differ in what a photograph shows. The crop is one species, of one age, that
+grows in rows or, where it was broadcast, at even distances and dominates. Weeds are of other
 species, scattered or in patches, and of any size. Species themselves are invented for each field:
 which leaf belongs to a crop cannot be learnt by heart, though habits that crops often have
 (rosettes, feathery leaves) are drawn more often for them; see `HABITS` in
@@ -112,7 +112,7 @@ def draw_scene(rng: np.random.Generator) -> World:
 
 
 def _other_species(rng: np.random.Generator, crop: Species) -> Species:
-    """Invent a weed that can be told from the crop."""
+    """Invent a weed that differs visibly from the crop."""
     while True:
         weed = draw_species(rng, weed=True)
         like = weed.leaf.kind == crop.leaf.kind and weed.arrangement == crop.arrangement

@@ -44,7 +44,7 @@ def name_values(
 
 
 def parse_values(text: str) -> dict[int, str]:
-    """Read `soil,crop,weed`, a file with one a line, or `0=soil,255=plant`: names by mask value.
+    """Read `soil,crop,weed`, a file with one per line, or `0=soil,255=plant`: names by mask value.
 
     Raises:
         ValueError: not value=name, or a value twice.

@@ -129,7 +129,7 @@ def _by_role(export: Export) -> tuple[list[Path], list[Path]]:
         else:
             images.append(path)
     named = [path for path in images if _has_role(export, path, "image")]
-    if named and request.images is None:  # others, such as a preview, are no photographs
+    if named and request.images is None:  # others, such as a preview, are not photographs
         images = named
     return images, [path for path in masks if path.suffix.lower() in MASK_SUFFIXES]
 

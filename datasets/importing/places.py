@@ -96,7 +96,7 @@ class Export:
             except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
                 raise ValueError(f"{path}: not a whole JSON file; export it again") from error
             if isinstance(content, dict):
-                content.pop("imageData", None)  # labelme's copy of the image: megabytes a file
+                content.pop("imageData", None)  # labelme's copy of the image: megabytes per file
             self._parsed[path] = content
         return self._parsed[path]
 
@@ -206,7 +206,7 @@ def parsing(path: Path, tool: str) -> Iterator[None]:
 
 
 def is_image(path: Path) -> bool:
-    """Tell by the suffix whether a file is an image."""
+    """Return whether a file is an image, by its suffix."""
     return path.suffix.lower() in IMAGE_SUFFIXES
 
 

@@ -23,7 +23,7 @@ UNCOLOURED = (*BACKGROUND_NAMES, "soil", "ground")
 def overlay(
     image: np.ndarray, label: np.ndarray, palette: Sequence[Colour], plain: int | None
 ) -> np.ndarray:
-    """Lay class colours over an image, uint8 (H, W, 3) RGB, with a light outline.
+    """Draw class colours over an image, uint8 (H, W, 3) RGB, with a light outline.
 
     Args:
         image: the photograph.

@@ -28,7 +28,7 @@ def read(export: Export) -> Source:
     """Read the labels of all images; an image without a label file shows no object.
 
     Raises:
-        ValueError: a line is no polygon, or its class has no name.
+        ValueError: a line is not a polygon, or its class has no name.
         FileNotFoundError: the class names or a label's image are missing.
     """
     names = _names(export)
@@ -74,7 +74,7 @@ def _key(export: Export, path: Path) -> tuple[str, ...]:
 
 
 def _names(export: Export) -> list[str]:
-    """Read the class names of --classes, data.yaml, or a file with one a line."""
+    """Read the class names of --classes, data.yaml, or a file with one per line."""
     if export.request.classes is not None:
         text, path = export.request.classes, Path(export.request.classes)
         names = (

@@ -33,7 +33,7 @@ class Source:
 
     @property
     def is_video(self) -> bool:
-        """Tell by the suffix whether the file holds frames."""
+        """Return whether the file holds frames, by its suffix."""
         return self.path.suffix.lower() in VIDEO_SUFFIXES
 
 
@@ -47,7 +47,7 @@ def find_sources(inputs: Sequence[str], output: Path) -> list[Source]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: nothing to segment in an input, or it lies in ``output``.
+        ValueError: nothing to segment in an input, or it is in ``output``.
     """
     paths: dict[Path, None] = {}
     bases = []
@@ -59,7 +59,7 @@ def find_sources(inputs: Sequence[str], output: Path) -> list[Source]:
         for path in (base, *found):
             if path.resolve().is_relative_to(output.resolve()):
                 raise ValueError(
-                    f"--input {text}: lies in --output {output}; give results their own folder"
+                    f"--input {text}: is in --output {output}; give results their own folder"
                 )
         bases.append(_absolute(base))
         paths |= dict.fromkeys(map(_absolute, found))
@@ -145,7 +145,7 @@ def read_frames(
 
 def _read_video(source: Source, every: int) -> Iterator[tuple[str, Tensor]]:
     with open(source.path, "rb"):
-        pass  # OpenCV does not tell a file that is missing from one that is damaged
+        pass  # OpenCV reports a missing file and a damaged one alike
     video = cv2.VideoCapture(str(source.path))
     try:
         expected = video.get(cv2.CAP_PROP_FRAME_COUNT)

@@ -1,7 +1,7 @@
 """The adapters of SEKD and TransKD, layer by layer as published: what their tables count.
 
 The papers' Params and FLOPs columns include the adapters that a method trains beside the student.
-They are counted from this list and not from ``losses/``: evaluation stands on models and data sets
+They are counted from this list and not from ``losses/``: evaluation builds on models and data sets
 only, and a method that is made cheaper there must not change what was published. A test holds the
 list against the parameters of the real adapters.
 """

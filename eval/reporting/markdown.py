@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 def markdown_table(
     columns: Sequence[str], rows: Sequence[Sequence[str]], left: Collection[str] | None = None
 ) -> str:
-    """Return a table, one line a row and one line feed behind each.
+    """Return a table, one line per row, each with a line feed.
 
     Args:
         columns: their titles.

@@ -1,4 +1,4 @@
-"""What a run folder remembers: the flags it was started with, and one row of numbers an epoch.
+"""What a run folder remembers: the flags it was started with, and one row of numbers per epoch.
 
 Old folders lack files, and checkpoints are handed on without their folder: what is not there is
 left out, or taken from the checkpoint.
@@ -38,7 +38,7 @@ class RunRecord:
 
     Attributes:
         folder: of the run; of the checkpoint, where that was named.
-        flags: resolved flags of the training script; empty where nothing tells them.
+        flags: resolved flags of the training script; empty where they are unknown.
         log: columns of log.csv by name, one value an epoch, nan where a cell is empty.
     """
 

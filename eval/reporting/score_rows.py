@@ -72,7 +72,7 @@ def seed_rows(results: Sequence[Result]) -> list[dict[str, str]]:
 
 
 def transposed(rows: Sequence[Mapping[str, str]]) -> list[list[str]]:
-    """Lay records out with a column per run: a header, then one line per measure or class."""
+    """Arrange records with a column per run: a header, then one line per measure or class."""
     header, *names = rows[0]
     lines = [[header, *(row[header] for row in rows)]]
     return lines + [[name, *(row[name] for row in rows)] for name in names]

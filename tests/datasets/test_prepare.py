@@ -83,7 +83,7 @@ def test_check_reports_a_broken_test_split_and_its_training_images(make_voc, cap
     root = make_voc(train=["a"], val=["b"], test=["a", "c"])
     assert run("check", "--datadir", root, *CLASSES) == 1
     told = capsys.readouterr().out
-    assert "a.jpg: stands in train and test at once" in told and "1 problem(s)" in told
+    assert "a.jpg: is in train and test at once" in told and "1 problem(s)" in told
     (root / "SegmentationClass" / "c.png").unlink()
     assert run("check", "--datadir", root, *CLASSES) == 1
     told = capsys.readouterr().out

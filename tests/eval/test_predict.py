@@ -223,8 +223,8 @@ def test_refused_in_one_line(start, folder, tmp_path, write_checkpoint):
         return told
 
     photos = ["--input", folder]
-    assert "lies in --output" in refuse(*photos, output=folder)
-    assert "lies in --output" in refuse(*photos, output=tmp_path)
+    assert "is in --output" in refuse(*photos, output=folder)
+    assert "is in --output" in refuse(*photos, output=tmp_path)
     assert "is a file" in refuse(*photos, output=tmp_path / "best.pth")
     assert "cannot be written" in refuse(*photos, output=tmp_path / "best.pth" / "b")
     assert "no such file" in refuse("--input", folder / "gone.png")

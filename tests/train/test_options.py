@@ -68,7 +68,7 @@ def test_a_share_of_each_batch_has_no_labels(flags, count):
         (["--dataset", "Mars"], "Mars is unknown; known: VOC"),
         (["--method", "sekd-ct+magic"], "magic is unknown; known: sekd"),
         (["--method", "sekd-ct+"], "'' is unknown"),
-        (["--method", "kd+none"], "none stands alone"),
+        (["--method", "kd+none"], "none cannot be joined"),
         (["--height", "16"], "--height 16: networks need"),
         (["--unlabelled-share", "0.5"], "--unlabelled-share belongs to --unlabelled"),
         (["--unlabelled", "d", "--method", "none"], "--unlabelled needs a teacher"),

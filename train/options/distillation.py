@@ -48,7 +48,7 @@ class DistillationOptions:
     )
     teacher_val: bool = published_switch("measure the teacher's mIoU before training", default=True)
     teacher_amp: str = flag(
-        "mixed precision of the teacher alone; auto is that of --amp",
+        "mixed precision of only the teacher; auto is that of --amp",
         default="auto",
         choices=PRECISIONS,
     )
@@ -138,7 +138,7 @@ class DistillationOptions:
         method = self.method or published or DEFAULT_METHOD
         parts = [part.strip() for part in method.split("+")]
         if len(parts) > 1 and "none" in (part.lower() for part in parts):
-            raise ValueError(f"--method {method}: none stands alone, it is no part of a sum")
+            raise ValueError(f"--method {method}: none cannot be joined with other methods")
         self._check_unlabelled(parts)
         return replace(
             self,

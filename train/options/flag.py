@@ -35,7 +35,7 @@ def flag(
     may_be_file: bool = False,
     **how: Any,
 ) -> Any:
-    """A field with a flag; without `names` it is spelt like the field, as in --batch-size."""
+    """A field with a flag; without `names` it is spelled like the field, as in --batch-size."""
     return field(default=default, metadata={"flag": Flag(names, text, how, saved, may_be_file)})
 
 

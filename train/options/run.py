@@ -36,7 +36,7 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class LoggingOptions:
-    """Validation, and what is written while a run goes on."""
+    """Validation, and what is written during a run."""
 
     iouVal: bool = published_switch(  # noqa: N815  (a published flag)
         "measure mIoU on the validation split; best.pth needs it", "--iouVal", default=True

@@ -81,7 +81,7 @@ def save(found: Estimate, folder: Path) -> None:
 
 
 def read(folder: Path) -> Estimate | None:
-    """Read the estimate of a pipeline that goes on; None where there is none to read."""
+    """Read the estimate of a pipeline that is continued; None where there is none to read."""
     try:
         return Estimate(**yaml.safe_load((folder / FILE).read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError):

@@ -31,7 +31,7 @@ class Request:
 
 
 def settle(given: Mapping[str, Any], folder: Path) -> Request:
-    """The request of a new pipeline, or that of one that goes on.
+    """The request of a new pipeline, or that of one that is continued.
 
     Args:
         given: values of flags by field name, None for those that were left out.

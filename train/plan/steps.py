@@ -1,4 +1,4 @@
-"""The steps of a pipeline: commands, each with what tells that it is done."""
+"""The steps of a pipeline: commands, each with a check that it is done."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Step:
         name: for people.
         words: script, from the project's folder, and flags.
         done: whether what it makes is there.
-        record: file that keeps what it prints, where nothing else tells that it is done.
+        record: file that keeps what it prints, where nothing else shows that it is done.
     """
 
     name: str
@@ -65,7 +65,7 @@ def plan_steps(
 
 
 def steps_done(run: Path) -> int:
-    """Optimizer steps that the log of a run tells of."""
+    """Optimizer steps in the log of a run."""
     steps = read_log(run / LOG).get("step")
     return int(steps[-1]) if steps else 0
 

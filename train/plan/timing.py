@@ -97,7 +97,7 @@ def time_runs(
 
 
 def _end_at_ctrl_c() -> None:
-    """Without a traceback: the parent hears it too."""
+    """Without a traceback: the parent gets it too."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 

@@ -32,7 +32,7 @@ class Outcome:
         scores: mIoU of each seed, in percent.
         per_class: IoU of each class in percent, mean over seeds; None where a class is absent.
         steps: optimizer steps.
-        hours: of training on this machine, without validation; nan where no log tells.
+        hours: of training on this machine, without validation; nan where there is no log.
         difference: mean difference to the baseline over the seeds that both have; None for the
             baseline itself, and without a common seed.
         interval: its 95 % confidence interval over seeds and images.

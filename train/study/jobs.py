@@ -54,7 +54,7 @@ class Queue:
         self.stopped = False
 
     def run(self) -> None:
-        """Run what is left; a job that fails is told, and so are those that need it.
+        """Run what is left; a job that fails is reported, and so are those that need it.
 
         Raises:
             KeyboardInterrupt: after the running jobs have saved and ended.
@@ -152,7 +152,7 @@ def log_of(job: Job) -> Path:
 
 
 def steps_done(job: Job) -> int:
-    """Optimizer steps that a job's log tells of; all of them where it has ended."""
+    """Optimizer steps in a job's log; all of them where it has ended."""
     if is_done(job) and job.steps:
         return job.steps
     steps = read_log(job.folder / LOG).get("step")
