@@ -113,7 +113,7 @@ def _leave_at_once(*_: object) -> NoReturn:
 
 
 def _status_of(error: BaseException) -> int | None:
-    """Return the status that an error, reported in one line, ends a command with; None for a defect."""
+    """Return the exit status of an error that is reported in one line; None for a defect."""
     if isinstance(error, KeyboardInterrupt):
         return 130
     if isinstance(error, BrokenPipeError):  # of stdout

@@ -221,7 +221,7 @@ def build_parser() -> argparse.ArgumentParser:
                          help="deal anew by these shares (default: the source's splits, or "
                          "0.8 0.1 0.1)")  # fmt: skip
     imports.add_argument("--by-folder", action="store_true",
-                         help="keep sub-folders or series whole; the ratio counts them")  # fmt: skip
+                         help="keep sub-folders and series whole; the ratio is theirs")  # fmt: skip
     splits = command("split", split, "ratio", "seed")
     splits.add_argument("--datadir", type=Path, required=True,
                         help="folder with JPEGImages and SegmentationClass")  # fmt: skip

@@ -3,8 +3,8 @@
     python train/pipeline.py --datadir FIELD --output runs/field
 
 checks the data, says how long it will take, trains a teacher, a student and a distilled student,
-compares them, writes a report and exports the distilled student. The same command continues where it
-was stopped or killed; each step is a command of its own, which is shown.
+compares them, writes a report and exports the distilled student. The same command continues where
+it was stopped or killed; each step is a command of its own, which is shown.
 """
 
 import json
