@@ -4,7 +4,7 @@ import os
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, NamedTuple, TypedDict
+from typing import ClassVar, NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -38,11 +38,15 @@ class LabelSpace(NamedTuple):
 
 
 class Sample(TypedDict):
-    """An image uint8 (3, H, W) RGB with its label uint8 (H, W) and its name."""
+    """An image uint8 (3, H, W) RGB with its label uint8 (H, W) and its name.
+
+    `replaced` is 1 if it is in the place of one that could not be read, see `TolerantDataset`.
+    """
 
     image: Tensor
     label: Tensor
     name: str
+    replaced: NotRequired[int]
 
 
 class SegmentationDataset(Dataset[Sample]):

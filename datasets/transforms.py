@@ -198,7 +198,7 @@ def collate(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
     Returns:
         `image` uint8 (B, 3, H, W) and `label` uint8 (B, H, W), each a list where sizes differ, and
-        `name`, a list.
+        `name`, a list; `replaced` counts the images that are in the place of others.
     """
     images = [sample["image"] for sample in samples]
     labels = [sample["label"] for sample in samples]
@@ -206,6 +206,7 @@ def collate(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "image": _stack(images),
         "label": _stack(labels),
         "name": [sample["name"] for sample in samples],
+        "replaced": sum(sample.get("replaced", 0) for sample in samples),
     }
 
 

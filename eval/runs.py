@@ -25,7 +25,7 @@ from eval.subject import Subject, load_subject
 REPETITION_FLAGS = {
     "seed", "teacher", "datadir", "savedir", "savedate", "run_name", "epochs_save", "num_workers",
     "cuda", "device", "steps_loss", "steps_plot", "port", "visualize", "visualize_outimages",
-    "teacher_val", "iouTrain", "test_split", "cache",
+    "teacher_val", "iouTrain", "test_split", "cache", "on_bad_sample", "deterministic",
 }  # fmt: skip
 
 

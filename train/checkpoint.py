@@ -18,6 +18,7 @@ from torch import nn
 from command_line.outputs import replacing
 from models import Segmenter, load_checkpoint, save_checkpoint
 from models.description import check_flags
+from train.meter import Tally
 from train.run_folder import ARGUMENTS, BEST, LAST, TEST_SCORES
 
 SAVE_AFTER_SECONDS = 300  # at most about this much work is lost to a crash
@@ -27,16 +28,14 @@ SAVE_AFTER_SECONDS = 300  # at most about this much work is lost to a crash
 class Progress:
     """How far a run is: epochs finished, batches of the current one, optimizer steps.
 
-    A batch is that of each of `processes`. `sums` and `counted` are the loss terms of the current
-    epoch added up: their means are logged at its end.
+    A batch is that of each of `processes`. `tally` is of the current epoch, and logged at its end.
     """
 
     processes: int = 1
     epoch: int = 0
     batch: int = 0
     step: int = 0
-    sums: dict[str, float] = field(default_factory=dict)
-    counted: int = 0
+    tally: Tally = field(default_factory=Tally)
     best_miou: float | None = None
     best_epoch: int | None = None
 

@@ -15,6 +15,7 @@ from datasets import DATASETS, SegmentationDataset, build_dataset
 from datasets.base import LabelSpace, Sample
 from datasets.memory import keep_in_memory
 from datasets.suspicions import note_first_look
+from datasets.tolerance import TolerantDataset
 from datasets.transforms import EvalTransform, PaperTransform, TrainTransform
 from datasets.unlabelled import Photographs, Unlabelled, find_photographs
 from models.weights import software_versions
@@ -36,7 +37,7 @@ class Data:
     label maps hold, ignores one of them, it is void.
     """
 
-    train: Split
+    train: Split | TolerantDataset
     train_plain: Split
     val: Split | None
     test: Split | None
@@ -84,7 +85,7 @@ def build_data(run: Run) -> Data:
     if options.cache == "ram":
         _keep_in_memory(run, [train] if val is None else [train, val])
     data = Data(
-        train=_with(train_transform, train),
+        train=_tolerant(options, _with(train_transform, train)),
         train_plain=_with(plain_transform, train),
         val=None if val is None else _with(plain_transform, val),
         test=_with(plain_transform, split(options.test_split, None))
@@ -134,6 +135,10 @@ def _declared(dataset: Split) -> SegmentationDataset:
     declared = dataset.dataset if isinstance(dataset, Subset) else dataset
     assert isinstance(declared, SegmentationDataset)
     return declared
+
+
+def _tolerant(options: DataOptions, train: Split) -> Split | TolerantDataset:
+    return TolerantDataset(train) if options.on_bad_sample == "skip" else train
 
 
 def _with(transform: Callable, dataset: Split) -> Split:

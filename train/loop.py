@@ -23,7 +23,8 @@ from command_line.progress import Lines
 from datasets.mixing import BatchMixing
 from datasets.sampling import EpochSampler, derive_seed
 from train.checkpoint import Keeper, TrainingState
-from train.meter import Meter
+from train.gradients import anomalies_told, check_gradient
+from train.meter import Meter, Tally
 from train.run import Run
 from train.trackers import Tracker
 
@@ -150,16 +151,17 @@ class Loop:
         self.batch_size = options.batch_size * run.accelerator.num_processes  # of all together
         self.log_every = [logging.steps_loss, *([logging.steps_plot] * logging.visualize)]
         self.interrupted = False
+        self.scale = 0.0 if parts.state.scaler is None else parts.state.scaler.get_scale()
         self.started_at, self.started = self.progress.step, time.monotonic()
 
     def run_epoch(self) -> Meter:
         """Train to the end of the current epoch, of the schedule, or to an interrupt.
 
         Raises:
-            NonFiniteLossError: see `Meter.read`.
+            NonFiniteLossError: see `Meter.read` and `check_gradient`.
             ValueError: a step needs more memory than there is.
         """
-        meter = Meter(sums=dict(self.progress.sums), count=self.progress.counted)
+        meter = Meter(self.progress.tally)
         self.parts.task.train()
         self.parts.sampler.skip = self.progress.batch * self.batch_size
         self.parts.loader.set_epoch(self.progress.epoch)
@@ -188,23 +190,43 @@ class Loop:
         )
         task = self.accelerator.unwrap_model(self.parts.task)
         task.begin_step(progress.step)
-        with memory_advice(advice), self.accelerator.accumulate(self.parts.task):
+        with (
+            memory_advice(advice),
+            anomalies_told(progress.step + 1),
+            self.accelerator.accumulate(self.parts.task),
+        ):
             terms = self.parts.task(*self.parts.mixing(batch["image"], batch["label"].long()))
             # Accelerate divides by --accumulate, also in the last, smaller group of an epoch.
             missing = self.parts.schedule.accumulate / self.parts.schedule.group_size(
                 progress.batch
             )
             self.accelerator.backward(terms["loss"] * missing)
-            clip_grad = self.run.options.optimisation.clip_grad
-            if clip_grad is not None and self.accelerator.sync_gradients:
-                self.accelerator.clip_grad_norm_(self.parts.task.parameters(), clip_grad)
+            if self.accelerator.sync_gradients:
+                self._prepare_gradient(batch, draw)
             self.parts.optimizer.step()
             self.parts.optimizer.zero_grad()
         meter.images += self.batch_size
+        meter.tally.replaced += batch["replaced"]
         meter.add(progress.step + 1, terms)
 
+    def _prepare_gradient(self, batch: dict, draw: tuple[int, ...]) -> None:
+        """Check the gradient, before it is clipped. With fp16, the scaler looks for overflows."""
+
+        def forward() -> dict[str, torch.Tensor]:
+            torch.manual_seed(derive_seed(*draw))
+            return task(*self.parts.mixing(batch["image"], batch["label"].long()))
+
+        task = self.accelerator.unwrap_model(self.parts.task)
+        if self.parts.state.scaler is None:
+            check_gradient(list(task.parameters()), self.progress.step + 1, forward)
+        clip_grad = self.run.options.optimisation.clip_grad
+        if clip_grad is not None:
+            self.accelerator.clip_grad_norm_(self.parts.task.parameters(), clip_grad)
+
     def _finish_step(self, meter: Meter) -> None:
-        if not self.accelerator.optimizer_step_was_skipped:  # fp16 overflowed: nothing was learnt
+        if self._has_overflowed():  # nothing was learnt
+            meter.tally.skipped += 1
+        else:
             self.parts.state.scheduler.step()
         self.progress.step += 1
         if self.parts.state.average is not None:
@@ -219,6 +241,13 @@ class Loop:
             self.tracker.scalars(self.progress.step, {**meter.latest, **rates})
         self.bar.update()
 
+    def _has_overflowed(self) -> bool:
+        """Whether fp16 left the step out, which Accelerate cannot see of a fused optimizer."""
+        if self.parts.state.scaler is None:
+            return False
+        before, self.scale = self.scale, self.parts.state.scaler.get_scale()
+        return self.scale < before
+
     def _keep(self, meter: Meter) -> None:
         """Save a long epoch's middle, after a look at the losses that led there.
 
@@ -230,12 +259,11 @@ class Loop:
             self.keeper.save_last()
 
     def _note_progress(self, meter: Meter) -> None:
-        """Bring what is saved of the current epoch up to date, or begin the next one."""
+        """Bring the tally of the current epoch up to date, or begin the next one."""
         meter.read()
-        self.progress.sums, self.progress.counted = dict(meter.sums), meter.count
         if self.progress.batch >= self.parts.schedule.batches:
             self.progress.epoch += 1
-            self.progress.batch, self.progress.sums, self.progress.counted = 0, {}, 0
+            self.progress.batch, self.progress.tally = 0, Tally()
 
     def _stop_requested(self) -> bool:
         """Whether any process was asked to stop; all of them must leave at the same step."""

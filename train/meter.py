@@ -12,13 +12,29 @@ class NonFiniteLossError(ValueError):
 
 
 @dataclass
+class Tally:
+    """What the steps of an epoch add up to; a resumed run goes on counting.
+
+    Attributes:
+        sums: of the loss terms.
+        count: of the batches that they are of.
+        skipped: optimizer steps that were left out because fp16 had overflowed.
+        replaced: images that could not be read, and in whose place others were.
+    """
+
+    sums: dict[str, float] = field(default_factory=dict)
+    count: int = 0
+    skipped: int = 0
+    replaced: int = 0
+
+
+@dataclass
 class Meter:
     """Means of the loss terms and rates of one epoch, read from the device in few transfers."""
 
+    tally: Tally = field(default_factory=Tally)
     pending: list[tuple[int, dict[str, Tensor]]] = field(default_factory=list)
-    sums: dict[str, float] = field(default_factory=dict)
     latest: dict[str, float] = field(default_factory=dict)
-    count: int = 0
     images: int = 0
     seconds: float = 0.0
     waiting: float = 0.0
@@ -40,15 +56,15 @@ class Meter:
         for (step, _), row in zip(self.pending, rows.float().tolist(), strict=True):
             values = dict(zip(names, row, strict=True))
             _check_finite(step, values)
-            self.count += 1
+            self.tally.count += 1
             for name, value in values.items():
-                self.sums[name] = self.sums.get(name, 0.0) + value
+                self.tally.sums[name] = self.tally.sums.get(name, 0.0) + value
             self.latest = values
         self.pending.clear()
 
     def means(self) -> dict[str, float]:
         """Mean of each term over the steps read so far."""
-        return {name: total / self.count for name, total in self.sums.items()}
+        return {name: total / self.tally.count for name, total in self.tally.sums.items()}
 
     def describe(self, learning_rate: float) -> str:
         """The latest terms and the rates, for a progress bar."""

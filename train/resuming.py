@@ -1,7 +1,6 @@
 """Go on with a run from its last.pth, if it is the same run."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -73,7 +72,7 @@ def resume_training(path: Path, student: Segmenter, state: TrainingState) -> dic
     _load_schedule(training.scheduler, state)
     if state.scaler is not None and training.scaler is not None:
         state.scaler.load_state_dict(training.scaler)
-    state.progress.__dict__.update(asdict(training.progress))
+    state.progress.__dict__.update(vars(training.progress))
     return info
 
 

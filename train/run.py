@@ -1,5 +1,6 @@
 """A run: its options, its devices and its folder."""
 
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -53,6 +54,10 @@ def start_run(options: Options) -> Run:
     (folder,) = broadcast_object_list([folder])
     torch.manual_seed(options.run.seed)
     torch.set_float32_matmul_precision("high" if wanted.tf32 else "highest")
+    if wanted.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
+        torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(wanted.deterministic, warn_only=True)
     accelerator.print(f"run folder: {folder}")
     accelerator.print(_describe_speed(wanted, accelerator))
     return Run(options, accelerator, folder)

@@ -62,6 +62,7 @@ def train(run: Run, task: Task, data: Data) -> None:
             run.accelerator.print(f"the run has ended; a larger {flag} continues it")
         with (
             outages_told(keeper),
+            torch.autograd.set_detect_anomaly(run.options.optimisation.detect_anomaly),
             opened_folder(run, write_flags=not parts.done),
             open_trackers(run, parts.state.progress) as tracker,
         ):
@@ -226,6 +227,8 @@ def report_epoch(loop: Loop, meter: Meter, scores: dict, classes: Sequence[str])
     epoch = progress.epoch + (progress.batch > 0)
     row: dict[str, Any] = {"epoch": epoch, "step": progress.step, "lr": loop.learning_rate, **means}
     row |= dict(zip(SPEED_COLUMNS, (meter.images_per_second, meter.waiting_share), strict=True))
+    counts = epoch_counts(loop.run, meter)
+    row |= counts
     row |= {column: scores.get(column) for column in SCORE_COLUMNS}
     per_class = scores.get("per_class") or [None] * len(classes)
     row |= {f"iou_{name}": iou for name, iou in zip(classes, per_class, strict=True)}
@@ -234,12 +237,23 @@ def report_epoch(loop: Loop, meter: Meter, scores: dict, classes: Sequence[str])
     miou = (
         f"  mIoU {scores['miou']:.4f} (best {progress.best_miou:.4f})" if "miou" in scores else ""
     )
+    told = "".join(f"  {name.replace('_', ' ')} {n}" for name, n in counts.items() if n)
     loop.bar.write(
         f"epoch {epoch}/{schedule.epochs}  step {progress.step}/{schedule.total_steps}  "
-        f"{terms}{miou}  lr {loop.learning_rate:.2e}  {meter.images_per_second:.1f} img/s  "
+        f"{terms}{told}{miou}  lr {loop.learning_rate:.2e}  {meter.images_per_second:.1f} img/s  "
         f"left {tqdm.format_interval(loop.seconds_left)}",
         file=sys.stdout,
     )
+
+
+def epoch_counts(run: Run, meter: Meter) -> dict[str, int]:
+    """What an epoch went past, where flags let it: columns of the log."""
+    counts = {}
+    if run.accelerator.scaler is not None:
+        counts["skipped_steps"] = meter.tally.skipped
+    if run.options.data.on_bad_sample == "skip":
+        counts["replaced_images"] = meter.tally.replaced
+    return counts
 
 
 def draw_pictures(run: Run, loop: Loop, validator: Validator) -> None:

@@ -18,7 +18,8 @@ from models.description import check_flags
 # As the training scripts call them; eval/ may not import train/.
 ARGUMENTS, LOG = "args.yaml", "log.csv"
 SCORES = ("miou", "pixel_accuracy", "fwiou", "train_miou")
-NO_TERMS = ("epoch", "step", "lr", "images_per_second", "data_waiting", *SCORES)
+COUNTS = ("skipped_steps", "replaced_images")
+NO_TERMS = ("epoch", "step", "lr", "images_per_second", "data_waiting", *COUNTS, *SCORES)
 PER_CLASS = "iou_"
 
 # How flags are spelt that do not follow the rule of `training_command`.

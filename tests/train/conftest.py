@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from PIL import Image
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
@@ -133,3 +134,35 @@ def assert_same(a, b, where="checkpoint"):
 def assert_same_fixture():
     """Compare two checkpoints to the last bit."""
     return assert_same
+
+
+class Scaler(torch.amp.GradScaler):
+    """The scaler of fp16 on a CPU: it grows every second step, and may press Ctrl-C."""
+
+    def __init__(self, interrupt_at: int | None) -> None:
+        super().__init__("cpu", init_scale=16.0, growth_interval=2)
+        self.interrupt_at = interrupt_at
+        self.updates = 0
+
+    def update(self, new_scale: float | None = None) -> None:
+        super().update(new_scale)
+        self.updates += 1
+        if self.updates == self.interrupt_at:
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.fixture
+def use_scaler(monkeypatch):
+    """`use_scaler(interrupt_at)`: give the next run a scaler, which fp16 has on a GPU only."""
+
+    def use(interrupt_at=None):
+        import train.run
+
+        def build(**arguments):
+            accelerator = Accelerator(**arguments)
+            accelerator.scaler = Scaler(interrupt_at)
+            return accelerator
+
+        monkeypatch.setattr(train.run, "Accelerator", build)
+
+    return use

@@ -3,14 +3,11 @@
 import csv
 import shlex
 import shutil
-import signal
 import sys
 
 import pytest
 import torch
-from accelerate import Accelerator
 
-import train.run
 from models import build_model
 from tests.train.conftest import TINY_RUN
 from tests.train.test_behaviour import log_of
@@ -18,36 +15,6 @@ from tests.train.test_commands import ROOT, TORCHRUN, execute
 
 no_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 SHORT = ("--warmup-steps", "0", "--steps-loss", "1")
-
-
-class Scaler(torch.amp.GradScaler):
-    """The scaler of fp16 on a CPU: it grows every second step, and may press Ctrl-C."""
-
-    def __init__(self, interrupt_at: int | None) -> None:
-        super().__init__("cpu", init_scale=16.0, growth_interval=2)
-        self.interrupt_at = interrupt_at
-        self.updates = 0
-
-    def update(self, new_scale: float | None = None) -> None:
-        super().update(new_scale)
-        self.updates += 1
-        if self.updates == self.interrupt_at:
-            signal.raise_signal(signal.SIGINT)
-
-
-@pytest.fixture
-def use_scaler(monkeypatch):
-    """`use_scaler(interrupt_at)`: give the next run a scaler, which fp16 has on a GPU only."""
-
-    def use(interrupt_at=None):
-        def build(**arguments):
-            accelerator = Accelerator(**arguments)
-            accelerator.scaler = Scaler(interrupt_at)
-            return accelerator
-
-        monkeypatch.setattr(train.run, "Accelerator", build)
-
-    return use
 
 
 def test_the_scaler_of_fp16_is_resumed(use_scaler, run_stage, runs, load, assert_same):

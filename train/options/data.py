@@ -67,6 +67,12 @@ class DataOptions:
         default="none",
         choices=("none", "ram"),
     )
+    on_bad_sample: Literal["error", "skip"] = flag(
+        "training image or label that cannot be read: error ends the run; skip takes the next one "
+        "and counts. Validation never skips: scores would be of other images",
+        default="error",
+        choices=("error", "skip"),
+    )
     limit_train: int | None = flag("use only the first N training images", type=positive_integer)
     limit_val: int | None = flag("use only the first N validation images", type=positive_integer)
     protocol: Literal["standard", "paper"] = flag(
@@ -91,6 +97,8 @@ class DataOptions:
         for name, side in (("--height", self.height), ("--width", width)):
             if side < MIN_SIDE:
                 raise ValueError(f"{name} {side}: networks need images of at least {MIN_SIDE} px")
+        if self.on_bad_sample == "skip" and self.cache == "ram":
+            raise ValueError("--cache ram reads all images before: leave out --on-bad-sample skip")
         least, most = self.scale
         if least > most:
             raise ValueError(f"--scale {least} {most}: the smaller number comes first")

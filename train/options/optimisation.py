@@ -68,6 +68,17 @@ class OptimisationOptions:
     )
     compile: bool = two_way("compile networks and losses with torch.compile", default=False)
     sync_bn: bool = two_way("BatchNorm over the images of all processes; needs GPUs", default=False)
+    deterministic: bool = two_way(
+        "on a GPU, take PyTorch's deterministic algorithms, and warn of operations that have none; "
+        "a CPU is deterministic without",
+        default=False,
+    )
+    detect_anomaly: bool = flag(
+        "stop at the first operation whose gradient is not a number, and show its call; slow",
+        default=False,
+        saved=False,
+        action="store_true",
+    )
     tf32: bool = two_way("let a GPU round float32 matrix products to TF32", default=False)
 
     def settled(self) -> "OptimisationOptions":
