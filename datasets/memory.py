@@ -5,12 +5,13 @@ before any random transform, so that training sees the same samples as without.
 """
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import psutil
 from tqdm import tqdm
 
 from datasets.base import SegmentationDataset
+from datasets.pools import in_threads
 
 LARGEST_SHARE = 0.7  # of the free memory; networks need some as well
 
@@ -35,16 +36,14 @@ def keep_in_memory(dataset: SegmentationDataset, indices: Sequence[int]) -> int:
     kept = 0
     free = LARGEST_SHARE * psutil.virtual_memory().available
     # Decoders release Python's lock: threads decode in parallel without copying what they read.
-    with ThreadPoolExecutor() as readers:
-        samples = readers.map(dataset.read, missing)
-        progress = tqdm(samples, "reading into memory", len(missing), unit="image", disable=None)
-        for index, (image, label) in zip(missing, progress, strict=True):
-            kept += image.nbytes + label.nbytes
-            if kept > free:
-                readers.shutdown(cancel_futures=True)
-                raise ValueError(
-                    f"--cache ram: {len(missing)} images of '{dataset.split}' need more than "
-                    f"{LARGEST_SHARE:.0%} of the free memory, {free / 1e9:.1f} GB: leave it out"
-                )
-            dataset.in_memory[index] = image, label
+    samples = in_threads([partial(dataset.read, index) for index in missing])
+    progress = tqdm(samples, "reading into memory", len(missing), unit="image", disable=None)
+    for index, (image, label) in zip(missing, progress, strict=True):
+        kept += image.nbytes + label.nbytes
+        if kept > free:
+            raise ValueError(
+                f"--cache ram: {len(missing)} images of '{dataset.split}' need more than "
+                f"{LARGEST_SHARE:.0%} of the free memory, {free / 1e9:.1f} GB: leave it out"
+            )
+        dataset.in_memory[index] = image, label
     return kept

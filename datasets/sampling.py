@@ -61,7 +61,7 @@ class MixedSampler(EpochSampler):
     """Put unlabelled images beside the labelled ones of every batch.
 
     Yields batch after batch, labelled images first. An epoch is one pass over the labelled images,
-    but for an incomplete last batch; a pass over the unlabelled ones continues in the next epoch, so
+    but for an incomplete last batch; passes over the unlabelled ones span epochs, so
     that each is seen before any is seen again. Their indices follow those of the labelled ones.
 
     Args:

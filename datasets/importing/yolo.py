@@ -6,14 +6,16 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import yaml
+from PIL import Image
 
 from datasets.importing.places import Export, same_name, split_of
 from datasets.importing.raster import ring
 from datasets.importing.records import Region, Sample, Source
-from datasets.importing.sizes import image_size
 
 NAME_FILES = ("classes.txt", "obj.names")
 LINE = re.compile(r"^\d+(\s+-?[\d.]+(e[+-]?\d+)?)+$", re.IGNORECASE)
+_ORIENTATION = 0x0112
+_TURNED = (5, 6, 7, 8)  # EXIF orientations that swap the sides
 
 
 def detect(export: Export) -> bool:
@@ -45,7 +47,7 @@ def read(export: Export) -> Source:
     samples = []
     for key, path in images.items():
         label = texts.get(key)
-        regions = () if label is None else tuple(_regions(label, image_size(path), names))
+        regions = () if label is None else tuple(_regions(label, _image_size(path), names))
         split = split_of(export.relative(path))
         samples.append(Sample(path, label or path, split, regions))
     return Source(samples, tuple(names))
@@ -126,3 +128,18 @@ def _regions(path: Path, size: tuple[int, int], names: list[str]) -> Iterator[Re
         x, y = corners.T
         area = abs(float(x @ np.roll(y, 1) - y @ np.roll(x, 1))) / 2
         yield Region(names[int(index)], (corners * (size[1], size[0]),), order=-area)
+
+
+def _image_size(path: Path) -> tuple[int, int]:
+    """Read (height, width) in px as the image is shown, upright, without decoding it.
+
+    Raises:
+        ValueError: the file is not an image.
+    """
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            turned = image.getexif().get(_ORIENTATION) in _TURNED
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path}: not a readable image, damaged or of another kind") from error
+    return (width, height) if turned else (height, width)
