@@ -63,6 +63,7 @@ TARGETS = (
     ("eval/evaluator.py", "tests/eval/test_evaluator.py tests/eval/test_paper_protocol.py"),
     ("eval/inference.py", "tests/eval/test_inference.py"),
     ("datasets/transforms.py", "tests/datasets/test_transforms.py"),
+    ("models/encoder.py", "tests/models/test_families.py tests/models/test_mit.py"),
     ("models/mit.py", "tests/models/test_mit.py tests/models/test_segmenter.py"),
     ("models/pvt.py", "tests/models/test_pvt.py tests/models/test_families.py"),
     ("models/head.py", "tests/models/test_head.py tests/models/test_segmenter.py"),
