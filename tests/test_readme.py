@@ -44,6 +44,7 @@ NOT_RUN = {
     f"{PYTHON} -m visdom.server": "a server, which runs until it is stopped",
     f"{PYTHON} eval/tables.py": "takes half a minute; tests/eval/test_tables.py runs it",
     f"{PYTHON} benchmarks/benchmark.py": "measures for many minutes, on a quiet machine",
+    f"{PYTHON} train/reproduce.py": "trains a network of full size; tests/train does",
     f"{PYTHON} benchmarks/gradient_share.py": "measures for many minutes",
     ".venv/bin/tensorboard": "a server, which runs until it is stopped",
 }

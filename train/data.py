@@ -131,6 +131,13 @@ def _unlabelled(
     return Unlabelled(Photographs(paths), transform)
 
 
+def files_of(data: Data) -> list[Path]:
+    """Images and labels of the splits that a run trains and validates on."""
+    splits = [part for part in (data.train_plain, data.val) if part is not None]
+    pairs = (pair for split in splits for pair in _declared(split).pairs)
+    return [path for pair in pairs for path in pair]
+
+
 def _declared(dataset: Split) -> SegmentationDataset:
     declared = dataset.dataset if isinstance(dataset, Subset) else dataset
     assert isinstance(declared, SegmentationDataset)

@@ -13,9 +13,9 @@ from models.description import check_flags
 from train.options import Options
 
 BEST, LAST, ARGUMENTS, LOG = "best.pth", "last.pth", "args.yaml", "log.csv"
-TEST_SCORES = "test.json"
+TEST_SCORES, RESULTS = "test.json", "results.json"
 # What a run replaces while it trains; a process that died may have left halves of them.
-REPLACED = ("*.pth", ARGUMENTS, LOG, TEST_SCORES)
+REPLACED = ("*.pth", ARGUMENTS, LOG, TEST_SCORES, RESULTS)
 
 
 def new_run(options: Options) -> Path:

@@ -1,6 +1,7 @@
 """What every stage does with its task: step, validate and save until the schedule ends."""
 
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -26,6 +27,7 @@ from train.data import Data, describe
 from train.loop import Interrupt, Loop, Parts, Schedule
 from train.meter import Meter
 from train.optimizer import build_optimizer, build_scheduler
+from train.provenance import write_results
 from train.resuming import resume
 from train.run import Run, locked_folder, opened_folder
 from train.tasks import Task
@@ -53,6 +55,7 @@ def train(run: Run, task: Task, data: Data) -> None:
         ValueError: `--resume` from another network, method or data; another process trains there.
         OSError: the data set or the run folder has vanished.
     """
+    began = time.monotonic()
     parts = prepare(run, task, data)
     with locked_folder(run):
         keeper = build_keeper(run, task, data, parts.state)
@@ -76,7 +79,7 @@ def train(run: Run, task: Task, data: Data) -> None:
                 while not parts.done:
                     meter = loop.run_epoch()
                     finish_epoch(loop, validator, meter)
-            finish(run, keeper, validator, tracker)
+            finish(run, keeper, validator, tracker, began)
 
 
 def prepare(run: Run, task: Task, data: Data) -> Parts:
@@ -166,8 +169,9 @@ def stop(loop: Loop) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def finish(run: Run, keeper: Keeper, validator: Validator, tracker: Tracker) -> None:
-    """Evaluate `--test-split` once, with best.pth, and say where everything is."""
+def finish(run: Run, keeper: Keeper, validator: Validator, tracker: Tracker, began: float) -> None:
+    """Evaluate `--test-split` once, with best.pth, record the run, and say where everything is."""
+    weights = {name: value.clone() for name, value in keeper.network.state_dict().items()}
     progress, split = keeper.state.progress, run.options.data.test_split
     final = {"best_miou": progress.best_miou, "last_miou": keeper.metrics.get("miou")}
     if validator.data.test is not None:
@@ -180,6 +184,8 @@ def finish(run: Run, keeper: Keeper, validator: Validator, tracker: Tracker) -> 
         final["test_miou"] = scores["miou"]
     known = {name: score for name, score in final.items() if score is not None}
     tracker.final(known, progress.step)
+    if run.accelerator.is_main_process:
+        write_results(run, validator.data, weights, known, time.monotonic() - began)
     run.accelerator.print(f"run folder: {run.folder}")
 
 

@@ -1,0 +1,83 @@
+"""results.json: what a run reached, and all that is needed to reach it again."""
+
+import hashlib
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from command_line.outputs import replacing
+from eval.deployment.machine import describe_machine
+from models.weights import software_versions
+from train.data import Data, files_of
+from train.run import Run
+from train.run_folder import RESULTS
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def write_results(
+    run: Run, data: Data, weights: Mapping[str, Tensor], scores: Mapping[str, float], seconds: float
+) -> None:
+    """Write the record of a run that came to its end.
+
+    Args:
+        run: options, devices and folder.
+        data: whose files are told by a fingerprint of names and sizes.
+        weights: the last ones of the network, told by a hash.
+        scores: by name.
+        seconds: that this process trained for; a resumed run was begun by another.
+    """
+    record = {
+        "command": shlex.join(["python", *sys.argv]),
+        "flags": run.options.saved(),
+        "seed": run.options.run.seed,
+        "processes": run.accelerator.num_processes,
+        "scores": dict(scores),
+        "weights_sha256": digest_weights(weights),
+        "data_sha256": digest_files(data),
+        "git": git_state(),
+        "versions": software_versions("accelerate"),
+        "hardware": describe_machine(run.accelerator.device),
+        "seconds": round(seconds, 1),
+        "resumed": run.options.run.resume is not None,
+    }
+    with replacing(run.folder / RESULTS) as temporary:
+        temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def digest_weights(weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 of names and values of a state dict."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(weights.items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def digest_files(data: Data) -> str:
+    """SHA-256 of the names and sizes of all images and labels of a run; contents are not read."""
+    digest = hashlib.sha256()
+    for path in files_of(data):
+        size = path.stat().st_size if path.exists() else -1
+        digest.update(f"{path.name} {size}\n".encode())
+    return digest.hexdigest()
+
+
+def git_state() -> dict[str, Any] | None:
+    """The project's commit, and whether files differ from it; None outside a repository."""
+    try:
+        commit, changes = (
+            subprocess.run(
+                ["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True
+            ).stdout.strip()
+            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "-uno"])
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return {"commit": commit, "dirty": bool(changes)}
