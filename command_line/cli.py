@@ -127,6 +127,8 @@ def _status_of(error: BaseException) -> int | None:
         return None
     message = outage or str(error)
     message = " ".join(_without_worker_traceback(message).split())
+    # It may quote a stranger's file: nothing in it moves the cursor or colours the terminal.
+    message = "".join(each if each.isprintable() else "?" for each in message)
     print(f"{Path(sys.argv[0]).name}: error: {message}", file=sys.stderr)
     return 2 if outage is None else 1
 

@@ -296,6 +296,8 @@ def check_classes(names: Sequence[str], where: str = "--classes") -> tuple[str, 
     """
     if "" in names:
         raise ValueError(f"{where}: an empty name in {','.join(names)!r}")
+    if odd := [name for name in names if not name.isprintable()]:
+        raise ValueError(f"{where}: {odd[0]!r} has characters that cannot be printed")
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:
         raise ValueError(f"{where}: named twice: {', '.join(doubled)}")

@@ -43,6 +43,13 @@ def _readable(flags: dict[str, Any]) -> dict[str, Any]:
     return flags
 
 
+def _printable(name: str) -> str:
+    if not name.isprintable():
+        raise ValueError("a name has characters that cannot be printed")
+    return name
+
+
+Name = Annotated[StrictStr, AfterValidator(_printable)]
 Weights = dict[StrictStr, Annotated[Tensor, AfterValidator(_dense)]]
 Flags = Annotated[dict[StrictStr, Nested], AfterValidator(_readable)]
 
@@ -78,7 +85,7 @@ class Description(BaseModel):
     overrides: dict[StrictStr, Size | Annotated[tuple[Size, ...], Field(max_length=16)]] | None = (
         None
     )
-    classes: Annotated[list[StrictStr], Field(min_length=1)] | None = None
+    classes: Annotated[list[Name], Field(min_length=1)] | None = None
     palette: list[Annotated[list[Byte], Field(min_length=3, max_length=3)]] | None = None
     ignore_index: Byte = 255
     dataset: StrictStr | None = None
