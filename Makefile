@@ -27,11 +27,13 @@ DEMO := runs/demo
 DEMO_FLAGS := --config recipes/demo.yaml --savedir $(DEMO) --datadir $(DEMO)/fields
 demo: $(RUNTIME) $(DEMO)/fields
 	$(PY) train/train_teacher.py $(DEMO_FLAGS) --model SegformerB1 --max-steps 400
-	$(PY) train/train_student.py $(DEMO_FLAGS) --max-steps 200
-	$(PY) train/train_sekd.py $(DEMO_FLAGS) --max-steps 200 --teacher-val false
+	$(PY) train/train_student.py $(DEMO_FLAGS) --max-steps 200 --run-name student-random-start
+	$(PY) train/train_student.py $(DEMO_FLAGS) --max-steps 200 --run-name student --pretrained fields
+	$(PY) train/train_sekd.py $(DEMO_FLAGS) --max-steps 200 --run-name sekd --pretrained fields \
+		--teacher $(DEMO)/teacher-SegformerB1-Synthetic --teacher-val false
 	$(PY) eval/compare.py --output $(DEMO) \
-		$(DEMO)/teacher-SegformerB1-Synthetic $(DEMO)/student-SegformerB0-Synthetic \
-		$(DEMO)/sekd-SegformerB0-Synthetic-sekd-ct
+		$(DEMO)/teacher-SegformerB1-Synthetic $(DEMO)/student-random-start \
+		$(DEMO)/student $(DEMO)/sekd
 
 $(DEMO)/fields: | $(RUNTIME)
 	$(PY) datasets/prepare.py synthetic --output $@ --count 160 32 --seed 0

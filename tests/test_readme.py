@@ -39,6 +39,7 @@ SIZE = (48, 64)
 NOT_RUN = {
     "make demo": "trains for minutes; the commands it calls are run here one by one",
     "make test": "would run this test again",
+    "make field": "its command is run by tests/eval/test_predict_fields.py",
     "python3 -m venv": "installs, which needs the network",
     "PIP_CONSTRAINT=build-constraints.txt": "installs, which needs the network",
     f"{PYTHON} -m visdom.server": "a server, which runs until it is stopped",
@@ -216,8 +217,11 @@ class Workshop:
 def workshop(tmp_path, monkeypatch, build_tiny):
     """Stand-ins for a reader's data and runs, and a way to run commands on them."""
     import train.networks
+    from models import shipped
 
     monkeypatch.setattr(train.networks, "build_model", lambda name, classes: build_tiny(classes))
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
+    shipped.save_shipped(tmp_path / "fields_b0.safetensors", build_tiny(3), {})
     made = Workshop(tmp_path, monkeypatch)
     made.add_runs()
     return made

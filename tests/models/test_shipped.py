@@ -1,6 +1,10 @@
 import pytest
 import torch
 
+from conventions.preprocessing import Preprocessing
+from datasets.synthetic import Synthetic
+from eval.inference import WHOLE
+from eval.photographs.predictor import Predictor
 from models import build_model, load_checkpoint, shipped
 from models.weights import load_backbone
 from models.weights import main as weights_main
@@ -70,3 +74,16 @@ def test_without_a_file_the_message_says_where_to_get_one(tmp_path, monkeypatch)
     monkeypatch.setattr(shipped, "FOLDER", tmp_path / "ckpt_pretrained")
     with pytest.raises(ValueError, match="no such weights in ckpt_pretrained; its README.md"):
         load_checkpoint("fields")
+
+
+def test_the_weights_in_the_repository_find_plants_on_drawings_they_have_not_seen():
+    network, info = load_checkpoint("fields")
+    assert info["classes"] == ["soil", "crop", "weed"]
+    preprocessing = Preprocessing.read(info["preprocessing"])
+    predict = Predictor(network, preprocessing, WHOLE, torch.device("cpu"))
+    both = either = 0
+    for index in range(6):
+        image, label = Synthetic(split="test", size=(192, 256), variety="mixed", seed=7).draw(index)
+        found, plants = predict(image, confidence=False)[0] > 0, label.numpy() > 0
+        both, either = both + (found & plants).sum(), either + (found | plants).sum()
+    assert both / either > 0.5
