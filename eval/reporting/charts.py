@@ -5,7 +5,7 @@ import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -63,7 +63,7 @@ def miou_chart(curves: Sequence[tuple[int, Curve]]) -> Chart:
                       markeredgecolor=theme["page"], markeredgewidth=1.2, zorder=4)  # fmt: skip
         axes.set_xlabel("optimizer steps")
         axes.set_ylabel("mIoU on the validation split, %")
-        legend_below(axes)
+        add_legend(axes, "lower")
 
     said = [
         f"{name}: best {values[best]:.1f} % at step {steps[best]:.0f}"
@@ -125,13 +125,14 @@ def class_chart(classes: Sequence[str], runs: Mapping[str, Sequence[float | None
             bars = axes.barh(centres, widths, 0.9 * thickness, color=colour(place), label=name)
             axes.bar_label(bars, labels, padding=3, color=theme["text"], fontsize=8.5)
         axes.set_yticks(range(len(classes)), classes)
-        axes.invert_yaxis()
+        axes.set_ylim(len(classes) - 0.5, -0.5)  # the first one on top, and no empty margin
         axes.set_xlim(0, 108)  # room for the number behind a full bar
         axes.set_xticks(range(0, 101, 20))
         axes.set_xlabel("IoU, %")
         axes.grid(False, axis="y")
         axes.tick_params(axis="y", length=0)
-        legend_below(axes)
+        axes.tick_params(axis="x", top=True, labeltop=True)  # many classes make a long chart
+        add_legend(axes, "upper")
 
     height = 1.2 + len(classes) * max(0.45, 0.24 * len(runs))
     light, dark = both_themes(draw, (8, height))
@@ -164,6 +165,8 @@ def confusion_chart(classes: Sequence[str], matrix: np.ndarray) -> Chart:
             for row, column in np.ndindex(count, count):
                 share = shares[row, column]
                 text = f"{share:.{digits}f}" if totals[row] else "-"
+                if text == "0" and row != column:
+                    continue  # in a large matrix the numbers that matter would drown in zeros
                 axes.text(column, row, text, ha="center", va="center", fontsize=size,
                           color="white" if share > 55 else "#1c2733")  # fmt: skip
 
@@ -176,14 +179,14 @@ def confusion_chart(classes: Sequence[str], matrix: np.ndarray) -> Chart:
     return Chart(light, dark, f"Confusion matrix, in % of each labelled class. {'; '.join(said)}.")
 
 
-def legend_below(axes: Axes) -> None:
-    """Put the legend under the chart, where it hides no line."""
+def add_legend(axes: Axes, side: Literal["upper", "lower"]) -> None:
+    """Put the legend above or under the chart, where it hides no line."""
     names = axes.get_legend_handles_labels()[1]
     figure = axes.get_figure(root=True)
     assert figure is not None
     room = 11.5 * figure.get_figwidth()  # characters, of which a line's sample takes 6
     columns = max(1, min(len(names), int(room / (max(map(len, names)) + 6))))
-    figure.legend(loc="outside lower center", ncols=columns, frameon=False)
+    figure.legend(loc=f"outside {side} center", ncols=columns, frameon=False)
 
 
 def both_themes(draw: Callable[[Axes, Theme], None], size: tuple[float, float]) -> tuple[str, str]:
