@@ -181,12 +181,15 @@ def confusion_chart(classes: Sequence[str], matrix: np.ndarray) -> Chart:
 
 def add_legend(axes: Axes, side: Literal["upper", "lower"]) -> None:
     """Put the legend above or under the chart, where it hides no line."""
-    names = axes.get_legend_handles_labels()[1]
+    lines, names = axes.get_legend_handles_labels()
     figure = axes.get_figure(root=True)
     assert figure is not None
     room = 11.5 * figure.get_figwidth()  # characters, of which a line's sample takes 6
     columns = max(1, min(len(names), int(room / (max(map(len, names)) + 6))))
-    figure.legend(loc=f"outside {side} center", ncols=columns, frameon=False)
+    place: Literal["outside upper center", "outside lower center"] = (
+        "outside upper center" if side == "upper" else "outside lower center"
+    )
+    figure.legend(lines, names, loc=place, ncols=columns, frameon=False)
 
 
 def both_themes(draw: Callable[[Axes, Theme], None], size: tuple[float, float]) -> tuple[str, str]:
