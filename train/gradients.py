@@ -12,13 +12,17 @@ ANOMALY = "returned nan values"  # as torch.autograd words what --detect-anomaly
 
 
 def check_gradient(
-    parameters: Sequence[nn.Parameter], step: int, forward: Callable[[], dict[str, Tensor]]
+    parameters: Sequence[nn.Parameter],
+    step: int,
+    read_terms: Callable[[], None],
+    forward: Callable[[], dict[str, Tensor]],
 ) -> None:
-    """Refuse gradients that are not finite, though the loss was.
+    """Refuse gradients that are not finite.
 
     Args:
         parameters: whose gradients have been added up for an optimizer step.
         step: its number.
+        read_terms: raises where a loss term is not finite itself, as `Meter.read` does.
         forward: the loss terms of the step's last batch again, to find the one that is to blame.
 
     Raises:
@@ -27,6 +31,7 @@ def check_gradient(
     gradients = [each.grad for each in parameters if each.grad is not None]
     if bool(nn.utils.get_total_norm(gradients).isfinite()):
         return
+    read_terms()
     raise NonFiniteLossError(
         f"step {step}: the gradient of loss term '{_find_culprit(parameters, forward)}' is not "
         "finite; the step was not taken. Try a lower --lr, --clip-grad 1, or --amp none; "

@@ -196,20 +196,20 @@ class Loop:
             self.accelerator.accumulate(self.parts.task),
         ):
             terms = self.parts.task(*self.parts.mixing(batch["image"], batch["label"].long()))
+            meter.add(progress.step + 1, terms)
             # Accelerate divides by --accumulate, also in the last, smaller group of an epoch.
             missing = self.parts.schedule.accumulate / self.parts.schedule.group_size(
                 progress.batch
             )
             self.accelerator.backward(terms["loss"] * missing)
             if self.accelerator.sync_gradients:
-                self._prepare_gradient(batch, draw)
+                self._prepare_gradient(batch, draw, meter)
             self.parts.optimizer.step()
             self.parts.optimizer.zero_grad()
         meter.images += self.batch_size
         meter.tally.replaced += batch["replaced"]
-        meter.add(progress.step + 1, terms)
 
-    def _prepare_gradient(self, batch: dict, draw: tuple[int, ...]) -> None:
+    def _prepare_gradient(self, batch: dict, draw: tuple[int, ...], meter: Meter) -> None:
         """Check the gradient, before it is clipped. With fp16, the scaler looks for overflows."""
 
         def forward() -> dict[str, torch.Tensor]:
@@ -218,7 +218,8 @@ class Loop:
 
         task = self.accelerator.unwrap_model(self.parts.task)
         if self.parts.state.scaler is None:
-            check_gradient(list(task.parameters()), self.progress.step + 1, forward)
+            parameters = list(task.parameters())
+            check_gradient(parameters, self.progress.step + 1, meter.read, forward)
         clip_grad = self.run.options.optimisation.clip_grad
         if clip_grad is not None:
             self.accelerator.clip_grad_norm_(self.parts.task.parameters(), clip_grad)

@@ -35,6 +35,7 @@ from train.trackers import Tracker, open_trackers
 from train.validation import Validator
 
 SPEED_COLUMNS = ("images_per_second", "data_waiting")
+COUNT_COLUMNS = (SKIPPED, REPLACED) = ("skipped_steps", "replaced_images")
 SCORE_COLUMNS = ("miou", "pixel_accuracy", "fwiou", "train_miou")
 
 
@@ -256,9 +257,9 @@ def epoch_counts(run: Run, meter: Meter) -> dict[str, int]:
     """What an epoch went past, where flags let it: columns of the log."""
     counts = {}
     if run.accelerator.scaler is not None:
-        counts["skipped_steps"] = meter.tally.skipped
+        counts[SKIPPED] = meter.tally.skipped
     if run.options.data.on_bad_sample == "skip":
-        counts["replaced_images"] = meter.tally.replaced
+        counts[REPLACED] = meter.tally.replaced
     return counts
 
 

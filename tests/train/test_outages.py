@@ -192,7 +192,7 @@ def test_a_reader_that_dies_is_one_line(workers, capsys):
 @pytest.mark.parametrize(
     "entry, damage",
     [
-        ("progress", {"step": "3"}),
+        ("progress", {"step": "three"}),
         ("progress", None),
         ("optimizer", {"state": {}, "param_groups": []}),
         ("optimizer", {"state": {0: {"step": 1}}, "param_groups": []}),

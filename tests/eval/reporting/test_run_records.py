@@ -49,9 +49,10 @@ def test_flags_come_from_the_folder_or_the_checkpoint(tmp_path):
 
 
 def test_columns_that_are_no_loss_are_those_that_training_writes():
-    from train.stage import SCORE_COLUMNS, SPEED_COLUMNS
+    from train.stage import COUNT_COLUMNS, SCORE_COLUMNS, SPEED_COLUMNS
 
-    assert set(NO_TERMS) == {"epoch", "step", "lr", *SPEED_COLUMNS, *SCORE_COLUMNS}
+    written = {"epoch", "step", "lr", *SPEED_COLUMNS, *SCORE_COLUMNS, *COUNT_COLUMNS}
+    assert set(NO_TERMS) == written
 
 
 @pytest.mark.parametrize("stage", ["teacher", "student", "sekd"])
@@ -69,6 +70,8 @@ def test_the_command_sets_every_flag_as_it_was(stage, turned):
                 on, *off = action.option_strings
                 if off:
                     typed.append(off[0] if action.default else on)
+                elif action.nargs == 0:
+                    typed.append(on)
                 else:
                     typed += [on, str(not action.default)]
     flags = parse_options(stage, typed).saved()
