@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from command_line.outages import OutageError, end_readers, find_outage
+from command_line.outages import end_readers, find_outage
 
 ENDING = (signal.SIGINT, signal.SIGTERM)
 
@@ -125,7 +125,7 @@ def _status_of(error: BaseException) -> int | None:
         return None
     if os.environ.get("SEKD_DEBUG") == "1":
         return None
-    message = str(error) if outage is None or isinstance(error, OutageError) else outage
+    message = outage or str(error)
     message = " ".join(_without_worker_traceback(message).split())
     # It may quote a stranger's file: nothing in it moves the cursor or colours the terminal.
     message = "".join(each if each.isprintable() else "?" for each in message)

@@ -26,6 +26,8 @@ class OutageError(Exception):
 
 def find_outage(error: BaseException | None) -> str | None:
     """Say which outage led to an error; None if none did, or if the error has words of its own."""
+    if isinstance(error, OutageError):
+        return str(error)  # says more than what it was raised for
     if isinstance(error, ValueError) or getattr(error, "errno", "") is None:
         return None
     reasons = (_reason(each) for each in _chain(error))
@@ -50,8 +52,6 @@ def end_readers() -> None:
 
 def _reason(error: BaseException) -> str | None:
     text = str(error)
-    if isinstance(error, OutageError):
-        return text
     if isinstance(error, OSError) and error.errno in DISK:
         return DISK[error.errno]
     if isinstance(error, (ConnectionError, EOFError)) or _is_lost_socket(error):

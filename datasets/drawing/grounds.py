@@ -60,12 +60,8 @@ def _fractal(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 def _lumps(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """Round clods or stones of unequal size: a relief in pixels, float32 (H, W), 0 between them."""
-    seeds = np.full((height, width), 255, np.uint8)
     count = int(np.exp(rng.uniform(np.log(8), np.log(800))))
-    seeds[rng.integers(0, height, count), rng.integers(0, width, count)] = 0
-    distance, cells = cv2.distanceTransformWithLabels(
-        seeds, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-    )
+    distance, cells = _cells(rng, height, width, count)
     distance *= 1 + np.float32(0.12) * smooth_noise(
         rng, height, width, max(3.0, min(height, width) / 60)
     )
@@ -77,6 +73,15 @@ def _lumps(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
         * np.sqrt(np.clip(1 - (distance / radius) ** 2, 0, 1))
         * np.float32(rng.uniform(0.3, 0.8))
     )
+
+
+def _cells(
+    rng: np.random.Generator, height: int, width: int, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Part the ground among random places: each pixel's distance to its place, and whose it is."""
+    seeds = np.full((height, width), 255, np.uint8)
+    seeds[rng.integers(0, height, count), rng.integers(0, width, count)] = 0
+    return cv2.distanceTransformWithLabels(seeds, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
 
 
 def _recoloured(rng: np.random.Generator, ground: np.ndarray) -> np.ndarray:
@@ -112,12 +117,8 @@ def _crumbs(rng: np.random.Generator, ground: np.ndarray, light: Light) -> np.nd
 def _clods(rng: np.random.Generator, ground: np.ndarray, light: Light) -> np.ndarray:
     """Clods or gravel: patches of unequal tone, bright towards the sun, with dark gaps."""
     height, width = ground.shape[:2]
-    seeds = np.full((height, width), 255, np.uint8)
     count = int(np.exp(rng.uniform(np.log(30), np.log(2500))))
-    seeds[rng.integers(0, height, count), rng.integers(0, width, count)] = 0
-    distance, cells = cv2.distanceTransformWithLabels(
-        seeds, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-    )
+    distance, cells = _cells(rng, height, width, count)
     tones = rng.normal(1, rng.uniform(0.03, 0.22), (count + 2, 1))
     tones = (tones + rng.normal(0, 0.02, (count + 2, 3))).astype(np.float32)
     height_map = -distance * np.float32(rng.uniform(0.03, 0.12))
@@ -131,12 +132,8 @@ def _clods(rng: np.random.Generator, ground: np.ndarray, light: Light) -> np.nda
 
 def _cracks(rng: np.random.Generator, ground: np.ndarray, light: Light) -> np.ndarray:
     height, width = ground.shape[:2]
-    seeds = np.full((height, width), 255, np.uint8)
     count = int(np.exp(rng.uniform(np.log(6), np.log(120))))
-    seeds[rng.integers(0, height, count), rng.integers(0, width, count)] = 0
-    _, cells = cv2.distanceTransformWithLabels(
-        seeds, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-    )
+    _, cells = _cells(rng, height, width, count)
     size = int(rng.integers(2, 4))
     kernel = np.ones((size, size), np.uint8)
     cells = cells.astype(np.float32)

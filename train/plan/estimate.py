@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from command_line.documents import read_yaml
 from command_line.outputs import replacing
 from train.plan.presets import Facts
 from train.plan.timing import Cost
@@ -83,6 +84,6 @@ def save(found: Estimate, folder: Path) -> None:
 def read(folder: Path) -> Estimate | None:
     """Read the estimate of a pipeline that is continued; None where there is none to read."""
     try:
-        return Estimate(**yaml.safe_load((folder / FILE).read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError):
+        return Estimate(**read_yaml(folder / FILE))
+    except (OSError, ValueError, TypeError):
         return None

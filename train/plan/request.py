@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from command_line.documents import read_yaml
 from command_line.outputs import replacing
 from train.plan.presets import default_preset
 
@@ -70,9 +71,9 @@ def _read(folder: Path) -> Request | None:
             raise ValueError(f"--output {folder}: holds something else; name a new folder")
         return None
     try:
-        saved = yaml.safe_load(path.read_text(encoding="utf-8"))
+        saved = read_yaml(path)
         return Request(**{each.name: saved[each.name] for each in fields(Request)})
-    except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError):
         raise ValueError(
             f"{path} is not that of a pipeline: remove it, or name another --output"
         ) from None
