@@ -23,6 +23,7 @@ from eval.boundary import RATIO, BoundaryMetrics
 from eval.deployment.latency import SIZES, latency_size, measure_latency, print_latency
 from eval.evaluator import all_of
 from eval.flags.evaluation import FIRST, add_evaluation_flags
+from eval.merged import merged_ious, parse_merged
 from eval.official_cityscapes import official_scorer
 from eval.per_image import ImageCounts
 from eval.plants import PlantMetrics
@@ -48,6 +49,7 @@ def main() -> None:
         Console(stderr=True).print(PAPER_WARNING)
         if args.official:
             raise ValueError("--official scores labels at full size: it needs --protocol standard")
+    merged = parse_merged(args.merge, subject.dataset.classes)
     images = ImageCounts(*subject.labels) if args.per_image else None
     boundary = None
     if args.boundary is not None:
@@ -61,9 +63,11 @@ def main() -> None:
     with official_scorer(subject.dataset, args.official) as official:
         observer = all_of(official, images)
         groups = score_groups(subject, device, args, observer, args.per_folder, also)
+        total = merge(subject, groups)
         result = summarize(
             subject,
-            merge(subject, groups).compute(),
+            total.compute(),
+            merged=merged_ious(total.matrix, merged),
             conditions=scores_by(subject, groups, "condition"),
             folders=scores_by(subject, groups, "folder"),
             boundary=boundary and named_scores(boundary.compute(), subject.dataset.classes),
@@ -126,6 +130,14 @@ def build_parser() -> OneLineParser:
         f"at these sizes, 512 or HEIGHTxWIDTH (without a value: {default})",
     )
     add("--per-folder", action="store_true", help="also the scores of each folder of images")
+    add(
+        "--merge",
+        nargs="+",
+        default=[],
+        metavar="NAME=A,B",
+        help="also the IoU of several classes as one, as in vegetation=crop,weed; the mean stays "
+        "that of the single classes",
+    )
     add_evaluation_flags(parser)
     parser.show_first("--json", *FIRST)
     return parser

@@ -96,6 +96,9 @@ def print_result(result: dict[str, Any], palette: tuple, console: Console) -> No
         scores = [column["per_class"][name] for column in columns.values()]
         table.add_row(block + Text(name), *map(_percent, scores))
     table.add_section()
+    for name, iou in result.get("merged", {}).items():
+        table.add_row(Text(f"{name} (merged)"), _percent(iou))
+    table.add_section()
     means = {"mIoU": "miou", "pixel accuracy": "pixel_accuracy",
              "mean accuracy": "mean_accuracy", "frequency-weighted IoU": "fwiou"}  # fmt: skip
     for label, key in means.items():

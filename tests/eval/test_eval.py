@@ -208,6 +208,32 @@ def test_by_path_from_inside_its_folder(write_checkpoint, voc_root):
     assert "mIoU" in ended.stdout and "weed" in ended.stdout
 
 
+def test_classes_merged(evaluate, refuse, write_checkpoint, voc_root, capsys):
+    state, model = write_checkpoint()
+    flags = ["--state", state, "--datadir", voc_root, "--merge"]
+    result = evaluate(*flags, "vegetation=Crop, weed")
+    common = union = 0
+    dataset = build_dataset(
+        "VOC", voc_root, "val", transform=EvalTransform(64), classes="soil,crop,weed"
+    )
+    for sample in dataset:
+        label = sample["label"]
+        with torch.inference_mode():
+            logits = model(normalize(sample["image"][None], Preprocessing()))
+        logits = F.interpolate(logits, size=label.shape, mode="bilinear", align_corners=False)
+        plant, known = logits.argmax(1)[0] > 0, label != 255
+        common += (plant & (label > 0) & known).sum().item()
+        union += ((plant | (label > 0)) & known).sum().item()
+    assert result["merged"]["vegetation"] == pytest.approx(common / union, abs=1e-3)
+    assert list(result["per_class"]) == ["soil", "crop", "weed"]
+    assert "vegetation (merged)" in capsys.readouterr().out
+    assert "merged" not in evaluate(*flags[:-1])
+    assert "vegetation=crop,weed" in refuse(*flags, "vegetation")
+    assert "vegetation=crop,weed" in refuse(*flags, "vegetation=crop,crop,weed")
+    assert "unknown class 'beet'; soil, crop, weed" in refuse(*flags, "vegetation=beet,weed")
+    assert "there is a class weed already" in refuse(*flags, "weed=crop,weed")
+
+
 def test_plants_beside_pixels(evaluate, refuse, write_checkpoint, voc_root, capsys):
     state = write_checkpoint()[0]
     result = evaluate("--state", state, "--datadir", voc_root, "--plants", "8")
