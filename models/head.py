@@ -148,8 +148,13 @@ def add_upsampled(base: Tensor, maps: Sequence[Tensor]) -> Tensor:
     Bilinear interpolation is separable. Rows are interpolated first, while maps are narrow; then
     one matrix product interpolates the columns of all maps and adds them to ``base``, which is
     thereby passed over once, where resizing and adding each map would pass over it six times.
+    An ONNX graph has the runtime's own resizing, which is faster there, also in bfloat16.
     """
     batch, height, width, channels = base.shape
+    if torch.onnx.is_in_onnx_export():
+        for x in maps:
+            base = base + upsample(x.permute(0, 3, 1, 2), (height, width)).permute(0, 2, 3, 1)
+        return base
     by_rows, by_columns = [], []
     for x in maps:
         rows = interpolation_matrix(x.shape[1], height, x) @ x.flatten(2)

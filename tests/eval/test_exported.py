@@ -14,7 +14,8 @@ from conventions.preprocessing import Preprocessing
 from eval import eval as scoring
 from eval import export, predict
 from eval.deployment import latency
-from eval.exported import tensorrt_engine
+from eval.deployment.deploy import Deployed, to_onnx
+from eval.exported import openvino_ir, tensorrt_engine
 
 INSIDE = ["--with-preprocessing", "--with-argmax"]
 
@@ -91,6 +92,19 @@ def test_openvino_scores_as_its_checkpoint(call, scores, write_checkpoint, tmp_p
     same_scores(found, scores(state))
     assert found["runtime"] == "OpenVINO float32"
     assert abs(scores(target)["miou"] - found["miou"]) < 0.02  # in the processor's own type
+
+
+@torch.inference_mode()
+def test_openvino_is_compiled_for_each_shape(write_checkpoint):
+    pytest.importorskip("openvino")
+    _, model = write_checkpoint()
+    graph = to_onnx(Deployed(model, Preprocessing()))
+    network = openvino_ir.OpenVinoNetwork(openvino_ir.to_openvino(graph), "float32")
+    for shape in ((1, 3, 64, 64), (2, 3, 33, 97), (1, 3, 64, 64)):
+        images = torch.randn(shape)
+        torch.testing.assert_close(network(images), model(images), atol=1e-4, rtol=0)
+        assert network.compile_for(images.shape).outputs[0].partial_shape.is_static
+    assert network.compile_for.cache_info().misses == 2
 
 
 def test_int8_openvino_says_what_it_costs(call, scores, voc_root, write_checkpoint, tmp_path):
