@@ -13,7 +13,7 @@ def draw_ground(
     """Draw ground without plants, uint8 (H, W, 3) RGB."""
     draw = _rough_soil if rng.uniform() < 0.6 else draw_soil
     ground = _recoloured(rng, draw(rng, height, width, light, row_angle))
-    additions = ((_crumbs, 0.2), (_clods, 0.3), (_cracks, 0.08), (_specks, 0.2), (_mulch, 0.10),
+    additions = ((_crumbs, 0.2), (_clods, 0.3), (_cracks, 0.08), (_specks, 0.3), (_mulch, 0.10),
                  (_straw, 0.15), (_film, 0.06), (_pipe, 0.07), (_litter, 0.10), (_moss, 0.08),
                  (_things, 0.06))  # fmt: skip
     for add, share in additions:
@@ -143,23 +143,22 @@ def _cracks(rng: np.random.Generator, ground: np.ndarray, light: Light) -> np.nd
 
 
 def _specks(rng: np.random.Generator, ground: np.ndarray, light: Light) -> np.ndarray:
-    """Bright grains of quartz, lime or fertiliser, in clusters."""
+    """Bright grains of quartz, lime or fertiliser, from dust to pebbles, in clusters."""
     height, width = ground.shape[:2]
+    unit = min(height, width)
     count = int(rng.uniform(10, 300))
     groups = rng.uniform((0, 0), (width, height), (int(rng.integers(1, 8)), 2))
-    spread = min(height, width) * rng.uniform(0.03, 0.3)
+    spread = unit * rng.uniform(0.03, 0.3)
     centres = groups[rng.integers(len(groups), size=count)] + rng.normal(0, spread, (count, 2))
-    colour = rng.uniform((190, 180, 180), 255)
-    for centre, size in zip(to_fixed(centres).tolist(), rng.exponential(0.9, count), strict=True):
-        cv2.circle(
-            ground,
-            centre,
-            int((0.4 + size) * (1 << SHIFT)),
-            colour.tolist(),
-            -1,
-            cv2.LINE_AA,
-            SHIFT,
-        )
+    typical = unit * np.exp(rng.uniform(np.log(0.0015), np.log(0.008)))
+    sizes = 0.4 + rng.exponential(typical, count)
+    axes = to_fixed(np.stack([sizes, sizes * rng.uniform(0.5, 1, count)], axis=1))
+    turns = rng.uniform(0, 180, count)
+    colours = rng.uniform((190, 180, 180), 255) * np.clip(rng.normal(1, 0.08, (count, 1)), 0, 1.1)
+    grains = zip(to_fixed(centres), axes, turns, np.clip(colours, 0, 255), strict=True)
+    for centre, axis, turn, colour in grains:
+        cv2.ellipse(ground, centre.tolist(), axis.tolist(), turn, 0, 360, colour.tolist(), -1,
+                    cv2.LINE_AA, SHIFT)  # fmt: skip
     return ground
 
 
