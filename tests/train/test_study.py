@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from train import sweep
-from train.study.comparison import outcomes, paired_difference
+from train.study.comparison import outcomes, paired_difference, table
 from train.study.jobs import COUNTS, SCORES, is_done, seconds_left
 from train.study.recipe import Job, read_study
 
@@ -73,6 +73,7 @@ def test_flags_of_a_run_win_over_those_of_all_and_a_name_may_be_a_method(recipe)
         ({"kd": {"lrr": 1}}, {}, "run 'kd': .*lrr"),
         ({"kd": {"method": "kd+mgdd"}}, {}, "run 'kd' needs 'stage|mgdd is unknown"),
         ({"kd": {}}, {"baseline": "none"}, "baseline none is no run; runs: kd"),
+        ({"kd": {"baseline": "none"}}, {}, "baseline none is no run; runs: kd"),
         ({"kd": {}}, {"sedes": [1]}, "unknown setting 'sedes'"),
         ({"../kd": {}}, {}, "a folder cannot have this name"),
         (["kd"], {}, "a study needs"),
@@ -168,6 +169,20 @@ def test_the_difference_is_paired_over_seeds_and_images(recipe):
     # What is common to both runs is no uncertainty of their difference.
     assert kd.difference == pytest.approx(10) and kd.interval == pytest.approx((10, 10))
     assert kd.spread == pytest.approx(5 / 2**0.5)
+
+
+def test_a_run_may_be_compared_with_a_baseline_of_its_own(recipe):
+    few, many = ({"stage": "student", "limit-train": number} for number in (5, 10))
+    runs = {"none": few, "kd": {"teacher": "t.pth"}, "long": many,
+            "kd-long": {"method": "kd", "teacher": "t.pth", "baseline": "long"}}  # fmt: skip
+    study = read_study(recipe(runs, baseline="none"))
+    for job, common in zip(study.jobs, (300, 400, 500, 550), strict=True):
+        write_result(job, np.full((2, 2, 1), [[common], [1000]]))
+    found = {one.run: one.difference for one in outcomes(study)}
+    expected = {"none": None, "kd": pytest.approx(10), "long": pytest.approx(20)}
+    assert found == {**expected, "kd-long": pytest.approx(5)}
+    text = table(study, outcomes(study))
+    assert "| none: +10.00 |" in text and "| long: +5.00 |" in text
 
 
 def test_runs_that_were_scored_on_other_images_are_not_compared(recipe):

@@ -61,9 +61,8 @@ class Outcome:
 def outcomes(study: Study) -> list[Outcome]:
     """Outcomes of all runs that have a scored seed, in the recipe's order."""
     ended = {run: [job for job in jobs if is_done(job)] for run, jobs in study.runs.items()}
-    baseline = {job.seed: job for job in ended.get(study.baseline or "", [])}
     return [
-        _outcome(run, jobs, {} if run == study.baseline else baseline)
+        _outcome(run, jobs, {job.seed: job for job in ended.get(study.baseline_of(run) or "", [])})
         for run, jobs in ended.items()
         if jobs
     ]
@@ -155,17 +154,19 @@ def document(study: Study, found: Sequence[Outcome], command: str) -> str:
 def table(study: Study, found: Sequence[Outcome]) -> str:
     """Return the Markdown table of runs."""
     classes = list(found[0].per_class) if found else []
-    columns = ["run", "seeds", "steps", "hours", "mIoU", f"to {study.baseline}", "95 % interval"]
-    if study.baseline is None:
-        columns = columns[:5]
+    columns = ["run", "seeds", "steps", "hours", "mIoU"]
+    compared = study.baseline is not None or bool(study.baselines)
+    if compared:
+        columns += ["to" if study.baselines else f"to {study.baseline}", "95 % interval"]
     rows = []
     for one in found:
         spread = "" if one.spread is None else f" ± {one.spread:.2f}"
         cells = [one.run, str(len(one.seeds)), str(one.steps or "-"), f"{one.hours:.2f}"]
         cells.append(f"{one.mean:.2f}{spread}")
-        if study.baseline is not None:
+        if compared:
+            to = f"{study.baseline_of(one.run)}: " if study.baselines else ""
             cells += [
-                "-" if one.difference is None else f"{one.difference:+.2f}",
+                "-" if one.difference is None else f"{to}{one.difference:+.2f}",
                 "-" if one.interval is None else "{:+.2f} to {:+.2f}".format(*one.interval),
             ]
         values = one.per_class.values()
@@ -196,6 +197,7 @@ def as_json(study: Study, found: Sequence[Outcome], versions: dict[str, Any]) ->
     return {
         "recipe": study.path.name,
         "baseline": study.baseline,
+        "baselines": dict(study.baselines),
         "versions": versions,
         "runs": runs,
     }

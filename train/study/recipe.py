@@ -14,8 +14,9 @@ A recipe is YAML:
       none: {stage: student, grid: {lr: [3.0e-4, 6.0e-4]}}
       kd: {kd-weight: 0.5}
 
-A run named after a method is distilled by it; `stage`, `seeds`, `teacher` and `grid` are settings
-of the study, and all else are flags of its training script. `grid` makes a run of each combination.
+A run named after a method is distilled by it; `stage`, `seeds`, `teacher`, `baseline` and `grid`
+are settings of the study, and all else are flags of its training script. `grid` makes a run of each
+combination; `baseline` names the run that this one is compared with, in place of the study's.
 """
 
 import itertools
@@ -29,7 +30,7 @@ from losses import METHODS
 from train.arguments import FlagParser, parse_options, read_recipe
 
 SETTINGS = ("savedir", "config", "flags", "seeds", "score", "baseline", "teacher", "runs")
-OF_A_RUN = ("stage", "seeds", "teacher", "grid")
+OF_A_RUN = ("stage", "seeds", "teacher", "baseline", "grid")
 STAGES = ("teacher", "student", "sekd")
 NAME = re.compile(r"[\w.+=, -]+")
 
@@ -66,12 +67,19 @@ class Study:
         jobs: all runs with all seeds, in the recipe's order.
         score: split that last weights are scored on, None for the data set's own.
         baseline: run that the others are compared with, None for no comparison.
+        baselines: runs that are compared with another one than that, and with which.
     """
 
     path: Path
     jobs: tuple[Job, ...]
     score: str | None
     baseline: str | None
+    baselines: Mapping[str, str] = field(default_factory=dict)
+
+    def baseline_of(self, run: str) -> str | None:
+        """Name the run that this one is compared with, None for no comparison."""
+        baseline = self.baselines.get(run, self.baseline)
+        return None if baseline == run else baseline
 
     @property
     def runs(self) -> dict[str, list[Job]]:
@@ -121,9 +129,11 @@ def read_study(path: Path, more: Mapping[str, Any] | None = None) -> Study:
         for name, flags in runs.items()
         for seed in flags.get("seeds", recipe.seeds)
     )
-    if recipe.baseline is not None and recipe.baseline not in runs:
-        raise ValueError(f"{path}: baseline {recipe.baseline} is no run; runs: {', '.join(runs)}")
-    return Study(path, jobs, recipe.score, recipe.baseline)
+    own = {name: flags["baseline"] for name, flags in runs.items() if "baseline" in flags}
+    for baseline in filter(None, (recipe.baseline, *own.values())):
+        if baseline not in runs:
+            raise ValueError(f"{path}: baseline {baseline} is no run; runs: {', '.join(runs)}")
+    return Study(path, jobs, recipe.score, recipe.baseline, own)
 
 
 def _expanded(recipe: _Recipe) -> Iterator[tuple[str, dict[str, Any]]]:
