@@ -26,7 +26,7 @@ cuda() {
 
 fields() {
     [ -d "$output/fields" ] || "$python" datasets/prepare.py synthetic --variety mixed \
-        --output "$output/fields" --count "${FIELDS:-12000}" 200 --size 384 --workers "$cores"
+        --output "$output/fields" --count "${FIELDS:-12000}" 200 --size 512 --workers "$cores"
     for size in 0 1; do
         local run=$output/pretrain-b$size resume=()
         [ -f "$run/last.pth" ] && resume=(--resume)
