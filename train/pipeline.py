@@ -48,7 +48,7 @@ def main() -> int:
         return 0
     check_folder(args.output, "--output")
     with claimed(args.output) as lock:
-        return go(plan, args.output, Runner(lock), args.accept_problems)
+        return go(plan, args.output, Runner(lock, request.launcher), args.accept_problems)
 
 
 def go(plan: Plan, folder: Path, runner: Runner, accept_problems: bool) -> int:
@@ -164,6 +164,11 @@ def build_parser() -> OneLineParser:
     add("--model", choices=tuple(MODELS), help="student (default: SegformerB0)")
     add("--teacher-model", choices=tuple(MODELS), help="teacher (default: the preset's)")
     add("--method", help=f"'+' joins several: {', '.join(METHODS)} (default: sekd-ct)")
+    add(
+        "--unlabelled",
+        metavar="DIR",
+        help="photographs without labels that the distilled student learns from as well",
+    )
     add("--steps", type=positive_integer, help="optimizer steps per run (default: the preset's)")
     add(
         "--pretrained",
@@ -172,6 +177,11 @@ def build_parser() -> OneLineParser:
         help="start encoders from the ImageNet weights in ckpt_pretrained/",
     )
     add("--device", help="cpu, cuda, cuda:1, mps (default: cuda where there is one)")
+    add(
+        "--launcher",
+        help="what starts training, such as 'accelerate launch --num_processes 2' for several "
+        "GPUs; the estimate is of one process (default: this Python)",
+    )
     add("--config", type=Path, help="YAML recipe of training flags that override the preset's")
     add("--accept-problems", action="store_true", help="train although the check finds problems")
     add("--plan", action="store_true", help="say how long it will take, and do nothing")

@@ -22,6 +22,7 @@ from train.plan.outline import make_plan
 from train.plan.presets import PRESETS, Facts, fit
 from train.plan.request import Request, remember, settle
 from train.plan.running import Runner, claimed
+from train.plan.steps import plan_steps
 from train.plan.timing import Cost, time_run
 
 ROOT = Path(__file__).parents[2]
@@ -59,6 +60,8 @@ def test_a_folder_remembers_what_it_was_begun_with(tmp_path):
     assert settle({"preset": None, "steps": None}, folder) == begun
     with pytest.raises(ValueError, match="--preset gpu: .* was begun with laptop; leave the flag"):
         settle({"preset": "gpu"}, folder)
+    (folder / "pipeline.yaml").write_text("preset: night\nsteps: 9\n")  # of an earlier version
+    assert settle({}, folder) == Request("night", steps=9)
 
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path):
@@ -93,6 +96,30 @@ def test_own_flags_override_the_preset(voc, tmp_path):
     stage, flags = plan.runs["distilled"]
     assert (stage, flags["method"], flags["model"]) == ("sekd", "sekd-ct", "SegformerB0")
     assert plan.runs["teacher"][1]["model"] == "SegformerB1"
+
+
+def test_unlabelled_photographs_are_for_the_distilled_student(voc, tmp_path):
+    given = {"preset": "laptop", "datadir": str(voc), "classes": "soil,crop,weed", "steps": 10}
+    request = settle({**given, "unlabelled": "photos"}, tmp_path / "run")
+    photographs = str(Path("photos").absolute())
+    assert request.unlabelled == photographs
+    plan = make_plan(request, None)
+    assert plan.runs["distilled"][1]["unlabelled"] == photographs
+    assert f"those of {photographs} to distil on without labels" in plan.tell()
+    steps = plan_steps(request, tmp_path, plan.teacher_model, 10, "val")
+    having = [step.name for step in steps if "--unlabelled" in step.words]
+    assert having == ["distilled"] and "unlabelled" not in plan.runs["student"][1]
+    assert settle({**given, "unlabelled": "rest"}, tmp_path / "run").unlabelled == "rest"
+
+
+def test_the_start_is_told(voc):
+    request = Request("laptop", datadir=str(voc), classes="soil,crop,weed")
+    plan = make_plan(request, None)
+    assert "from random weights" in plan.tell()
+    plan.recipe["pretrained"] = "fields"
+    assert "from fields weights" in plan.tell()
+    plan.recipe["pretrained"] = True
+    assert "from ImageNet weights" in plan.tell()
 
 
 @pytest.mark.parametrize(
@@ -272,6 +299,22 @@ def test_what_a_command_prints_is_kept_if_it_succeeds(tmp_path, monkeypatch, cap
         assert runner([str(tmp_path / "child.py"), "0"], Path("record")) == 0
     assert Path("record").read_text() == "checked\n"
     assert capsys.readouterr().out.count("checked\n") == 2
+
+
+def test_a_launcher_starts_training_and_nothing_else(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("train_student.py", "report.py"):
+        Path(name).write_text("import os, pathlib; pathlib.Path(os.environ['NAME']).touch()")
+    monkeypatch.setenv("NAME", "directly")
+    with claimed(tmp_path) as lock:
+        runner = Runner(lock, f"env NAME=launched {sys.executable}")
+        assert runner([str(tmp_path / "train_student.py")]) == 0
+        assert Path("launched").exists() and not Path("directly").exists()
+        assert runner([str(tmp_path / "report.py")]) == 0
+        assert Path("directly").exists()
+        with pytest.raises(ValueError, match="--launcher torchrunn -n 2: there is no program torc"):
+            Runner(lock, "torchrunn -n 2")
+    assert "$ env NAME=launched" in capsys.readouterr().out
 
 
 def test_a_pipeline_waits_for_what_a_killed_one_has_left_running(tmp_path):

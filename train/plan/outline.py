@@ -40,14 +40,20 @@ class Plan:
 
     def _flags(self, stage: str) -> dict[str, Any]:
         model = self.teacher_model if stage == "teacher" else self.request.model
-        method = {"method": self.request.method} if stage == "sekd" else {}
-        return {**self.recipe, **method, "model": model}
+        own: dict[str, Any] = {}
+        if stage == "sekd":
+            own = {"method": self.request.method, "unlabelled": self.request.unlabelled}
+        return {**self.recipe, **own, "model": model}
 
     def tell(self) -> str:
         """Two lines: the data, and what is trained on it."""
         facts, recipe = self.facts, self.recipe
         images = f"{facts.train} to train on, {facts.val} to choose weights by"
-        rate = "from ImageNet weights" if self.request.pretrained else "from random weights"
+        if self.request.unlabelled:
+            images += f", those of {self.request.unlabelled} to distil on without labels"
+        weights = {None: "random", False: "random", True: "ImageNet"}
+        start = recipe.get("pretrained")
+        rate = f"from {weights.get(start, start)} weights"
         return (
             f"images: {images}, {facts.scored} in '{facts.score}' to score; short side "
             f"{facts.short_side} px\n"

@@ -9,6 +9,7 @@ import yaml
 
 from command_line.documents import read_yaml
 from command_line.outputs import replacing
+from train.options.distillation import REST
 from train.plan.presets import default_preset
 
 FILE = "pipeline.yaml"
@@ -29,6 +30,8 @@ class Request:
     pretrained: bool = False
     device: str | None = None
     config: str | None = None
+    unlabelled: str | None = None
+    launcher: str | None = None
 
 
 def settle(given: Mapping[str, Any], folder: Path) -> Request:
@@ -43,8 +46,8 @@ def settle(given: Mapping[str, Any], folder: Path) -> Request:
             something else.
     """
     words = {name: value for name, value in given.items() if value is not None}
-    for name in ("datadir", "config"):
-        if name in words:
+    for name in ("datadir", "config", "unlabelled"):
+        if name in words and (name, words[name]) != ("unlabelled", REST):
             words[name] = str(Path(words[name]).absolute())
     begun = _read(folder)
     if begun is None:
@@ -72,7 +75,8 @@ def _read(folder: Path) -> Request | None:
         return None
     try:
         saved = read_yaml(path)
-        return Request(**{each.name: saved[each.name] for each in fields(Request)})
+        known = [each.name for each in fields(Request) if each.name in saved]
+        return Request(**{name: saved[name] for name in known})
     except (ValueError, TypeError, KeyError):
         raise ValueError(
             f"{path} is not that of a pipeline: remove it, or name another --output"

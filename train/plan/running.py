@@ -3,6 +3,7 @@
 import fcntl
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -44,10 +45,18 @@ class Runner:
 
     Args:
         lock: file descriptor that commands inherit, see `claimed`.
+        launcher: what starts a training script, such as `accelerate launch --num_processes 2`; all
+            others, and without one these too, are started by this Python.
+
+    Raises:
+        ValueError: there is no such program.
     """
 
-    def __init__(self, lock: int) -> None:
+    def __init__(self, lock: int, launcher: str | None = None) -> None:
         self.lock = lock
+        self.launcher = shlex.split(launcher or "")
+        if self.launcher and not shutil.which(self.launcher[0]):
+            raise ValueError(f"--launcher {launcher}: there is no program {self.launcher[0]}")
         self.process: subprocess.Popen | None = None
         self.stopped = False
 
@@ -65,9 +74,11 @@ class Runner:
             KeyboardInterrupt: the user stopped the pipeline; the command has saved and ended.
         """
         script, *flags = words
-        command = [sys.executable, str(ROOT / script), *flags]
-        shown = [os.path.relpath(path) for path in command[:2]]
-        print(f"$ {shlex.join([*shown, *flags])}", flush=True)
+        starter, shown = [sys.executable], [os.path.relpath(sys.executable)]
+        if self.launcher and Path(script).name.startswith("train_"):
+            starter = shown = self.launcher
+        command = [*starter, str(ROOT / script), *flags]
+        print(f"$ {shlex.join([*shown, os.path.relpath(ROOT / script), *flags])}", flush=True)
         if record is None:
             return self._wait(command, None)
         with tempfile.TemporaryFile() as output:

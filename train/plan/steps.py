@@ -83,6 +83,7 @@ def _training(request: Request, folder: Path, name: str, teacher_model: str, ste
     words += ("--model", teacher_model if name == "teacher" else request.model)
     if name == "distilled":
         words += ("--method", request.method, "--teacher", str(folder / "teacher" / BEST))
+        words += () if request.unlabelled is None else ("--unlabelled", request.unlabelled)
     # What was killed before its first checkpoint begins anew.
     words += ("--resume",) if (run / LAST).exists() else ("--overwrite",)
 
