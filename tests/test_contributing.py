@@ -84,6 +84,15 @@ def test_adding_a_network_family_as_described(project):
     subprocess.run([sys.executable, "encoder.py"], cwd=root, check=True)
 
 
+def test_adding_a_data_set_as_described(project):
+    root = project("datasets", "tests/datasets")
+    registry = "DATASETS: dict[str, type[SegmentationDataset]] = {"
+    files = follow(root, "Adding a data set", "datasets/registry.py", registry)
+    assert files == ["datasets/loveda.py", "tests/datasets/test_loveda.py"]
+    tests = [f"tests/datasets/test_{name}.py" for name in ("loveda", "registry", "palettes")]
+    assert run_tests(root, *tests, "-k", "loveda or LoveDA") == 4
+
+
 BARE_ENCODER = """
 import torch
 from models import build_model, load_backbone

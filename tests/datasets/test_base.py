@@ -54,14 +54,6 @@ def test_truncated_image_is_named(make_voc):
         build_dataset("VOC", root, "train")[0]
 
 
-def test_missing_root_is_named(tmp_path):
-    for name in ("VOC", "CWFID", "Cityscapes", "ACDC", "PhenoBench", "SugarBeets"):
-        with pytest.raises(FileNotFoundError, match=r"nowhere.*--datadir"):
-            build_dataset(name, tmp_path / "nowhere", "train")
-    with pytest.raises(ValueError, match="--datadir"):
-        build_dataset("VOC", None, "train")
-
-
 def test_unknown_split_lists_the_known():
     with pytest.raises(ValueError, match=r"CWFID has no split 'trian'; known: train, test, fit"):
         build_dataset("CWFID", ".", "trian")
