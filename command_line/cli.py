@@ -11,9 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+from command_line.ending import ENDING, end_quietly
 from command_line.outages import end_readers, find_outage
-
-ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -80,7 +79,8 @@ def run(main: Callable[[], int | None]) -> NoReturn:
 
     A user's mistake, raised as ValueError or OSError, becomes one line on stderr and status 2; an
     outage, such as a full disk, one line and status 1. With ``SEKD_DEBUG=1`` in the environment
-    both keep their traceback. Ctrl-C and SIGTERM end with status 130, as in a shell.
+    both keep their traceback. Ctrl-C and SIGTERM end with status 130, as in a shell; if the command
+    has ended already, its status stands.
 
     Args:
         main: the command; its return value is the exit status, None standing for 0.
@@ -89,27 +89,23 @@ def run(main: Callable[[], int | None]) -> NoReturn:
         sys.stdout.reconfigure(line_buffering=True)  # so that a log file can be followed
     hooks = threading.excepthook, sys.unraisablehook
     threading.excepthook = sys.unraisablehook = _leave_outages_to_main
-    handlers = [signal.signal(each, signal.default_int_handler) for each in ENDING]
+    for each in ENDING:
+        signal.signal(each, signal.default_int_handler)
     try:
         status = main() or 0
+        end_quietly(status)
         end_readers()
     except BaseException as error:
-        for each in ENDING:
-            signal.signal(each, _leave_at_once)
+        end_quietly()
         end_readers()  # before the loaders are cleared away, which would wait for them
         ended = _status_of(error)
         if ended is None:
             raise
         status = ended
+        end_quietly(status)
     finally:
         threading.excepthook, sys.unraisablehook = hooks
-        for each, handler in zip(ENDING, handlers, strict=True):
-            signal.signal(each, handler)
     sys.exit(status)
-
-
-def _leave_at_once(*_: object) -> NoReturn:
-    os._exit(130)
 
 
 def _status_of(error: BaseException) -> int | None:

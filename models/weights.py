@@ -10,12 +10,16 @@ import argparse
 import os
 import platform
 import sys
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 if not __package__:  # run by path: the project root, not this folder, is where imports start
     sys.path[0] = str(Path(__file__).resolve().parents[1])
+    from command_line.ending import end_quietly
+
+    end_quietly()
 
 import numpy as np
 import torch
@@ -80,6 +84,7 @@ def save_checkpoint(path: str | Path, model: Segmenter, info: dict[str, Any], **
         os.fsync(file.fileno())
 
 
+@cache  # part of every checkpoint
 def software_versions(*more: str) -> dict[str, str]:
     """Return the versions of Python and of the libraries that a result depends on, and of more."""
     libraries = ("torch", "torchvision", "timm", "numpy", *more)

@@ -6,8 +6,9 @@ It exists on development machines and in CI only: tests that need it are skipped
 
 import json
 import os
+import signal
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 # Two workers on two cores: more threads than that slow each other down. It is set before torch
@@ -20,11 +21,22 @@ import numpy as np
 import pytest
 import torch
 
+from command_line.ending import ENDING
+
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("SEKD_SHARED", ROOT.parent / "shared"))
 TINY = {"embed_dims": (8, 16, 24, 32), "depths": (1, 1, 1, 1), "head_dim": 16}
+
+
+@pytest.fixture(autouse=True)
+def signal_handlers() -> Iterator[None]:
+    """Take back the handlers that a command leaves behind: it is the last thing a process does."""
+    handlers = {each: signal.getsignal(each) for each in ENDING}
+    yield
+    for each, handler in handlers.items():
+        signal.signal(each, handler)
 
 
 def shared_path(*parts: str) -> Path:

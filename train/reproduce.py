@@ -13,6 +13,9 @@ from typing import Any
 
 if not __package__:  # run by path: the project root, not this folder, is where imports start
     sys.path[0] = str(Path(__file__).resolve().parents[1])
+    from command_line.ending import end_quietly
+
+    end_quietly()
 
 from rich.console import Console
 from rich.markup import escape

@@ -5,6 +5,9 @@ from pathlib import Path
 
 if not __package__:  # run by path: the project root, not this folder, is where imports start
     sys.path[0] = str(Path(__file__).resolve().parents[1])
+    from command_line.ending import end_quietly
+
+    end_quietly()
 
 from command_line.cli import run as run_command
 from train.arguments import parse_options

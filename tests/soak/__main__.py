@@ -1,63 +1,97 @@
 """Put training runs through faults and readers through damaged files, and count what held.
 
-python -m tests.soak --kills 200 --signals 100 --dead-workers 20 --full-disks 30 --inputs 100000
+python -m tests.soak --kills 200 --signals 100 --dead-workers 20 --full-disks 30 --two-process 10 \
+    --inputs 100000
 """
 
 import argparse
 import json
+import random
 import shutil
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
-from tests.soak import faults
+from command_line.outputs import replacing
+from command_line.progress import progress
+from tests.soak.bench import Bench
 from tests.soak.commands import prepare
-from tests.soak.faults import Bench
-from tests.soak.inputs import inputs
+from tests.soak.faults import FAULTS
 
-FAULTS = {
-    "kills": faults.kills,
-    "signals": faults.signals,
-    "dead_workers": faults.dead_workers,
-    "full_disks": faults.full_disks,
-}
 BAD = ("hangs", "tracebacks", "other weights", "other log", "not resumed", "leftovers",
-       "ended otherwise", "raw errors")  # fmt: skip
+       "ended otherwise", "broken checkpoints", "raw errors", "crashes")  # fmt: skip
 
 
 def main() -> int:
     """Run the trials; print their counts, and return 1 if anything did not hold."""
     args = build_parser().parse_args()
-    found: dict[str, dict[str, float]] = {}
-    raw: list[str] = []
     # Not a context manager: a forked command leaves through here as well.
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
-    bench = Bench(folder, prepare(folder), args.seed)
+    bench = Bench(folder, prepare(folder))
     bench.make_references()
-    for trial, run in FAULTS.items():
-        began = time.monotonic()
-        bench.counts.clear()
-        run(bench, getattr(args, trial))
-        found[trial] = dict(bench.counts) | {"seconds": round(time.monotonic() - began)}
-        print(f"{trial}: {found[trial]}", flush=True)
-    began = time.monotonic()
-    counts, raw = inputs(folder, folder / "student-whole" / "last.pth", args.inputs, args.seed)
-    found["inputs"] = dict(counts) | {"seconds": round(time.monotonic() - began)}
-    print(f"inputs: {found['inputs']}", *raw, sep="\n", flush=True)
+    record = Record(args.json)
+    for trial, deal in FAULTS.items():
+        count = getattr(args, trial)
+        record.begin(trial, bench.counts)
+        with progress(trial, "trial", count) as bar:
+            for number in range(count):
+                bench.random = random.Random(f"{args.seed} {trial} {number}")
+                while not deal(bench):
+                    pass
+                record.write()
+                bar.update()
+        record.end(bench.words)
+    # Only now: a library of its commands has threads, without which forked runs cannot end.
+    from tests.soak.inputs import Damage
+
+    damage = Damage(folder, folder / "student-whole" / "last.pth", args.inputs, args.seed)
+    record.begin("inputs", damage.counts)
+    with progress("inputs", "input", args.inputs) as bar:
+        for tried in damage:
+            record.write()
+            bar.update(tried)
+    record.end(damage.words)
     shutil.rmtree(folder)
-    if args.json:
-        args.json.write_text(json.dumps(found, indent=2) + "\n")
-    return int(bool(raw) or any(counts.get(each) for counts in found.values() for each in BAD))
+    return int(any(counts.get(each) for counts in record.counts.values() for each in BAD))
+
+
+class Record:
+    """Counts by kind of trial, in a file that is up to date whenever the soak is killed."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self.counts: dict[str, Counter[str]] = {}
+
+    def begin(self, trial: str, counts: Counter[str]) -> None:
+        """Count another kind of trial."""
+        self.trial, self.began = trial, time.monotonic()
+        self.current = counts
+        self.current.clear()
+
+    def write(self) -> None:
+        """Bring the file up to date."""
+        self.counts[self.trial] = self.current | {"seconds": round(time.monotonic() - self.began)}
+        if self.path is not None:
+            with replacing(self.path) as temporary:
+                temporary.write_text(json.dumps(self.counts, indent=2) + "\n")
+
+    def end(self, words: list[str]) -> None:
+        """Print the counts of this kind of trial, and `words` of what did not hold."""
+        self.write()
+        print(f"{self.trial}: {dict(self.counts[self.trial])}", *words, sep="\n", flush=True)
+        words.clear()
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name in ("--kills", "--signals", "--dead-workers", "--full-disks", "--inputs"):
-        parser.add_argument(name, type=int, default=0, metavar="N")
+    for name in (*FAULTS, "inputs"):
+        flag = "--" + name.replace("_", "-")
+        parser.add_argument(flag, type=int, default=0, metavar="N")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the counts")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the counts as they grow")
     return parser
 
 

@@ -1,146 +1,106 @@
-"""Damaged files at the doors of the project: each is read, or refused in one line."""
+"""Damaged files by the thousand, in processes that may hang or crash alone."""
 
-import io
 import json
 import os
 import random
+import resource
+import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
-import numpy as np
-import torch
-import yaml
-from PIL import Image
-from rich.console import Console
+from tests.soak.commands import PATIENCE, fork
+from tests.soak.doors import Door, doors
 
-from conventions.preprocessing import Preprocessing
-from datasets.reading import read_image, read_indices
-from eval.reporting.run_records import read_log, read_record, training_command
-from models import load_checkpoint, weights
-from models.weights import save_huggingface
-from tests.soak.mutations import damaged, damaged_bytes, damaged_text
-from train.arguments import parse_options
-
-Door = Callable[[random.Random], None]
+BATCH = 1000  # inputs per process
+READ, REFUSED, RAW = "read", "refused in one line", "raw errors"
 
 
-def doors(folder: Path, checkpoint: Path) -> dict[str, Door]:
-    """What takes a random generator, and reads a file that is damaged by it."""
-    content = torch.load(checkpoint, weights_only=True)
-    network, info = load_checkpoint(checkpoint)
-    save_huggingface(network, folder / "hub", info["classes"], info)
-    arguments = (checkpoint.parent / "args.yaml").read_text()
-    log = (checkpoint.parent / "log.csv").read_text()
-    pictures = _pictures()
-    named = {name: (folder / "hub" / name).read_text() for name in ("config.json", "sekd.json")}
+class Damage:
+    """`count` damaged files, each at the door that its number draws; iterated, it tries them.
 
-    def checkpoints(draw: random.Random) -> None:
-        path = folder / "damaged.pth"
-        torch.save(damaged(content, draw), path)
-        _use(path)
+    Attributes:
+        counts: what became of them.
+        words: where errors came from that are not of one line, and which inputs were the end of
+            a process.
+    """
 
-    def weight_bytes(draw: random.Random) -> None:
-        path = folder / "damaged.pth"
-        path.write_bytes(damaged_bytes(checkpoint.read_bytes(), draw))
-        load_checkpoint(path)
+    def __init__(self, folder: Path, checkpoint: Path, count: int, seed: int) -> None:
+        self.count, self.seed = count, seed
+        self.doors = doors(folder, checkpoint)
+        self.results, self.output = folder / "results.jsonl", folder / "inputs.txt"
+        self.counts: Counter[str] = Counter()
+        self.words: list[str] = []
 
-    def hub_folders(draw: random.Random) -> None:
-        name = draw.choice(list(named))
-        for each, text in named.items():
-            (folder / "hub" / each).write_text(text)
-        (folder / "hub" / name).write_text(
-            json.dumps(damaged(json.loads(named[name]), draw), default=str)
-        )
-        _use(folder / "hub")
+    def __iter__(self) -> Iterator[int]:
+        """Yield how many have been tried since the last time."""
+        number = 0
+        while number < self.count:
+            tried = self._try_batch(range(number, min(number + BATCH, self.count)))
+            number += tried
+            yield tried
 
-    def images(draw: random.Random) -> None:
-        suffix, data = draw.choice(pictures)
-        path = folder / f"damaged{suffix}"
-        path.write_bytes(damaged_bytes(data, draw))
-        draw.choice((read_image, read_indices))(path)
+    def _try_batch(self, numbers: range) -> int:
+        self.results.write_bytes(b"")
+        process = fork(lambda _: self._try_all(numbers), self.output)
+        done, status = -1, None
+        while status is None and done < (done := len(self._lines())):
+            status = process.wait(PATIENCE)
+        lines = self._lines()
+        for name, kind, seconds, megabytes, word in map(json.loads, lines):
+            self.counts.update((kind, name, "inputs"))
+            self._note_most("seconds of the slowest", round(seconds, 1))
+            self._note_most("MB at most", megabytes)
+            if word:
+                self.words.append(word)
+        if "Traceback" in process.said:
+            self.counts["tracebacks"] += 1
+            self.words.append(process.said)
+        if status == 0:
+            return len(numbers)
+        if status is None:
+            process.end()
+        kind = "hangs" if status is None else "crashes"
+        self.counts.update((kind, "inputs"))
+        number = numbers[len(lines)]
+        self.words.append(f"{self._door(number)[0]} {number}: {kind}, status {status}")
+        return len(lines) + 1
 
-    def recipes(draw: random.Random) -> None:
-        path = folder / "recipe.yaml"
-        path.write_text(_spoilt(arguments, draw))
-        parse_options("student", ["--config", str(path)], model="SegformerB0")
+    def _lines(self) -> list[str]:
+        return self.results.read_text().splitlines()
 
-    def records(draw: random.Random) -> None:
-        (folder / "args.yaml").write_text(_spoilt(arguments, draw))
-        (folder / "log.csv").write_text(log)
-        training_command(read_record(str(folder), {}).flags)
+    def _note_most(self, name: str, value: float) -> None:
+        self.counts[name] = max(self.counts[name], value)
 
-    def logs(draw: random.Random) -> None:
-        (folder / "log.csv").write_text(damaged_text(log, draw))
-        read_log(folder / "log.csv")
+    def _door(self, number: int) -> tuple[str, Door, random.Random]:
+        draw = random.Random(f"{self.seed} {number}")
+        (name,) = draw.choices([*self.doors], [share for share, _ in self.doors.values()])
+        return name, self.doors[name][1], draw
 
-    return {
-        "checkpoints": checkpoints,
-        "bytes of checkpoints": weight_bytes,
-        "Hugging Face folders": hub_folders,
-        "images": images,
-        "recipes": recipes,
-        "args.yaml": records,
-        "log.csv": logs,
-    }
-
-
-def inputs(folder: Path, checkpoint: Path, count: int, seed: int) -> tuple[Counter, list[str]]:
-    """Try `count` damaged files; counts, and where raw errors came from."""
-    counts: Counter[str] = Counter()
-    raw: list[str] = []
-    known = doors(folder, checkpoint)
-    for number in range(count):
-        name = list(known)[number % len(known)]
-        try:
-            known[name](random.Random(f"{seed} {number}"))
-            counts["read"] += 1
-        except (ValueError, OSError) as error:
-            counts["refused in one line"] += 1
-            if not str(error):
-                raw.append(f"{name} {number}: refused without a word")
-        except SystemExit as ended:
-            counts["refused in one line"] += ended.code == 2
-        except Exception as error:
-            counts["raw errors"] += 1
-            *_, place = traceback.extract_tb(error.__traceback__)
-            raw.append(f"{name} {number}: {error!r} at {place.filename}:{place.lineno}")
-    counts["inputs"] = count
-    return counts, raw
+    def _try_all(self, numbers: range) -> NoReturn:
+        with self.results.open("a", buffering=1) as results:
+            for number in numbers:
+                name, door, draw = self._door(number)
+                began = time.monotonic()
+                kind, word = attempt(door, draw)
+                word = word and f"{name} {number}: {word}"
+                megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+                line = [name, kind, time.monotonic() - began, megabytes, word]
+                results.write(json.dumps(line) + "\n")
+        os._exit(0)
 
 
-def _use(path: Path) -> None:
-    _, info = load_checkpoint(path, resume=True)
-    Preprocessing.read(info["preprocessing"])
-    training_command(info["args"])
-    with open(os.devnull, "w") as nowhere:
-        weights.show(str(path), Console(file=nowhere))
-
-
-def _spoilt(text: str, draw: random.Random) -> str:
-    if draw.random() < 0.5:
-        return damaged_text(text, draw)
-    content = damaged(yaml.safe_load(text), draw)
-    return yaml.dump(json.loads(json.dumps(content, default=str, skipkeys=True)))
-
-
-def _pictures() -> list[tuple[str, bytes]]:
-    pixels = np.random.default_rng(0).integers(0, 3, (24, 32), np.uint8)
-    label, photo = Image.fromarray(pixels), Image.fromarray(np.dstack([pixels * 80] * 3))
-    found = []
-    for image, kind, more in (
-        (photo, "JPEG", {}),
-        (photo.convert("CMYK"), "JPEG", {}),
-        (photo, "PNG", {"save_all": True, "append_images": [photo.rotate(90)]}),
-        (label, "PNG", {}),
-        (label.convert("P"), "PNG", {}),
-        (label.convert("1"), "PNG", {}),
-        (photo, "TIFF", {}),
-        (photo, "WEBP", {}),
-        (photo, "BMP", {}),
-    ):
-        buffer = io.BytesIO()
-        image.save(buffer, kind, **more)
-        found.append((f".{kind.lower()}", buffer.getvalue()))
-    return found
+def attempt(door: Door, draw: random.Random) -> tuple[str, str]:
+    """What became of one damaged file, and what is wrong with that."""
+    try:
+        door(draw)
+    except (ValueError, OSError) as error:
+        return (REFUSED, "") if str(error) else (RAW, "refused without a word")
+    except SystemExit as ended:
+        return (REFUSED, "") if ended.code in (1, 2) else (RAW, f"status {ended.code}")
+    except Exception as error:
+        *_, place = traceback.extract_tb(error.__traceback__)
+        return RAW, f"{error!r} at {place.filename}:{place.lineno}"
+    return READ, ""

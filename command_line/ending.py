@@ -1,0 +1,28 @@
+"""Ctrl-C and SIGTERM before a command begins and after it has ended: no traceback."""
+
+import atexit
+import os
+import signal
+from typing import NoReturn
+
+ENDING = (signal.SIGINT, signal.SIGTERM)
+
+
+def end_quietly(status: int = 130) -> None:
+    """From now on a signal ends the process at once, with `status`.
+
+    A command calls it before it imports what takes seconds; `command_line.cli.run` takes over.
+    """
+
+    def leave(*_: object) -> NoReturn:
+        os._exit(status)
+
+    for each in ENDING:
+        signal.signal(each, leave)
+
+
+@atexit.register
+def ignore_signals() -> None:
+    """Keep the status of a command that is leaving: Python itself is about to drop all handlers."""
+    for each in ENDING:
+        signal.signal(each, signal.SIG_IGN)
