@@ -59,7 +59,7 @@ check: $(DEV)
 mutants: $(DEV)
 	$(PY) -m tests.mutants --count $(MUTANTS) --workers $(WORKERS) $(ARGS)
 
-SOAK ?= --kills 200 --signals 100 --dead-workers 20 --full-disks 30 --inputs 100000
+SOAK ?= --kills 200 --signals 100 --dead-workers 20 --full-disks 30 --two-process 10 --inputs 100000
 soak: $(DEV)
 	$(PY) -m tests.soak $(SOAK)
 
