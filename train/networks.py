@@ -8,6 +8,7 @@ from torch import nn
 
 from conventions.preprocessing import Preprocessing
 from datasets.class_statistics import class_frequencies, class_weights
+from datasets.strong_views import StrongViews
 from losses import build_method
 from losses.distiller import Distiller
 from models import MODELS, Segmenter, build_model, load_checkpoint
@@ -19,6 +20,7 @@ from train.region_losses import HardPixelLoss, JaccardLoss, LovaszLoss, SummedLo
 from train.run import Run
 from train.run_folder import find_teacher
 from train.segmentation_loss import SegmentationLoss
+from train.tasks import DistillationTask
 from train.teacher import FrozenTeacher, TeacherEnsemble
 
 CHECKPOINTS = Path(__file__).resolve().parents[1] / "ckpt_pretrained"
@@ -88,6 +90,25 @@ def _load_teacher(run: Run, data: Data, path: str) -> FrozenTeacher:
     device = run.accelerator.device
     precision = resolve_teacher_precision(run.options.of_distillation.teacher_amp, device)
     return FrozenTeacher(network.to(device), preprocessing, info["classes"], precision)
+
+
+def build_distillation(
+    run: Run, data: Data, student: Segmenter, teacher: FrozenTeacher | TeacherEnsemble
+) -> DistillationTask:
+    """Build what distils the teacher into the student, with loss, adapters and views.
+
+    Raises:
+        ValueError: see `build_criterion` and `build_distiller`.
+    """
+    return DistillationTask(
+        student,
+        build_criterion(run, data),
+        data.preprocessing,
+        build_distiller(run, data, student, teacher),
+        teacher,
+        warmup=run.options.of_distillation.kd_warmup,
+        views=None if data.unlabelled is None else StrongViews(),
+    )
 
 
 def build_distiller(

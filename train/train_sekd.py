@@ -10,19 +10,18 @@ if not __package__:  # run by path: the project root, not this folder, is where 
     end_quietly()
 
 from command_line.cli import run as run_command
-from datasets.strong_views import StrongViews
 from train.arguments import parse_options
 from train.data import build_data
 from train.networks import (
     build_criterion,
-    build_distiller,
+    build_distillation,
     build_student,
     build_teacher,
     find_teachers,
 )
 from train.run import start_run
 from train.stage import train
-from train.tasks import DistillationTask, SupervisedTask
+from train.tasks import SupervisedTask
 from train.validation import announce_teacher
 
 
@@ -32,22 +31,17 @@ def main() -> None:
     run = start_run(options)
     data = build_data(run)
     student = build_student(run, data)
-    criterion = build_criterion(run, data)
     if options.method == "none":
         run.accelerator.print(
             "--method none: no teacher, and no flag of distillation has an effect"
         )
+        criterion = build_criterion(run, data)
         train(run, SupervisedTask(student, criterion, data.preprocessing), data)
         return
     run = find_teachers(run, data)
     teacher = build_teacher(run, data)
-    distiller = build_distiller(run, data, student, teacher)
+    task = build_distillation(run, data, student, teacher)
     announce_teacher(run, teacher, data)
-    warmup = run.options.of_distillation.kd_warmup
-    views = None if data.unlabelled is None else StrongViews()
-    task = DistillationTask(
-        student, criterion, data.preprocessing, distiller, teacher, warmup, views
-    )
     train(run, task, data)
 
 

@@ -243,7 +243,8 @@ def test_a_step_that_dies_is_told_in_one_line(plan, folder):
         pipeline.go(plan, folder, commands, accept_problems=False)
 
 
-def test_timing_a_run_leaves_nothing_behind(voc, tmp_path, monkeypatch, build_tiny):
+@pytest.mark.parametrize("unlabelled", [None, "rest"])
+def test_timing_a_run_leaves_nothing_behind(unlabelled, voc, tmp_path, monkeypatch, build_tiny):
     from accelerate.state import AcceleratorState
 
     import train.networks
@@ -255,7 +256,8 @@ def test_timing_a_run_leaves_nothing_behind(voc, tmp_path, monkeypatch, build_ti
         "dataset": "VOC", "datadir": str(voc), "classes": "soil,crop,weed", "height": 32,
         "batch-size": 2, "num-workers": 0, "device": "cpu", "max-steps": 1000,
     }  # fmt: skip
-    cost = time_run("sekd", {**flags, "method": "kd", "model": "SegformerB0"}, "SegformerB0")
+    flags |= {"method": "kd", "model": "SegformerB0", "limit-train": 4, "unlabelled": unlabelled}
+    cost = time_run("sekd", flags, "SegformerB0")
     assert cost.step > 0 and cost.image > 0 and cost.start > 0
     assert list(tmp_path.iterdir()) == []
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
 from typing import Any
@@ -24,15 +24,14 @@ from datasets.transforms import collate
 from eval.evaluator import evaluate
 from models import build_model
 from train.arguments import FlagParser
-from train.checkpoint import Keeper
 from train.data import Data, build_data
 from train.loop import Interrupt, Loop
-from train.networks import build_criterion, build_distiller, build_student
+from train.networks import build_criterion, build_distillation, build_student
 from train.options import Options
 from train.precision import resolve_teacher_precision
 from train.run import Run, start_run
-from train.stage import prepare
-from train.tasks import DistillationTask, SupervisedTask, Task
+from train.stage import build_keeper, prepare
+from train.tasks import SupervisedTask, Task
 from train.teacher import FrozenTeacher
 from train.trackers import Tracker
 
@@ -125,15 +124,14 @@ def time_run(stage: str, flags: Flags, teacher_model: str) -> Cost:
 
 
 def _task(run: Run, data: Data, teacher_model: str) -> Task:
-    student, criterion = build_student(run, data), build_criterion(run, data)
+    student = build_student(run, data)
     if run.options.stage != "sekd":
-        return SupervisedTask(student, criterion, data.preprocessing)
+        return SupervisedTask(student, build_criterion(run, data), data.preprocessing)
     device = run.accelerator.device
     precision = resolve_teacher_precision(run.options.of_distillation.teacher_amp, device)
     network = build_model(teacher_model, len(data.classes)).to(device)
     teacher = FrozenTeacher(network, data.preprocessing, data.classes, precision)
-    distiller = build_distiller(run, data, student, teacher)
-    return DistillationTask(student, criterion, data.preprocessing, distiller, teacher)
+    return build_distillation(run, data, student, teacher)
 
 
 class _Clock(tqdm):
@@ -163,16 +161,7 @@ class _Clock(tqdm):
 
 def _time_steps(run: Run, task: Task, data: Data) -> float:
     parts = prepare(run, task, data)
-    silent = Keeper(
-        folder=run.folder,
-        student=task.student,
-        info={},
-        state=parts.state,
-        every=0,
-        metrics={},
-        saved_step=None,
-        writes=False,
-    )
+    silent = replace(build_keeper(run, task, data, parts.state), writes=False)
     interrupt = Interrupt()
     clock = _Clock(interrupt)
     loop = Loop(run, parts, silent, Tracker(), clock, interrupt)
