@@ -7,6 +7,8 @@ from typing import Any, Literal, Self
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
+STRIDE = 4  # pixels of a prepared image per cell of the logits, along either side
+
 ImageSize = int | tuple[int, int] | None
 
 
@@ -16,7 +18,7 @@ class Preprocessing:
 
     Attributes:
         mean, std: of red, green and blue, for images in 0..1.
-        image_size: None (the image's own), its short side, or (height, width).
+        image_size: None (the image's own), its short side (to within `STRIDE`), or (height, width).
         protocol: what predictions are compared with: labels at their own size, or as published.
     """
 

@@ -16,7 +16,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from conventions.labels import VOID
-from conventions.preprocessing import IMAGENET_MEAN, ImageSize, Preprocessing
+from conventions.preprocessing import IMAGENET_MEAN, STRIDE, ImageSize, Preprocessing
 from datasets.colours import ColourTwist
 
 # Fill with the mean colour, which is 0 after normalisation.
@@ -151,13 +151,16 @@ class PaperTransform:
 
 
 def scaled_size(size: Sequence[int], image_size: ImageSize) -> Size:
-    """Find the (height, width) that an image of `size` gets; see `EvalTransform`."""
+    """Find the (height, width) that an image of `size` gets; see `EvalTransform`.
+
+    A short side is a wish: both sides become multiples of `STRIDE`. Otherwise the last cells of the
+    logits would reach beyond the image, and all labels lie a little off when they are enlarged.
+    """
     if image_size is None:
         return _pair(size)
     if isinstance(image_size, int):
-        height, width = size
-        short = min(height, width)
-        return max(1, round(height * image_size / short)), max(1, round(width * image_size / short))
+        cells = image_size / min(size) / STRIDE
+        return _pair(STRIDE * max(1, round(side * cells)) for side in size)
     return _pair(image_size)
 
 

@@ -8,11 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from conventions.preprocessing import Preprocessing
+from conventions.preprocessing import STRIDE, Preprocessing
 from datasets.transforms import normalize
 from models.encoder import MIN_SIZE
-
-STRIDE = 4  # image pixels per cell of the logits, along either side
 
 
 @dataclass(frozen=True)

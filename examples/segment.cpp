@@ -29,8 +29,8 @@ int main(int, char** argv) try {
     auto mean = numbers(fact("mean")), std = numbers(fact("std")), size = numbers(fact("image_size"));
     for (auto* values : {&mean, &std}) for (float& value : *values) value *= 255;
     if (size.empty()) size = {float(height), float(width)};
-    const float scale = size[0] / std::min(width, height);  // of a short side
-    if (size.size() == 1) size = {std::nearbyint(height * scale), std::nearbyint(width * scale)};
+    const float cells = size[0] / std::min(width, height) / 4;  // of 4 pixels, for a short side
+    if (size.size() == 1) size = {4 * std::nearbyint(height * cells), 4 * std::nearbyint(width * cells)};
 
     ov::preprocess::PrePostProcessor prepare(model);
     prepare.input().tensor().set_element_type(ov::element::u8).set_layout("NHWC").set_shape({1, int64_t(height), int64_t(width), 3});

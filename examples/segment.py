@@ -34,13 +34,13 @@ def main(graph: str, photograph: str, target: str) -> None:
 
 
 def network_size(wanted: str | int | list[int], width: int, height: int) -> tuple[int, int]:
-    """Return (width, height) for the network: as it is, with this short side, or as listed."""
+    """Return (width, height) for the network: as it is, by its short side, or as listed."""
     if wanted == "native":
         return width, height
     if isinstance(wanted, list):
         return wanted[1], wanted[0]
-    short = min(width, height)
-    return round(width * wanted / short), round(height * wanted / short)
+    cells = wanted / min(width, height) / 4  # of 4 pixels
+    return 4 * round(width * cells), 4 * round(height * cells)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 import argparse
 
-from eval.inference import STRIDE, Inference
+from conventions.preprocessing import STRIDE
+from eval.inference import Inference
 from models.encoder import MIN_SIZE
 
 WINDOW, OVERLAP = (512, 512), 0.25

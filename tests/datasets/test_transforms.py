@@ -148,7 +148,8 @@ def test_flip_alone():
 
 def test_scaled_size():
     assert scaled_size((966, 1296), None) == (966, 1296)
-    assert scaled_size((966, 1296), 483) == (483, 648)
+    assert scaled_size((966, 1296), 483) == (484, 648)
+    assert scaled_size((966, 1296), 576) == (576, 772)
     assert scaled_size((1296, 966), 480) == (644, 480)
     assert scaled_size((966, 1296), (480, 640)) == (480, 640)
     assert scaled_size((1, 1000), 32) == (32, 32000)
@@ -161,7 +162,7 @@ def test_eval_transform_keeps_the_label():
     assert resized.dtype == torch.uint8
     assert same is label
     assert EvalTransform(None)(image, label)[0].equal(image)
-    assert EvalTransform(25)(image, label)[0].shape == (3, 25, 35)
+    assert EvalTransform(25)(image, label)[0].shape == (3, 24, 36)
 
 
 def test_paper_transform():
