@@ -2,7 +2,7 @@
 
 from models.registry import MODELS, build_model
 from models.segmenter import Intermediates, Segmenter
-from models.weights import load_backbone, load_checkpoint, save_checkpoint
+from models.weights import load_backbone, load_checkpoint, load_start, save_checkpoint
 
 __all__ = [
     "MODELS",
@@ -11,5 +11,6 @@ __all__ = [
     "build_model",
     "load_backbone",
     "load_checkpoint",
+    "load_start",
     "save_checkpoint",
 ]

@@ -10,6 +10,7 @@ import argparse
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -46,7 +47,16 @@ from models.registry import MODELS, build_model, resolve_name
 from models.segmenter import Segmenter
 from models.shipped import save_shipped
 
-__all__ = ["load_backbone", "load_checkpoint", "resolve", "save_checkpoint", "save_huggingface"]
+__all__ = [
+    "load_backbone",
+    "load_checkpoint",
+    "load_start",
+    "resolve",
+    "save_checkpoint",
+    "save_huggingface",
+]
+
+CLASSIFIER_PREFIX = "head.linear_pred."
 
 
 def save_checkpoint(path: str | Path, model: Segmenter, info: dict[str, Any], **extra: Any) -> None:
@@ -180,7 +190,7 @@ def _dropped_prefixes(weights: Weights, num_classes: int | None, replace: bool) 
             f"{weights.source}: its classifier knows {found} classes, not {num_classes}: take a "
             "checkpoint of the same classes, or only its encoder, with --pretrained"
         )
-    return ("head.linear_pred.",)
+    return (CLASSIFIER_PREFIX,)
 
 
 def _load_strictly(module: nn.Module, state: dict[str, Tensor], source: str, name: str) -> None:
@@ -215,6 +225,29 @@ def load_backbone(model: Segmenter, path: str | Path) -> dict[str, Any]:
         raise ValueError(f"{weights.source}: does not fit the encoder of {name}: {difference}")
     model.encoder.load_state_dict(encoder)
     return describe(weights)
+
+
+def load_start(model: Segmenter, path: str | Path, classes: Sequence[str]) -> dict[str, Any]:
+    """Load a whole network into ``model`` to train on from; other classes keep a fresh classifier.
+
+    Args:
+        model: changed in place.
+        path: anything that :func:`resolve` takes.
+        classes: what ``model`` is to tell apart, by class id.
+
+    Returns:
+        What the file says about itself, as :func:`load_checkpoint`.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it holds another network.
+    """
+    weights = read_weights(path, model=model.name)
+    info = describe(weights)
+    fresh = {} if list(info["classes"] or ()) == list(classes) else model.state_dict()
+    kept = {key: value for key, value in fresh.items() if key.startswith(CLASSIFIER_PREFIX)}
+    _load_strictly(model, weights.state | kept, weights.source, model.name)
+    return info
 
 
 def show(path: str, console: Console) -> None:

@@ -13,7 +13,8 @@ from losses import build_method
 from losses.distiller import Distiller
 from models import MODELS, Segmenter, build_model, load_checkpoint
 from models.files import resolve
-from models.weights import load_backbone
+from models.shipped import NAME as SHIPPED
+from models.weights import load_backbone, load_start
 from train.data import Data
 from train.precision import resolve_teacher_precision
 from train.region_losses import HardPixelLoss, JaccardLoss, LovaszLoss, SummedLoss
@@ -27,10 +28,13 @@ CHECKPOINTS = Path(__file__).resolve().parents[1] / "ckpt_pretrained"
 
 
 def build_student(run: Run, data: Data) -> Segmenter:
-    """Build the network that this stage trains, with `--pretrained` encoder weights if asked."""
+    """Build the network that this stage trains, with `--pretrained` weights if asked."""
     options = run.options.network
     network = build_model(options.model, len(data.classes))
-    if options.pretrained and not run.options.run.resume:
+    if options.pretrained == SHIPPED and not run.options.run.resume:
+        load_start(network, SHIPPED, data.classes)
+        run.accelerator.print(f"weights: {SHIPPED}")
+    elif options.pretrained and not run.options.run.resume:
         source: str | Path = options.pretrained
         if source == "auto":
             source = CHECKPOINTS / MODELS[network.name].sizes[network.name].pretrained

@@ -6,7 +6,7 @@ from datasets.synthetic import Synthetic
 from eval.inference import WHOLE
 from eval.photographs.predictor import Predictor
 from models import build_model, load_checkpoint, shipped
-from models.weights import load_backbone
+from models.weights import load_backbone, load_start
 from models.weights import main as weights_main
 
 TINY = {"embed_dims": (8, 16, 24, 32), "depths": (1, 1, 1, 1), "head_dim": 16}
@@ -46,6 +46,27 @@ def test_its_encoder_starts_a_network_of_other_classes(folder):
     load_backbone(network, "fields")
     for key, value in folder[1].encoder.state_dict().items():
         assert torch.equal(network.encoder.state_dict()[key].half(), value.half()), key
+
+
+@pytest.mark.parametrize(
+    ("classes", "classifier"),
+    [
+        (["soil", "crop", "weed"], True),
+        (["soil", "weed", "crop"], False),  # as many, in another order
+        (["soil", "beet", "carrot", "grass"], False),
+    ],
+)
+def test_all_of_it_is_a_start_and_the_classifier_for_the_same_classes(folder, classes, classifier):
+    network = build_model("SegformerB0", len(classes), **TINY)
+    fresh = {key: value.clone() for key, value in network.head.linear_pred.state_dict().items()}
+    load_start(network, "fields", classes)
+    state = network.state_dict()
+    for key, value in folder[1].state_dict().items():
+        if not key.startswith("head.linear_pred."):
+            assert torch.equal(state[key].half(), value.half()), key
+    for key, value in network.head.linear_pred.state_dict().items():
+        wanted = folder[1].head.linear_pred.state_dict()[key].half().float() if classifier else None
+        assert torch.equal(value, fresh[key] if wanted is None else wanted), key
 
 
 def test_a_network_without_fields_weights_is_told_which_have_them(folder):

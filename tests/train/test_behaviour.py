@@ -8,7 +8,7 @@ import csv
 import pytest
 import torch
 
-from models import build_model
+from models import build_model, shipped
 from tests.train.conftest import TINY
 
 ONE_STEP = ("--max-steps", "1", "--warmup-steps", "0", "--steps-loss", "1")
@@ -115,6 +115,17 @@ def test_pretrained_weights_are_where_training_begins(train_once, tmp_path):
     trained = train_once("pretrained", *flags)["model"]
     for key, weights in encoder.items():
         torch.testing.assert_close(trained[f"encoder.{key}"], weights, atol=1e-6, rtol=0)
+
+
+def test_the_shipped_weights_are_a_start_head_and_all(train_once, tmp_path, monkeypatch):
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
+    torch.manual_seed(7)
+    network = build_model("SegformerB0", 3, **TINY)
+    info = {"classes": ["soil", "crop", "weed"]}
+    shipped.save_shipped(tmp_path / "fields_b0.safetensors", network, info)
+    trained = train_once("shipped", "--lr", "1e-12", "--pretrained", "fields")["model"]
+    for key, weights in network.named_parameters():
+        torch.testing.assert_close(trained[key], weights.half().float(), atol=1e-6, rtol=0)
 
 
 def test_the_rate_decays_linearly_after_its_warm_up(run_stage, runs):
