@@ -1,7 +1,8 @@
 """One scene written in every format becomes the same labels.
 
-COCO's files are written and read by pycocotools; the libraries of the other tools are not among the
-requirements, so their files are written here by the schemas that they publish.
+Masks are encoded by the tools' own libraries: pycocotools, which also reads COCO's files again,
+cvat-sdk and label-studio-converter. What is around them is written here by the schemas that the
+tools publish.
 """
 
 import base64
@@ -11,11 +12,11 @@ import json
 import numpy as np
 import pytest
 import yaml
+from cvat_sdk.masks import encode_mask
+from label_studio_converter.brush import mask2rle
 from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
-
-from tests.datasets.importing.test_label_studio import pack
 
 HEIGHT, WIDTH = SIZE = (24, 32)
 NAMES = list("abcdefghij")
@@ -90,13 +91,11 @@ def cvat(folder, scenes):
         shapes = ""
         if isinstance(scene, np.ndarray):
             for index in (1, 2):
-                flat = (scene == index).ravel()
-                ends = np.flatnonzero(np.diff(flat)) + 1
-                runs = np.diff([0, *ends, flat.size]).tolist()
-                runs = runs if not flat[0] else [0, *runs]  # background comes first
+                *runs, left, top, right, bottom = encode_mask(scene == index)
                 shapes += (
-                    f'<mask label="{CLASSES[index]}" rle="{", ".join(map(str, runs))}" left="0" '
-                    f'top="0" width="{WIDTH}" height="{HEIGHT}" z_order="0"/>'
+                    f'<mask label="{CLASSES[index]}" rle="{", ".join(map(str, runs))}" '
+                    f'left="{left}" top="{top}" width="{right - left + 1}" '
+                    f'height="{bottom - top + 1}" z_order="0"/>'
                 )
         else:
             for each in scene:
@@ -152,8 +151,7 @@ def label_studio(folder, scenes):
         if isinstance(scene, np.ndarray):
             results = []
             for index in (1, 2):
-                rgba = np.repeat((scene == index).astype(np.uint8)[..., None] * 255, 4, axis=2)
-                packed = pack(rgba.ravel())
+                packed = mask2rle((scene == index).astype(np.uint8) * 255)
                 results.append(region("brushlabels", index, format="rle", rle=packed))
         else:
             results = [
