@@ -4,7 +4,8 @@
 # make format   puts the code into its usual form
 # make check    style, types, and who may import whom
 # make mutants  changes the code in places and sees whether a test notices; MUTANTS=all for every
-#               place, MUTANTS=2 for so many per file, ARGS="losses" for some files alone
+#               place, MUTANTS=2 for so many per file, ARGS="--minutes 30 losses" for as many as
+#               can be begun in half an hour, in some files alone
 # make soak     training runs under faults, readers under damaged files; SOAK="--kills 5" for less
 # make clean    removes caches; `make distclean` also the environment
 #

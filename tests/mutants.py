@@ -3,6 +3,7 @@
     python -m tests.mutants                 # a sample of every file, results/mutants.md
     python -m tests.mutants losses train    # of these folders or files alone
     python -m tests.mutants --count all     # every mutant
+    python -m tests.mutants --minutes 30    # as many as can be begun in that time
 
 The changes are those of cosmic-ray's operators. Its own runner starts one process for each mutant,
 in which importing torch takes longer than the tests; here, two workers with a copy of the project
@@ -14,7 +15,9 @@ import ast
 import collections
 import dataclasses
 import importlib
+import itertools
 import json
+import math
 import os
 import random
 import resource
@@ -56,9 +59,16 @@ MEMORY = 8 * 2**30  # bytes that the tests of a mutant may take
 BROKEN = 99
 OUTCOMES = {0: "survived", 5: "no test ran", BROKEN: "pytest broke"}
 
-# Files, and the tests that belong to them; {stem} is the file's name. The first to fail ends a run.
+# Files, and the tests that belong to them; {stem} is the file's name. Of several patterns the first
+# counts, and the first test to fail ends a run: what takes no time comes first.
+RUNS = "tests/train/test_behaviour.py tests/train/test_stage.py tests/train/test_recipe_flags.py"
 TARGETS = (
-    ("losses/*.py", "tests/losses/test_{stem}*.py tests/losses"),
+    ("losses/laplacian_pyramid.py", "tests/losses/test_reconstruction.py"),
+    ("losses/patch_statistics.py", "tests/losses/test_embedding_patch.py"),
+    (
+        "losses/*.py",
+        "tests/losses/test_{stem}*.py tests/losses/test_distiller.py tests/losses/test_methods.py",
+    ),
     ("eval/metrics.py", "tests/eval/test_metrics.py"),
     ("eval/evaluator.py", "tests/eval/test_evaluator.py tests/eval/test_paper_protocol.py"),
     ("eval/inference.py", "tests/eval/test_inference.py"),
@@ -68,7 +78,22 @@ TARGETS = (
     ("models/pvt.py", "tests/models/test_pvt.py tests/models/test_families.py"),
     ("models/head.py", "tests/models/test_head.py tests/models/test_segmenter.py"),
     ("models/segmenter.py", "tests/models/test_segmenter.py"),
-    ("train/*.py", "tests/train/test_{stem}*.py tests/train/test_behaviour.py tests/train"),
+    ("train/options/*.py", "tests/train/test_options.py tests/train/test_behaviour.py"),
+    ("train/plan/*.py", "tests/train/test_pipeline.py"),
+    ("train/pipeline.py", "tests/train/test_pipeline.py"),
+    ("train/study/*.py", "tests/train/test_study.py"),
+    ("train/sweep.py", "tests/train/test_study.py"),
+    ("train/provenance.py", "tests/train/test_reproduce.py"),
+    ("train/reproduce.py", "tests/train/test_reproduce.py"),
+    ("train/segmentation_loss.py", "tests/train/test_segmentation_loss.py"),
+    ("train/region_losses.py", "tests/train/test_region_losses.py"),
+    ("train/tasks.py", "tests/train/test_tasks.py tests/train/test_distillation_run.py"),
+    ("train/teacher.py", "tests/train/test_teacher.py tests/train/test_tasks.py"),
+    ("train/trackers.py", "tests/train/test_trackers.py tests/train/test_stage.py"),
+    ("train/gradients.py", "tests/train/test_bad_numbers.py"),
+    ("train/meter.py", f"tests/train/test_bad_numbers.py {RUNS}"),
+    ("train/optimizer.py", f"tests/train/test_schedule.py tests/train/test_short_cuts.py {RUNS}"),
+    ("train/*.py", f"tests/train/test_{{stem}}*.py {RUNS} tests/train/test_outages.py"),
 )
 
 
@@ -90,10 +115,14 @@ def main() -> None:
     parser.add_argument("--count", default="4", help="mutants per file, or all (default: 4)")
     parser.add_argument("--seed", type=int, default=0, help="of the sample (default: 0)")
     parser.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="after which to stop")
     arguments = parser.parse_args()
+    ended = time.monotonic() + 60 * arguments.minutes
     count = None if arguments.count == "all" else int(arguments.count)
     targets = dict(find_targets(arguments.paths))
-    mutants = [m for file in targets for m in sample(file, count, arguments.seed)]
+    samples = [sample(file, count, arguments.seed) for file in targets]
+    # The first of each file, then the second: a run that is stopped has seen a bit of everything.
+    mutants = [m for turn in itertools.zip_longest(*samples) for m in turn if m is not None]
     for module in PRELOADED:
         importlib.import_module(module)
     outcomes: dict[str, list] = collections.defaultdict(list)
@@ -101,13 +130,16 @@ def main() -> None:
         tempfile.TemporaryDirectory(prefix="mutants-") as folder,
         get_context("fork").Pool(arguments.workers, copy_project, (folder,)) as pool,
     ):
-        # Files that have the same tests in another order take the same time where none fails.
-        suites = list(dict.fromkeys(tuple(sorted(suite)) for suite in targets.values()))
-        limits = dict(zip(suites, tqdm(pool.imap(run_baseline, suites)), strict=True))
-        jobs = [(m, targets[m.file], limits[tuple(sorted(targets[m.file]))]) for m in mutants]
+        tests = list(dict.fromkeys(test for suite in targets.values() for test in suite))
+        seconds = dict(zip(tests, tqdm(pool.imap(run_baseline, tests)), strict=True))
+        jobs = [
+            (m, targets[m.file], limits_of([seconds[t] for t in targets[m.file]])) for m in mutants
+        ]
         for mutant, outcome in tqdm(pool.imap_unordered(run_mutant, jobs), total=len(jobs)):
             entry = {"line": mutant.line, "before": mutant.before, "after": mutant.after}
             outcomes[mutant.file].append(entry | {"outcome": outcome})
+            if time.monotonic() > ended:
+                break
     known = json.loads(STORE.read_text()) if STORE.exists() and arguments.paths else {}
     for file, entries in outcomes.items():
         known[file] = sorted(entries, key=lambda entry: (entry["line"], entry["after"]))
@@ -119,20 +151,17 @@ def main() -> None:
 
 def find_targets(paths: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Each file to change with the test files that belong to it, its own first."""
+    found: dict[str, tuple[str, ...]] = {}
     for pattern, tests in TARGETS:
         for path in sorted(ROOT.glob(pattern)):
             file = path.relative_to(ROOT).as_posix()
-            if path.name == "__init__.py" or (
-                paths and not any(file == p or file.startswith(p.rstrip("/") + "/") for p in paths)
-            ):
-                continue
-            suite = [
-                str(found.relative_to(ROOT))
-                for words in tests.format(stem=path.stem).split()
-                for name in sorted(ROOT.glob(words))
-                for found in (sorted(name.rglob("test_*.py")) if name.is_dir() else [name])
-            ]
-            yield file, tuple(dict.fromkeys(suite))
+            if path.name != "__init__.py":
+                words = tests.format(stem=path.stem).split()
+                names = (str(name.relative_to(ROOT)) for w in words for name in ROOT.glob(w))
+                found.setdefault(file, tuple(dict.fromkeys(names)))
+    for file, tests in found.items():
+        if not paths or any(file == p or file.startswith(p.rstrip("/") + "/") for p in paths):
+            yield file, tests
 
 
 def sample(file: str, count: int | None, seed: int) -> list[Mutant]:
@@ -212,20 +241,26 @@ def copy_project(parent: str) -> None:
         del sys.modules[name]  # the copy's are imported, by each child anew
 
 
-def run_baseline(suite: Sequence[str]) -> tuple[float, float]:
-    """CPU and wall seconds that a mutant may take: of unchanged code, with much to spare.
+def run_baseline(test: str) -> tuple[float, float]:
+    """CPU and wall seconds of a test file on unchanged code.
 
     Raises:
         RuntimeError: the tests fail as they are.
     """
     started = time.monotonic()
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    outcome = run_tests(suite, (BASELINE_CPU, BASELINE_WALL))
+    outcome = run_tests([test], (BASELINE_CPU, BASELINE_WALL))
     if outcome != "survived":
-        raise RuntimeError(f"unchanged code: {outcome}, by {' '.join(suite)}")
+        raise RuntimeError(f"unchanged code: {outcome}, by {test}")
     now = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
-    return 3 * cpu + 10, 5 * (time.monotonic() - started) + 60
+    return cpu, time.monotonic() - started
+
+
+def limits_of(seconds: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """CPU and wall seconds that a mutant may take whose tests take so long: with much to spare."""
+    cpu, wall = (sum(each) for each in zip(*seconds, strict=True))
+    return 3 * cpu + 10, 5 * wall + 60
 
 
 def run_mutant(job: tuple[Mutant, Sequence[str], tuple[float, float]]) -> tuple[Mutant, str]:

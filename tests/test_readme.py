@@ -19,19 +19,11 @@ import pytest
 import yaml
 from PIL import Image
 
+from tests.test_house import ROOMS
+
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
-ROOMS = (
-    "benchmarks",
-    "command_line",
-    "conventions",
-    "datasets",
-    "eval",
-    "losses",
-    "models",
-    "train",
-)
 PYTHON = ".venv/bin/python"
 SIZE = (48, 64)
 

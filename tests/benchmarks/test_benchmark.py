@@ -99,35 +99,54 @@ def test_growth_is_drawn_where_it_was_measured(tmp_path):
     assert not (tmp_path / "none.png").exists()
 
 
-@pytest.mark.parametrize("classes, status", [("19", 0), ("20", 1)])
-def test_the_command_runs_programs_and_checks(classes, status, tmp_path, monkeypatch):
-    words = ["metric_update.py", "--image", "64", "96", "--classes", classes]
+def test_the_command_runs_programs_and_checks(tmp_path, monkeypatch):
+    words = ["metric_update.py", "--image", "64", "96"]
     monkeypatch.setitem(benchmark.PLAN, "metric", [words])
-    # Whether a bar is met is for a quiet machine to say: here, whether it was measured at all.
-    case, rival = "64 x 96, 19 classes", ("torchmetrics",)
-    bar = Bar("any speed", "metric", case, OURS, rival, "seconds", at_least=1e-6)
-    monkeypatch.setattr(benchmark, "BARS", [bar])
     argv = ["benchmark.py", "--parts", "metric", "--rounds", "1", "--output", str(tmp_path)]
-    monkeypatch.setattr(sys, "argv", [*argv, "--check", "--device", "cpu"])
-    assert benchmark.main() == status
+    argv += ["--check", "--device", "cpu"]
+    rival = ("torchmetrics",)
+    for classes, resume, status in ((19, [], 0), (20, ["--resume"], 1)):
+        # Whether a bar is met is for a quiet machine to say: here, whether it was measured at all.
+        case = f"64 x 96, {classes} classes"
+        bar = Bar("any speed", "metric", case, OURS, rival, "seconds", at_least=1e-6)
+        monkeypatch.setattr(benchmark, "BARS", [bar])
+        monkeypatch.setattr(sys, "argv", [*argv, *resume])
+        assert benchmark.main() == status
     figures = json.loads((tmp_path / "benchmark.json").read_text())
     assert {r["contender"] for r in figures["records"]} >= {OURS, "torchmetrics"}
     assert figures["machine"]["torch"]
 
 
-def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
-    programs = [["metric_update.py", "--image", "32", side] for side in ("32", "64")]
-    monkeypatch.setitem(benchmark.PLAN, "metric", [*programs, ["metric_update.py", "--unknown"]])
+PROGRAM = """
+import json, pathlib, sys
+if "--unknown" in sys.argv:
+    sys.exit(2)
+pathlib.Path(__file__).with_name("starts").open("a").write("one\\n")
+print(json.dumps({"case": sys.argv[1], "contender": "this project", "seconds": 1.0}))
+"""
+
+
+@pytest.fixture
+def program(tmp_path):
+    """A program that takes no time."""
+    (tmp_path / "program.py").write_text(PROGRAM)
+    return str(tmp_path / "program.py")
+
+
+def test_an_interrupted_run_goes_on(tmp_path, monkeypatch, program):
+    programs = [[program, "a"], [program, "b"]]
+    monkeypatch.setitem(benchmark.PLAN, "metric", [*programs, [program, "--unknown"]])
     argv = ["benchmark.py", "--parts", "metric", "--output", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", argv)
-    with pytest.raises(ValueError, match="--unknown ended with 2"):
+    with pytest.raises(ValueError, match="part metric: .*program.py --unknown ended with 2"):
         benchmark.main()
     before = json.loads((tmp_path / "benchmark.json").read_text())["records"]
+    assert [record["case"] for record in before] == ["a", "b"]
     monkeypatch.setitem(benchmark.PLAN, "metric", programs)
     monkeypatch.setattr(sys, "argv", [*argv, "--resume"])
-    monkeypatch.setattr(benchmark.subprocess, "run", None)  # nothing is left to be run
     assert benchmark.main() == 0
     assert json.loads((tmp_path / "benchmark.json").read_text())["records"] == before
+    assert (tmp_path / "starts").read_text() == "one\n" * 2  # nothing was left to be run
     monkeypatch.setattr(benchmark, "describe_machine", lambda *_: {"CPU": "another"})
     with pytest.raises(ValueError, match="is of another machine"):
         benchmark.main()
@@ -136,12 +155,4 @@ def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
 def test_there_must_be_a_run_to_resume(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["benchmark.py", "--resume", "--output", str(tmp_path)])
     with pytest.raises(FileNotFoundError, match="--resume: there is no"):
-        benchmark.main()
-
-
-def test_a_program_that_fails_is_named(tmp_path, monkeypatch):
-    monkeypatch.setitem(benchmark.PLAN, "metric", [["metric_update.py", "--unknown"]])
-    argv = ["benchmark.py", "--parts", "metric", "--output", str(tmp_path)]
-    monkeypatch.setattr(sys, "argv", argv)
-    with pytest.raises(ValueError, match="part metric: .*metric_update.py --unknown ended with 2"):
         benchmark.main()

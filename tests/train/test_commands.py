@@ -7,12 +7,14 @@ import shlex
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 
-ROOT = Path(__file__).parents[2]
+from models import build_model
+from tests import scripts
+from tests.scripts import ROOT
+
 ROOMS = ("train", "eval", "models", "datasets", "losses", "command_line", "conventions")
 EPOCHS = ("--num-epochs 500", "--num-epochs 1")
 DEVICE = [("--cuda ", ""), ("--device cuda", "--device cpu")]
@@ -30,6 +32,7 @@ PUBLISHED = [
     "--review-kd-loss-weight 1.0 --teacher-val True --temperature 1.0 --divergence --lr 5e-5 "
     "--height 512 --width 512",
 ]
+SMALL = ("--height", "64", "--width", "64")  # the last one counts; at 512 px it takes minutes
 EVALUATE = "--subset val --distillation-type sekd --num-workers 4 --batch-size 1 --cpu"
 
 
@@ -59,7 +62,7 @@ def test_published_command_lines_run(project, inside, write_voc):
         flags = flags[0]
         for cuda, cpu in DEVICE if not torch.cuda.is_available() else []:
             flags = flags.replace(cuda, cpu)
-        execute([sys.executable, script if inside else f"train/{script}", *flags.split()], here)
+        scripts.execute(script if inside else f"train/{script}", [*flags.split(), *SMALL], here)
     teachers = list((here / "ckpt").glob("teacher-SegformerB3-VOC-*/best.pth"))
     students = list((here / "ckpt").glob("student-SegformerB0-VOC-*/best.pth"))
     distilled = list((here / "runs").glob("sekd-SegformerB0-VOC-sekd-ct-*/best.pth"))
@@ -67,7 +70,7 @@ def test_published_command_lines_run(project, inside, write_voc):
     evaluate = shlex.split(EVALUATE)
     script = "../eval/eval.py" if inside else "eval/eval.py"
     state = ["--state", str(distilled[0]), "--datadir", "VOC2012"]
-    assert "mIoU" in execute([sys.executable, script, *state, *evaluate], here)
+    assert "mIoU" in scripts.execute(script, [*state, *evaluate], here)
 
 
 TINY_FLAGS = shlex.split(
@@ -81,32 +84,40 @@ ACCELERATE = (
 TORCHRUN = "-m torch.distributed.run --standalone --nproc-per-node 2"
 
 
-def launch(launcher, voc, folder, *more):
-    script = str(ROOT / "train" / "train_student.py")
-    words = [*shlex.split(launcher), script, *TINY_FLAGS, "--datadir", str(voc), *more]
+def launch(launcher, script, folder, *flags):
+    words = [*shlex.split(launcher), str(ROOT / "train" / script), *TINY_FLAGS, *map(str, flags)]
     return execute([sys.executable, *words], folder)
 
 
 @pytest.mark.slow
-def test_two_processes_train_one_network(voc, tmp_path):
-    printed = launch(TORCHRUN, voc, tmp_path)
-    assert printed.count("epoch 2/2  step 2/2") == 1  # 6 images: one batch of 2 for each process
-    with (tmp_path / "runs" / "two" / "log.csv").open() as file:
+def test_two_processes_distil_one_network(voc, tmp_path, load):
+    torch.save(build_model("SegformerB0", 3).state_dict(), tmp_path / "teacher.pth")
+    distil = ("--datadir", voc, "--teacher", "teacher.pth", "--teacher-val", "no")
+    printed = launch(TORCHRUN, "train_sekd.py", tmp_path, *distil)
+    # 6 images: one batch of 2 for each process; the first process alone reports.
+    assert printed.count("epoch 2/2  step 2/2") == 1
+    folder = tmp_path / "runs" / "two"
+    with (folder / "log.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["step"] for row in rows] == ["1", "2"]
+    trained = load(folder / "last.pth")
+    assert not any(key.startswith("module.") for key in (*trained["model"], *trained["adapters"]))
+    assert trained["adapters"]
+    assert trained["training"]["progress"]["processes"] == 2
     # What was logged is the score of the saved network, though each process has BatchNorm's
     # running means of its own images.
-    result = tmp_path / "result.json"
-    words = ["--state", "runs/two", "--json", str(result), "--device", "cpu", "--num-workers", "0"]
-    execute([sys.executable, str(ROOT / "eval" / "eval.py"), *words], tmp_path)
-    assert json.loads(result.read_text())["miou"] == pytest.approx(
+    words = ["--state", "runs/two", "--json", "score.json", "--device", "cpu", "--num-workers", "0"]
+    scripts.execute(ROOT / "eval" / "eval.py", words, tmp_path)
+    assert json.loads((tmp_path / "score.json").read_text())["miou"] == pytest.approx(
         max(float(row["miou"]) for row in rows), abs=1e-5
     )
     # Its checkpoint has no trace of the wrapper: one process goes on, to its own longer schedule.
-    assert "step 6/6" in launch("", voc, tmp_path, "--num-epochs", "2", "--resume")
+    words = [*TINY_FLAGS, *distil, "--resume"]
+    assert "step 6/6" in scripts.execute(ROOT / "train" / "train_sekd.py", words, tmp_path)
 
 
 @pytest.mark.slow
 def test_accelerate_launches_a_run(voc, tmp_path):
     # One process: Accelerate starts several on CPUs through MPI only, which is not a requirement.
-    assert "epoch 2/2  step 6/6" in launch(ACCELERATE, voc, tmp_path)
+    printed = launch(ACCELERATE, "train_student.py", tmp_path, "--datadir", voc)
+    assert "epoch 2/2  step 6/6" in printed

@@ -15,6 +15,8 @@ import pytest
 import yaml
 from PIL import Image
 
+from datasets import prepare
+from tests import scripts
 from train import pipeline
 from train.plan import estimate as estimates
 from train.plan.estimate import Estimate, estimate, spoken
@@ -25,7 +27,7 @@ from train.plan.running import Runner, claimed
 from train.plan.steps import plan_steps
 from train.plan.timing import Cost, time_run
 
-ROOT = Path(__file__).parents[2]
+ROOT = scripts.ROOT
 
 
 @pytest.mark.parametrize(
@@ -352,42 +354,40 @@ def part_of_camvid(source, root):
                 shutil.copy(path, root / folder)
 
 
-def start(words, **how):
-    command = [sys.executable, *map(str, words)]
-    return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                            **how)  # fmt: skip
+CLASSES = "sky,building,pole,road,pavement,tree,sign,fence,car,pedestrian,bicyclist"
+IMPORT = ["import", "--input", "camvid", "--output", "CAMVID", "--ignore", "11"]
+IMPORT += ["--classes", CLASSES]  # docs/quickstart.md
+
+
+def test_camvid_as_published_is_imported(camvid_root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    part_of_camvid(camvid_root, tmp_path / "camvid")
+    monkeypatch.setattr(sys, "argv", ["prepare.py", *IMPORT])
+    assert not prepare.main()
+    plan = make_plan(Request("laptop", datadir="CAMVID"), None)
+    assert (plan.facts.train, plan.facts.val, plan.facts.scored) == (4, 2, 2)
+    assert plan.facts.short_side == 360
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("published", [False, True], ids=["made", "published"])
-def test_camvid_in_its_folders_becomes_a_report_by_two_commands(tmp_path, request, published):
+def test_camvid_in_its_folders_becomes_a_report_by_two_commands(tmp_path):
     """The two commands of docs/quickstart.md, at tiny size; the second is stopped once."""
-    if published:
-        part_of_camvid(request.getfixturevalue("camvid_root"), tmp_path / "camvid")
-    else:
-        made_camvid(tmp_path / "camvid")
-    classes = "sky,building,pole,road,pavement,tree,sign,fence,car,pedestrian,bicyclist"
-    words = ["import", "--input", "camvid", "--output", "CAMVID", "--ignore", "11"]
-    imported = start([ROOT / "datasets" / "prepare.py", *words, "--classes", classes], cwd=tmp_path)
-    assert imported.wait() == 0, imported.stderr.read()
+    made_camvid(tmp_path / "camvid")
+    scripts.execute(ROOT / "datasets" / "prepare.py", IMPORT, tmp_path)
     (tmp_path / "tiny.yaml").write_text(
         "{height: 32, image-size: 48, num-workers: 0, val-every: 6}"
     )
-    words = [ROOT / "train" / "pipeline.py", "--datadir", "CAMVID", "--output", "runs/camvid"]
+    script = ROOT / "train" / "pipeline.py"
+    words = ["--datadir", "CAMVID", "--output", "runs/camvid", "--accept-problems"]
     tiny = ["--steps", "12", "--teacher-model", "SegformerB0", "--device", "cpu"]
-    tiny += ["--config", "tiny.yaml", "--accept-problems"]
-    first = start([*words, *tiny], cwd=tmp_path)
-    for line in first.stdout:
-        if line.startswith("epoch 1/"):
-            first.send_signal(signal.SIGTERM)
-            break
-    first.communicate()
-    assert first.returncode == 130
+    first = scripts.start(script, [*words, *tiny, "--config", "tiny.yaml"], tmp_path)
+    while "\nepoch 1/" not in first.printed and first.process.is_alive():
+        time.sleep(0.05)
+    first.process.terminate()
+    assert first.wait() == 130, first.printed
     folder = tmp_path / "runs" / "camvid"
     assert (folder / "teacher" / "last.pth").exists() and not (folder / "student").exists()
-    second = start([*words, "--accept-problems"], cwd=tmp_path)
-    printed, errors = second.communicate()
-    assert second.returncode == 0, errors
+    printed = scripts.execute(script, words, tmp_path)
     assert "timing" not in printed and "distillation" in printed
     assert "4 images in 'train', 2 in 'val'" in printed
     assert "bicyclist" in (folder / "report.html").read_text()

@@ -1,13 +1,13 @@
 """A run is trained again from its record."""
 
 import json
-import sys
 
 import pytest
 from rich.console import Console
 
+from tests import scripts
+from tests.scripts import ROOT
 from tests.train.conftest import TINY_RUN
-from tests.train.test_commands import ROOT, execute
 from train.reproduce import compare, read_results
 
 
@@ -38,7 +38,7 @@ def test_what_is_no_record_is_refused(text, tmp_path):
 @pytest.mark.slow
 def test_a_run_is_reproduced_to_the_last_bit(voc, tmp_path):
     words = [*TINY_RUN, "--datadir", str(voc), "--run-name", "first", "--max-steps", "2"]
-    execute([sys.executable, str(ROOT / "train" / "train_student.py"), *words], tmp_path)
-    script = str(ROOT / "train" / "reproduce.py")
-    printed = execute([sys.executable, script, "runs/first/results.json"], tmp_path)
+    scripts.execute(ROOT / "train" / "train_student.py", words, tmp_path)
+    script = ROOT / "train" / "reproduce.py"
+    printed = scripts.execute(script, ["runs/first/results.json"], tmp_path)
     assert "weights: equal to the last bit" in printed

@@ -195,28 +195,19 @@ def masks(folder, scenes):
 IMAGES = {labelme: ".", masks: "JPEGImages"}
 
 
-def by_name(*writers):
-    return pytest.mark.parametrize("write", writers, ids=[each.__name__ for each in writers])
+CASES = [
+    *((write, draw, np.copy) for write in (coco, cvat, labelme, label_studio, masks)),
+    *((write, boxes, paint) for write in (coco, cvat, labelme, label_studio, yolo)),
+]
 
 
-@by_name(coco, cvat, labelme, label_studio, masks)
-def test_label_maps(export, photographs, bring, labels_of, write):
-    scenes = {name: draw(seed) for seed, name in enumerate(NAMES)}
+@pytest.mark.parametrize(("write", "make", "expect"), CASES, ids=lambda function: function.__name__)
+def test_what_was_written_is_read(export, photographs, bring, labels_of, write, make, expect):
+    scenes = {name: make(seed) for seed, name in enumerate(NAMES)}
     photographs(export / IMAGES.get(write, "images"))
     write(export, scenes)
     data = bring()
     assert data["train"].classes == CLASSES
     labels = labels_of(data)
     assert labels.keys() == scenes.keys()
-    assert all(np.array_equal(labels[name], scene) for name, scene in scenes.items())
-
-
-@by_name(coco, cvat, labelme, label_studio, yolo)
-def test_polygons(export, photographs, bring, labels_of, write):
-    scenes = {name: boxes(seed) for seed, name in enumerate(NAMES)}
-    photographs(export / IMAGES.get(write, "images"))
-    write(export, scenes)
-    data = bring()
-    assert data["train"].classes == CLASSES
-    labels = labels_of(data)
-    assert all(np.array_equal(labels[name], paint(scene)) for name, scene in scenes.items())
+    assert all(np.array_equal(labels[name], expect(scene)) for name, scene in scenes.items())
