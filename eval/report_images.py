@@ -16,15 +16,22 @@ PICTURE_WIDTH = 640  # px, enough for a third of a wide screen
 
 
 def choose_images(runs: Sequence[ScoredRun]) -> dict[int, str]:
-    """Return the images to show, by index, and why: the worst, the best, others of the split."""
+    """Return the images to show, by index, and why: the worst, the best, others of the split.
+
+    Each has its mean mIoU: where plants are few, a bad one can have the fewest wrong pixels.
+    """
     scores = image_scores(runs)
     ranked = sorted(scores, key=scores.__getitem__)
-    shown = dict.fromkeys(ranked[:EXTREMES], "one of the worst")
+    shown = dict.fromkeys(ranked[:EXTREMES], "one of the worst, ")
     shown |= dict.fromkeys(
-        (index for index in reversed(ranked[-EXTREMES:]) if index not in shown), "one of the best"
+        (index for index in reversed(ranked[-EXTREMES:]) if index not in shown), "one of the best, "
     )
     others = (index for index in sorted(runs[0].predictions) if index not in shown)
-    return shown | dict.fromkeys(others, "")
+    shown |= dict.fromkeys(others, "")
+    return {
+        index: f"{why}mIoU {100 * scores[index]:.1f} %" if index in scores else why
+        for index, why in shown.items()
+    }
 
 
 def show_image(runs: Sequence[ScoredRun], index: int, why: str) -> dict[str, Any]:
