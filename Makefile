@@ -2,14 +2,16 @@
 # make field    segments the photographs of PHOTOS=DIR with the fields weights (ckpt_pretrained/README.md)
 # make test     the tests; ARGS="-k resume" hands arguments to pytest
 # make format   puts the code into its usual form
-# make check    style, types, and who may import whom
+# make check    style, types, who may import whom, and known vulnerabilities (where they can be looked up)
 # make mutants  changes the code in places and sees whether a test notices; MUTANTS=all for every
 #               place, MUTANTS=2 for so many per file, ARGS="--minutes 30 losses" for as many as
 #               can be begun in half an hour, in some files alone
 # make soak     training runs under faults, readers under damaged files; SOAK="--kills 5" for less
+# make lock     writes requirements-lock.txt, with the hash of every package; make licences, their licences
 # make clean    removes caches; `make distclean` also the environment
 #
-# PYTHON=python3.13 chooses the interpreter for .venv, WORKERS=4 the number of test processes.
+# PYTHON=python3.13 chooses the interpreter for .venv, WORKERS=4 the number of test processes. `make .venv LOCKED=1`
+# installs exactly what requirements-lock.txt lists, and nothing whose hash differs.
 
 PYTHON ?= python3
 WORKERS ?= 2
@@ -22,7 +24,7 @@ PIP := PIP_CONSTRAINT=build-constraints.txt PIP_BUILD_CONSTRAINT=build-constrain
 RUNTIME := $(VENV)/runtime.stamp
 DEV := $(VENV)/dev.stamp
 
-.PHONY: demo field test format check mutants soak clean distclean $(VENV)
+.PHONY: demo field test format check mutants soak lock licences clean distclean $(VENV)
 
 DEMO := runs/demo
 DEMO_FLAGS := --config recipes/demo.yaml --savedir $(DEMO) --datadir $(DEMO)/fields
@@ -56,6 +58,7 @@ check: $(DEV)
 	$(PY) -m ruff format --check .
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/mypy
+	$(PY) -m tests.audit
 
 mutants: $(DEV)
 	$(PY) -m tests.mutants --count $(MUTANTS) --workers $(WORKERS) $(ARGS)
@@ -64,6 +67,16 @@ SOAK ?= --kills 200 --signals 100 --dead-workers 20 --full-disks 30 --two-proces
 soak: $(DEV)
 	$(PY) -m tests.soak $(SOAK)
 
+LOCK := requirements-lock.txt
+lock: $(DEV)
+	$(PY) -m uv pip compile requirements.txt --upgrade --universal --python-version 3.11 --generate-hashes \
+		--build-constraints build-constraints.txt --no-header --quiet --output-file $(LOCK)
+
+licences: $(DEV)
+	sed -i '/^|/d' docs/licences.md
+	$(VENV)/bin/pip-licenses --from=mixed --format=markdown --no-version \
+		--packages $$(sed -n 's/^\([a-zA-Z0-9._-]*\)==.*/\1/p' $(LOCK)) >> docs/licences.md
+
 $(VENV): $(DEV)
 
 # Other runtime versions: a new environment, so that nothing of the old one stays behind.
@@ -71,7 +84,7 @@ $(RUNTIME): requirements.txt build-constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or later is needed: make PYTHON=python3.11")'
 	@test ! -L $(VENV) || { echo "make: $(VENV) is a link to an environment of another checkout: remove the link" >&2; exit 2; }
 	$(PYTHON) -m venv --clear $(VENV)
-	$(PIP) -r requirements.txt
+	$(PIP) $(if $(LOCKED),--require-hashes -r $(LOCK),-r requirements.txt)
 	@touch $@
 
 $(DEV): requirements-dev.txt $(RUNTIME)
