@@ -70,7 +70,8 @@ soak: $(DEV)
 LOCK := requirements-lock.txt
 lock: $(DEV)
 	$(PY) -m uv pip compile requirements.txt --upgrade --universal --python-version 3.11 --generate-hashes \
-		--build-constraints build-constraints.txt --no-header --quiet --output-file $(LOCK)
+		--constraints build-constraints.txt --build-constraints build-constraints.txt \
+		--no-header --quiet --output-file $(LOCK)
 
 licences: $(DEV)
 	sed -i '/^|/d' docs/licences.md

@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import ClassVar
 
-import yaml
-
+from command_line.documents import read_yaml
 from datasets.base import (
     PLANT_CLASSES,
     PLANT_PALETTE,
@@ -58,11 +57,11 @@ def read_numbers(path: Path, split: str) -> list[int]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; it is part of the published data set")
+    lists = read_yaml(path)
     try:
-        lists = yaml.safe_load(path.read_text(encoding="utf-8"))
         train = [int(n) for n in lists["train"] if int(n) != TEST_ONLY]
         test = [int(n) for n in lists["test"]]
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: expected two lists of numbers, train and test") from error
     val = train[VAL_FIRST::VAL_EVERY]
     fit = [number for number in train if number not in val]

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-import yaml
 from PIL import Image
 
+from command_line.documents import read_yaml
 from datasets.importing.places import Export, same_name, split_of
 from datasets.importing.raster import ring
 from datasets.importing.records import Region, Sample, Source
@@ -85,12 +85,11 @@ def _names(export: Export) -> list[str]:
         return [name.strip() for name in names if name.strip()]
     for path in export.files:
         if path.suffix.lower() in (".yaml", ".yml"):
-            try:
-                content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-            except (yaml.YAMLError, UnicodeDecodeError) as error:
-                raise ValueError(f"{path}: not a readable YAML file; export it again") from error
+            content = read_yaml(path)
             listed = content.get("names") if isinstance(content, dict) else None
             if isinstance(listed, dict):
+                if not all(isinstance(key, int) for key in listed):
+                    raise ValueError(f"{path}: names: the ids of classes must be numbers")
                 listed = [listed[key] for key in sorted(listed)]
             if isinstance(listed, list) and listed:
                 return [str(name).strip() for name in listed]

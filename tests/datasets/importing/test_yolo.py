@@ -46,6 +46,21 @@ def test_roboflow_folders_and_named_ids(export, photographs, bring):
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("names: {0: crop, weed: 1}", "the ids of classes must be numbers"),
+        ("a: &a [crop]\nnames: [*a, *a]", "aliases (*) are not read"),
+        ("names: " + "[" * 3000, "is not YAML"),
+    ],
+)
+def test_a_damaged_data_yaml_is_one_line(text, told, yolo, export, refuses):
+    yolo(a=f"0 {SQUARE}\n")
+    (export / "data.yaml").write_text(text)
+    line = refuses()
+    assert told in line and "data.yaml" in line
+
+
 def test_classes_txt_and_the_flag(yolo, export, refuses, bring):
     yolo(a=f"0 {SQUARE}\n")
     (export / "data.yaml").unlink()
