@@ -130,7 +130,12 @@ def _status_of(error: BaseException) -> int | None:
 
 
 def _leave_outages_to_main(args: "threading.ExceptHookArgs | sys.UnraisableHookArgs") -> None:
-    """Say nothing of an outage met by a thread or a clean-up: the main thread meets it too."""
+    """Say nothing of an outage met by a thread or a clean-up: the main thread meets it too.
+
+    Ctrl-C that fell into a clean-up, or into what libraries do around a fork, would go unheard.
+    """
+    if isinstance(args.exc_value, KeyboardInterrupt):
+        os._exit(130)
     if find_outage(args.exc_value) is None:
         if isinstance(args, threading.ExceptHookArgs):
             threading.__excepthook__(args)

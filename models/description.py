@@ -43,6 +43,14 @@ def _readable(flags: dict[str, Any]) -> dict[str, Any]:
     return flags
 
 
+def _listed(overrides: dict[str, Any]) -> dict[str, Any]:
+    """What differs from stage to stage is a list, anything else one number or a list."""
+    for name in ("embed_dims", "depths"):
+        if not isinstance(overrides.get(name, ()), tuple):
+            raise ValueError(f"'{name}' is not a list")
+    return overrides
+
+
 def _printable(name: str) -> str:
     if not name.isprintable():
         raise ValueError("a name has characters that cannot be printed")
@@ -51,6 +59,10 @@ def _printable(name: str) -> str:
 
 Name = Annotated[StrictStr, AfterValidator(_printable)]
 Weights = dict[StrictStr, Annotated[Tensor, AfterValidator(_dense)]]
+Overrides = Annotated[
+    dict[StrictStr, Size | Annotated[tuple[Size, ...], Field(max_length=16)]],
+    AfterValidator(_listed),
+]
 Flags = Annotated[dict[StrictStr, Nested], AfterValidator(_readable)]
 
 
@@ -82,9 +94,7 @@ class Description(BaseModel):
     format: StrictStr = "sekd"
     format_version: StrictInt = 0
     architecture: StrictStr | None = None
-    overrides: dict[StrictStr, Size | Annotated[tuple[Size, ...], Field(max_length=16)]] | None = (
-        None
-    )
+    overrides: Overrides | None = None
     classes: Annotated[list[Name], Field(min_length=1)] | None = None
     palette: list[Annotated[list[Byte], Field(min_length=3, max_length=3)]] | None = None
     ignore_index: Byte = 255

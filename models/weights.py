@@ -58,6 +58,8 @@ __all__ = [
 
 CLASSIFIER_PREFIX = "head.linear_pred."
 
+MOST_PARAMETERS = 1 << 28  # three times those of the largest known network; 1 GiB
+
 
 def save_checkpoint(path: str | Path, model: Segmenter, info: dict[str, Any], **extra: Any) -> None:
     """Write a checkpoint that describes itself, whole or not at all.
@@ -161,7 +163,7 @@ def load_checkpoint(
     dropped = _dropped_prefixes(weights, num_classes, replace_classifier)
     count = num_classes or weights.num_classes
     assert count is not None  # or it would have been refused
-    network = build_model(name, count, **overrides)
+    network = _build(weights.source, name, count, overrides)
     fresh = {key: v for key, v in network.state_dict().items() if key.startswith(dropped)}
     found = {key: value for key, value in weights.state.items() if not key.startswith(dropped)}
     _load_strictly(network, fresh | found, weights.source, name)
@@ -169,6 +171,25 @@ def load_checkpoint(
         weights.info.pop("training", None)
     info = describe(weights) | {"architecture": name, "overrides": overrides}
     return network.to(map_location).eval(), info
+
+
+def _build(source: str, name: str, num_classes: int, overrides: dict[str, Any]) -> Segmenter:
+    """Build the network that a file describes, after a look at how large it would be.
+
+    Raises:
+        ValueError: there is no such network, or it would fill the memory.
+    """
+    try:
+        with torch.device("meta"):
+            planned = build_model(name, num_classes, **overrides)
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(
+            f"{source}: damaged: no {name} can be built of its 'overrides': {error}"
+        ) from error
+    size = sum(parameter.numel() for parameter in planned.parameters())
+    if size > MOST_PARAMETERS:
+        raise ValueError(f"{source}: damaged: its 'overrides' describe {size} parameters")
+    return build_model(name, num_classes, **overrides)
 
 
 def _dropped_prefixes(weights: Weights, num_classes: int | None, replace: bool) -> tuple[str, ...]:

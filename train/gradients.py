@@ -13,14 +13,16 @@ ANOMALY = "returned nan values"  # as torch.autograd words what --detect-anomaly
 
 def check_gradient(
     parameters: Sequence[nn.Parameter],
+    norm: Tensor | None,
     step: int,
     read_terms: Callable[[], None],
     forward: Callable[[], dict[str, Tensor]],
 ) -> None:
-    """Refuse gradients that are not finite.
+    """Refuse gradients that are not finite. Of a step it is all that waits for a GPU.
 
     Args:
         parameters: whose gradients have been added up for an optimizer step.
+        norm: of all these gradients, a scalar, where it is known from clipping them.
         step: its number.
         read_terms: raises where a loss term is not finite itself, as `Meter.read` does.
         forward: the loss terms of the step's last batch again, to find the one that is to blame.
@@ -28,8 +30,9 @@ def check_gradient(
     Raises:
         NonFiniteLossError: naming the step and the term; no weight has been changed.
     """
-    gradients = [each.grad for each in parameters if each.grad is not None]
-    if bool(nn.utils.get_total_norm(gradients).isfinite()):
+    if norm is None:
+        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    if norm.isfinite():
         return
     read_terms()
     raise NonFiniteLossError(

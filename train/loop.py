@@ -210,19 +210,19 @@ class Loop:
         meter.tally.replaced += batch["replaced"]
 
     def _prepare_gradient(self, batch: dict, draw: tuple[int, ...], meter: Meter) -> None:
-        """Check the gradient, before it is clipped. With fp16, the scaler looks for overflows."""
+        """Clip the gradient, and check it. With fp16, the scaler looks for overflows."""
 
         def forward() -> dict[str, torch.Tensor]:
             torch.manual_seed(derive_seed(*draw))
             return task(*self.parts.mixing(batch["image"], batch["label"].long()))
 
         task = self.accelerator.unwrap_model(self.parts.task)
-        if self.parts.state.scaler is None:
-            parameters = list(task.parameters())
-            check_gradient(parameters, self.progress.step + 1, meter.read, forward)
+        parameters, norm = list(task.parameters()), None
         clip_grad = self.run.options.optimisation.clip_grad
         if clip_grad is not None:
-            self.accelerator.clip_grad_norm_(self.parts.task.parameters(), clip_grad)
+            norm = self.accelerator.clip_grad_norm_(parameters, clip_grad)
+        if self.parts.state.scaler is None:
+            check_gradient(parameters, norm, self.progress.step + 1, meter.read, forward)
 
     def _finish_step(self, meter: Meter) -> None:
         if self._has_overflowed():  # nothing was learnt

@@ -67,3 +67,21 @@ def test_a_signal_while_python_clears_away_is_ignored(signum):
     words = [sys.executable, "-c", LATE.format(name=signum.name)]
     ended = subprocess.run(words, cwd=ROOT, capture_output=True)
     assert (ended.returncode, ended.stderr) == (1, b"")
+
+
+UNHEARD = """
+from command_line.cli import run
+class Cleared:
+    def __del__(self):
+        raise KeyboardInterrupt
+def main():
+    Cleared()
+    print("went on")
+run(main)
+"""
+
+
+def test_ctrl_c_in_a_clean_up_is_heard():
+    words = [sys.executable, "-c", UNHEARD]
+    ended = subprocess.run(words, cwd=ROOT, capture_output=True)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, b"", b"")

@@ -66,6 +66,22 @@ def test_no_larger_network_is_built_than_the_file_has_weights_for(overrides, con
         load_checkpoint(tmp_path / "large.pth")
 
 
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        ({"embed_dims": 1.5}, "'embed_dims' is not a list"),
+        ({"model": 3}, "no SegformerB0 can be built of its 'overrides'"),
+        ({"head_dim": (1, 2)}, "no SegformerB0 can be built of its 'overrides'"),
+        ({"sr_ratios": (4096, 4, 2, 1)}, "'overrides' describe 1"),
+    ],
+)
+def test_overrides_that_describe_no_network_are_refused(overrides, told, content, tmp_path):
+    torch.save(content | {"overrides": content["overrides"] | overrides}, tmp_path / "odd.pth")
+    with pytest.raises(ValueError, match=r"odd\.pth: damaged") as refused:
+        load_checkpoint(tmp_path / "odd.pth")
+    assert told in str(refused.value)
+
+
 @pytest.mark.parametrize("junk", [j for j in JUNK if not isinstance(j, torch.Tensor)], ids=repr)
 def test_weights_are_dense_tensors_by_name(junk, content, tmp_path):
     weights = content["model"] | {"head.linear_pred.bias": junk}

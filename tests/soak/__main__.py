@@ -42,7 +42,7 @@ def main() -> int:
                     pass
                 record.write()
                 bar.update()
-        record.end(bench.words)
+        record.end()
     # Only now: a library of its commands has threads, without which forked runs cannot end.
     from tests.soak.inputs import Damage
 
@@ -52,7 +52,7 @@ def main() -> int:
         for tried in damage:
             record.write()
             bar.update(tried)
-    record.end(damage.words)
+    record.end()
     shutil.rmtree(folder)
     return int(any(counts.get(each) for counts in record.counts.values() for each in BAD))
 
@@ -77,11 +77,10 @@ class Record:
             with replacing(self.path) as temporary:
                 temporary.write_text(json.dumps(self.counts, indent=2) + "\n")
 
-    def end(self, words: list[str]) -> None:
-        """Print the counts of this kind of trial, and `words` of what did not hold."""
+    def end(self) -> None:
+        """Print the counts of this kind of trial."""
         self.write()
-        print(f"{self.trial}: {dict(self.counts[self.trial])}", *words, sep="\n", flush=True)
-        words.clear()
+        print(f"{self.trial}: {dict(self.counts[self.trial])}", flush=True)
 
 
 def build_parser() -> argparse.ArgumentParser:

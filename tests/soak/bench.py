@@ -50,14 +50,12 @@ class Bench:
 
     Attributes:
         counts: of the faults of one kind.
-        words: what was printed where something did not hold.
         cpu_seconds: that each setting computes for, undisturbed.
     """
 
     def __init__(self, folder: Path, data: Path) -> None:
         self.folder, self.data, self.random = folder, data, random.Random()
         self.counts: Counter[str] = Counter()
-        self.words: list[str] = []
         self.cpu_seconds: dict[str, float] = {}
         self.name = ""
 
@@ -189,9 +187,9 @@ class Bench:
         return status
 
     def note(self, fault: str, process: Process, word: str) -> None:
-        """Count what did not hold, and keep what was printed."""
+        """Count what did not hold, and show what the process had printed."""
         self.counts[fault] += 1
-        self.words.append(f"{fault}: {self.name}, {word}\n{process.said}")
+        print(f"{fault}: {self.name}, {word}\n{process.said}", flush=True)
 
     def expect_one_line(self, process: Process, status: int | None) -> None:
         """Count whether a process has ended for an outage: one line, status 1."""

@@ -45,6 +45,7 @@ PLACES = {
     "at the end": {"finish"},
 }
 AT_THE_START, AFTER_ITS_END = "at the start", "after its end"
+WHILE_LEAVING = "while it leaves, or starved"
 
 
 def prepare(folder: Path) -> Path:
@@ -101,10 +102,12 @@ class Process:
         """What the process is doing: one of `PLACES`, or before or after them."""
         self._stack.write_bytes(b"")
         os.kill(self.pid, signal.SIGUSR1)
-        process = psutil.Process(self.pid)
+        process, deadline = psutil.Process(self.pid), time.monotonic() + 2
         while not (stack := self._stack.read_text()):
             if process.status() == psutil.STATUS_ZOMBIE:
                 return AFTER_ITS_END
+            if time.monotonic() > deadline:  # Python has taken the handler away
+                return WHILE_LEAVING
             time.sleep(0.001)
         inside = {line.rpartition(" in ")[2] for line in stack.splitlines()}
         return next((name for name, known in PLACES.items() if known & inside), AT_THE_START)
@@ -116,6 +119,7 @@ class Process:
     def show_places(self) -> None:
         """Answer `place`; called in the process itself."""
         file = self._stack.open("a")
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # what is left of it when Python leaves
         faulthandler.register(signal.SIGUSR1, file, all_threads=False)
 
     @property

@@ -23,8 +23,6 @@ class Damage:
 
     Attributes:
         counts: what became of them.
-        words: where errors came from that are not of one line, and which inputs were the end of
-            a process.
     """
 
     def __init__(self, folder: Path, checkpoint: Path, count: int, seed: int) -> None:
@@ -32,7 +30,6 @@ class Damage:
         self.doors = doors(folder, checkpoint)
         self.results, self.output = folder / "results.jsonl", folder / "inputs.txt"
         self.counts: Counter[str] = Counter()
-        self.words: list[str] = []
 
     def __iter__(self) -> Iterator[int]:
         """Yield how many have been tried since the last time."""
@@ -54,10 +51,10 @@ class Damage:
             self._note_most("seconds of the slowest", round(seconds, 1))
             self._note_most("MB at most", megabytes)
             if word:
-                self.words.append(word)
+                print(word, flush=True)
         if "Traceback" in process.said:
             self.counts["tracebacks"] += 1
-            self.words.append(process.said)
+            print(process.said, flush=True)
         if status == 0:
             return len(numbers)
         if status is None:
@@ -65,7 +62,7 @@ class Damage:
         kind = "hangs" if status is None else "crashes"
         self.counts.update((kind, "inputs"))
         number = numbers[len(lines)]
-        self.words.append(f"{self._door(number)[0]} {number}: {kind}, status {status}")
+        print(f"{self._door(number)[0]} {number}: {kind}, status {status}", flush=True)
         return len(lines) + 1
 
     def _lines(self) -> list[str]:

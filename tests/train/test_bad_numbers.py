@@ -50,9 +50,9 @@ def test_a_gradient_that_is_not_finite_is_named_and_never_applied(
     assert run_stage("teacher", "--num-epochs", "1") == 0
     break_gradient(TexturePatchLoss)
     assert run_stage("sekd", "--num-epochs", "3") == 2
-    told = capsys.readouterr().err
+    *progress, told = capsys.readouterr().err.strip().splitlines()  # a slow run shows its progress
     assert "step 5: the gradient of loss term 'texture' is not finite" in told
-    assert told.strip().count("\n") == 0
+    assert all(line.startswith("train: ") for line in progress)
     last = load(runs / "sekd-SegformerB0-VOC-sekd-ct" / "last.pth")
     assert last["training"]["progress"]["step"] == 3
 
