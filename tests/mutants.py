@@ -77,7 +77,7 @@ TARGETS = (
     ("models/mit.py", "tests/models/test_mit.py tests/models/test_segmenter.py"),
     ("models/pvt.py", "tests/models/test_pvt.py tests/models/test_families.py"),
     ("models/head.py", "tests/models/test_head.py tests/models/test_segmenter.py"),
-    ("models/segmenter.py", "tests/models/test_segmenter.py"),
+    ("models/segmenter.py", "tests/models/test_segmenter.py tests/models/test_families.py"),
     ("train/options/*.py", "tests/train/test_options.py tests/train/test_behaviour.py"),
     ("train/plan/*.py", "tests/train/test_pipeline.py"),
     ("train/pipeline.py", "tests/train/test_pipeline.py"),
@@ -219,7 +219,8 @@ def as_mutant(file: str, source: str, mutated: str) -> Mutant | None:
     except SyntaxError:
         return None
     old, new = source.splitlines(), mutated.splitlines()
-    line = next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), 0)
+    pairs = enumerate(zip(old, new, strict=False))
+    line = next((i for i, (a, b) in pairs if a != b and a.strip()), 0)
     after = "(removed)" if len(new) < len(old) else new[line].strip()
     return Mutant(file, line + 1, old[line].strip(), after, mutated)
 

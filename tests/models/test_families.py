@@ -30,6 +30,7 @@ def test_maps_of_any_size(family, size):
     for maps in (out.features, out.embeddings, out.before_norm):
         assert [tuple(x.shape) for x in maps] == expected
     assert out.logits.shape == (2, 3, *expected[0][2:])
+    assert (model.widths, model.fused_width) == (TINY["embed_dims"], out.fused.shape[1])
 
 
 @each_family

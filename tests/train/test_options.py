@@ -41,6 +41,14 @@ def test_published_command_lines_are_understood(stage):
         assert distillation.teacher_val
 
 
+def test_what_published_command_lines_spell_out_is_the_default():
+    spelt = parse_options("sekd", PUBLISHED["sekd"].split()).saved()
+    plain = parse_options("sekd", [], model="SegformerB0", lr=5e-5).saved()  # as train_sekd.py does
+    different = {name for name, value in plain.items() if spelt[name] != value} - {"num_workers"}
+    kept = {"kd_alpha", "temperature"}  # read by no published script; by our methods, each its own
+    assert different == kept | {"dataset", "datadir", "device", "savedate"}
+
+
 def test_names_are_found_in_any_case():
     options = parse("--model", "segformerb3", "--dataset", "cityscapes", "--method", "SEKD-SU+KD")
     assert (options.network.model, options.data.dataset) == ("SegformerB3", "Cityscapes")
