@@ -152,9 +152,10 @@ def add_upsampled(base: Tensor, maps: Sequence[Tensor]) -> Tensor:
     """
     batch, height, width, channels = base.shape
     if torch.onnx.is_in_onnx_export():
+        total = base.permute(0, 3, 1, 2)  # as runtimes lay it out: they transpose nothing
         for x in maps:
-            base = base + upsample(x.permute(0, 3, 1, 2), (height, width)).permute(0, 2, 3, 1)
-        return base
+            total = total + upsample(x.permute(0, 3, 1, 2), (height, width))
+        return total.permute(0, 2, 3, 1)
     by_rows, by_columns = [], []
     for x in maps:
         rows = interpolation_matrix(x.shape[1], height, x) @ x.flatten(2)
