@@ -33,6 +33,7 @@ TINY = {"embed_dims": (8, 16, 24, 32), "depths": (1, 1, 1, 1), "head_dim": 16}
 @pytest.fixture(autouse=True)
 def signal_handlers() -> Iterator[None]:
     """Take back the handlers that a command leaves behind: it is the last thing a process does."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background job
     handlers = {each: signal.getsignal(each) for each in ENDING}
     yield
     for each, handler in handlers.items():
