@@ -9,7 +9,8 @@ from models.family import Family, Layout
 from models.keys import State
 from models.registry import FAMILIES, MODELS
 
-CLASSIFIER = "head.linear_pred.weight"
+CLASSIFIER_PREFIX = "head.linear_pred."
+CLASSIFIER = f"{CLASSIFIER_PREFIX}weight"
 
 
 @dataclass

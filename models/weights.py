@@ -34,6 +34,7 @@ from models import files, keys
 from models.files import resolve
 from models.formats import (
     CLASSIFIER,
+    CLASSIFIER_PREFIX,
     FORMATS,
     Weights,
     compare,
@@ -55,8 +56,6 @@ __all__ = [
     "save_checkpoint",
     "save_huggingface",
 ]
-
-CLASSIFIER_PREFIX = "head.linear_pred."
 
 MOST_PARAMETERS = 1 << 28  # three times those of the largest known network; 1 GiB
 

@@ -31,20 +31,22 @@ def build_student(run: Run, data: Data) -> Segmenter:
     """Build the network that this stage trains, with `--pretrained` weights if asked."""
     options = run.options.network
     network = build_model(options.model, len(data.classes))
-    if options.pretrained == SHIPPED and not run.options.run.resume:
+    if not options.pretrained or run.options.run.resume:
+        return network
+    if options.pretrained == SHIPPED:
         load_start(network, SHIPPED, data.classes)
         run.accelerator.print(f"weights: {SHIPPED}")
-    elif options.pretrained and not run.options.run.resume:
-        source: str | Path = options.pretrained
-        if source == "auto":
-            source = CHECKPOINTS / MODELS[network.name].sizes[network.name].pretrained
-            if not Path(source).is_file():
-                raise FileNotFoundError(
-                    f"--pretrained: {source} is not there; {CHECKPOINTS.name}/README.md says where "
-                    "it comes from, or pass a file, a folder or a Hugging Face id"
-                )
-        load_backbone(network, source)
-        run.accelerator.print(f"encoder weights: {source}")
+        return network
+    source: str | Path = options.pretrained
+    if source == "auto":
+        source = CHECKPOINTS / MODELS[network.name].sizes[network.name].pretrained
+        if not Path(source).is_file():
+            raise FileNotFoundError(
+                f"--pretrained: {source} is not there; {CHECKPOINTS.name}/README.md says where "
+                "it comes from, or pass a file, a folder or a Hugging Face id"
+            )
+    load_backbone(network, source)
+    run.accelerator.print(f"encoder weights: {source}")
     return network
 
 
