@@ -22,14 +22,14 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def write_results(
-    run: Run, data: Data, weights: Mapping[str, Tensor], scores: Mapping[str, float], seconds: float
+    run: Run, data: Data, digest: str, scores: Mapping[str, float], seconds: float
 ) -> None:
     """Write the record of a run that came to its end.
 
     Args:
         run: options, devices and folder.
         data: whose files are told by a fingerprint of names and sizes.
-        weights: the last ones of the network, told by a hash.
+        digest: of the network's last weights, see `digest_weights`.
         scores: by name.
         seconds: that this process trained for; a resumed run was begun by another.
     """
@@ -39,7 +39,7 @@ def write_results(
         "seed": run.options.run.seed,
         "processes": run.accelerator.num_processes,
         "scores": dict(scores),
-        "weights_sha256": digest_weights(weights),
+        "weights_sha256": digest,
         "data_sha256": digest_files(data),
         "git": git_state(),
         "versions": software_versions("accelerate"),

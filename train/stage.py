@@ -27,7 +27,7 @@ from train.data import Data, describe
 from train.loop import Interrupt, Loop, Parts, Schedule
 from train.meter import Meter
 from train.optimizer import build_optimizer, build_scheduler
-from train.provenance import write_results
+from train.provenance import digest_weights, write_results
 from train.resuming import resume
 from train.run import Run, locked_folder, opened_folder
 from train.tasks import Task
@@ -172,7 +172,7 @@ def stop(loop: Loop) -> NoReturn:
 
 def finish(run: Run, keeper: Keeper, validator: Validator, tracker: Tracker, began: float) -> None:
     """Evaluate `--test-split` once, with best.pth, record the run, and say where everything is."""
-    weights = {name: value.clone() for name, value in keeper.network.state_dict().items()}
+    digest = digest_weights(keeper.network.state_dict())  # before those of best.pth are loaded
     progress, split = keeper.state.progress, run.options.data.test_split
     final = {"best_miou": progress.best_miou, "last_miou": keeper.metrics.get("miou")}
     if validator.data.test is not None:
@@ -186,7 +186,7 @@ def finish(run: Run, keeper: Keeper, validator: Validator, tracker: Tracker, beg
     known = {name: score for name, score in final.items() if score is not None}
     tracker.final(known, progress.step)
     if run.accelerator.is_main_process:
-        write_results(run, validator.data, weights, known, time.monotonic() - began)
+        write_results(run, validator.data, digest, known, time.monotonic() - began)
     run.accelerator.print(f"run folder: {run.folder}")
 
 
