@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from matplotlib import pyplot
 
 from train import sweep
-from train.study.comparison import outcomes, paired_difference, table
+from train.study.comparison import outcomes, paired_difference, plot, table
 from train.study.jobs import COUNTS, SCORES, is_done, seconds_left
 from train.study.recipe import Job, read_study
 
@@ -27,9 +28,9 @@ def recipe(tmp_path):
     def write(runs, **settings) -> Path:
         path = tmp_path / "study.yaml"
         savedir = str(tmp_path / "runs")
-        path.write_text(
-            yaml.safe_dump({"savedir": savedir, "runs": runs, **settings}, sort_keys=False)
-        )
+        written = {"savedir": savedir, "runs": runs, **settings}
+        # What is in it twice becomes two: PyYAML would write an alias, which recipes may not have.
+        path.write_text(yaml.safe_dump(json.loads(json.dumps(written)), sort_keys=False))
         return path
 
     return write
@@ -183,6 +184,61 @@ def test_a_run_may_be_compared_with_a_baseline_of_its_own(recipe):
     assert found == {**expected, "kd-long": pytest.approx(5)}
     text = table(study, outcomes(study))
     assert "| none: +10.00 |" in text and "| long: +5.00 |" in text
+
+
+def test_a_baseline_with_the_same_grid_is_compared_value_by_value(recipe):
+    grid = {"limit-train": [5, 10]}
+    runs = {
+        "none": {"stage": "student", "grid": grid},
+        "kd": {"teacher": "t.pth", "grid": grid, "baseline": "none"},
+        "at": {"teacher": "t.pth", "baseline": "none limit-train=10"},
+    }
+    study = read_study(recipe(runs))
+    assert study.axis == "limit-train"
+    for job, common in zip(study.jobs, (300, 400, 350, 500, 400), strict=True):
+        write_result(job, np.full((2, 2, 1), [[common], [1000]]))
+    found = {one.run: one.difference for one in outcomes(study)}
+    assert found["kd limit-train=5"] == pytest.approx(5)
+    assert found["kd limit-train=10"] == pytest.approx(10)
+    assert found["at"] == pytest.approx(0)
+
+
+@pytest.mark.parametrize(
+    ("grids", "axis"),
+    [
+        ([{"lr": [1e-3, 1e-4]}, {}], "lr"),
+        ([{"lr": [1e-3, 1e-4]}, {"lr": [1e-2]}], "lr"),
+        ([{"lr": [1e-3, 1e-4], "limit-train": [5]}], None),
+        ([{"lr": [1e-3, 1e-4]}, {"limit-train": [5, 10]}], None),
+        ([{"lr": [1e-3]}], None),
+        ([{"loss": ["ce", "ce+jaccard"]}], None),
+        ([{"sync-bn": [False, True]}], None),
+        ([{}], None),
+    ],
+)
+def test_a_plot_is_over_the_one_number_in_which_runs_differ(recipe, grids, axis):
+    runs = {f"run {n}": {"stage": "student", "grid": grid} for n, grid in enumerate(grids)}
+    assert read_study(recipe(runs)).axis == axis
+
+
+def test_the_plot_of_a_grid_has_a_line_per_family(recipe, tmp_path, monkeypatch):
+    grid = {"limit-train": [10, 5]}
+    runs = {
+        "none": {"stage": "student", "grid": grid},
+        "kd": {"teacher": "t.pth", "grid": grid},
+        "all": {"stage": "student"},
+    }
+    study = read_study(recipe(runs))
+    for job, common in zip(study.jobs, (400, 300, 500, 350, 600), strict=True):
+        write_result(job, np.full((2, 2, 1), [[common], [1000]]))
+    monkeypatch.setattr(pyplot, "close", lambda figure: None)
+    plot(study, outcomes(study), tmp_path / "plot.png")
+    (axes,) = pyplot.gcf().axes
+    lines = {line.get_label(): line.get_xydata().tolist() for line in axes.get_lines()}
+    assert lines["none"] == [[5, pytest.approx(30)], [10, pytest.approx(40)]]
+    assert lines["kd"] == [[5, pytest.approx(35)], [10, pytest.approx(50)]]
+    assert axes.get_xlabel() == "--limit-train" and "all" in [t.get_text() for t in axes.texts]
+    pyplot.close("all")
 
 
 def test_runs_that_were_scored_on_other_images_are_not_compared(recipe):

@@ -17,6 +17,7 @@ from train.study.recipe import Job, Study
 
 matplotlib.use("Agg")
 from matplotlib import pyplot  # noqa: E402  (the backend comes first: servers have no display)
+from matplotlib.axes import Axes  # noqa: E402
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
@@ -204,17 +205,52 @@ def as_json(study: Study, found: Sequence[Outcome], versions: dict[str, Any]) ->
 
 
 def plot(study: Study, found: Sequence[Outcome], path: Path) -> None:
-    """Draw mIoU over training cost, a point per seed and a cross at each mean."""
+    """Draw mIoU, over the grid where the runs differ in one number, and else over training cost."""
     figure, axes = pyplot.subplots(figsize=(8, 5), layout="constrained")
-    for one in found:
-        (line,) = axes.plot([one.hours] * len(one.scores), one.scores, "o", alpha=0.4, ms=5)
-        axes.plot(one.hours, one.mean, "x", color=line.get_color(), ms=10, label=one.run)
-    for one in found:
-        if one.run == study.baseline:
-            axes.axhline(one.mean, color="0.6", lw=1, ls="--", zorder=0)
-    axes.set_xlim(left=0)
-    axes.set_xlabel("hours of training on this machine")
+    if study.axis is None:
+        _plot_by_cost(study, found, axes)
+    else:
+        _plot_by_place(study, study.axis, found, axes)
     axes.set_ylabel("mIoU, %")
     axes.legend(fontsize=8, ncols=2)
     figure.savefig(path, format="png", dpi=120)
     pyplot.close(figure)
+
+
+def _plot_by_cost(study: Study, found: Sequence[Outcome], axes: Axes) -> None:
+    """Draw a point per seed and a cross at each mean."""
+    for one in found:
+        (line,) = axes.plot([one.hours] * len(one.scores), one.scores, "o", alpha=0.4, ms=5)
+        axes.plot(one.hours, one.mean, "x", color=line.get_color(), ms=10, label=one.run)
+        if one.run == study.baseline:
+            axes.axhline(one.mean, color="0.6", lw=1, ls="--", zorder=0)
+    axes.set_xlim(left=0)
+    axes.set_xlabel("hours of training on this machine")
+
+
+def _plot_by_place(study: Study, axis: str, found: Sequence[Outcome], axes: Axes) -> None:
+    """Draw a line through each family's means, a point per seed, and a level without a grid."""
+    families: dict[str, list[tuple[float, Outcome]]] = {}
+    for one in found:
+        job = study.runs[one.run][0]
+        if job.place:
+            families.setdefault(job.family, []).append((dict(job.place)[axis], one))
+        else:
+            axes.axhline(one.mean, lw=1, ls="--", color="0.6")
+            axes.annotate(
+                one.run, (0.01, one.mean), xycoords=("axes fraction", "data"), va="bottom"
+            )
+    for family, points in families.items():
+        points.sort(key=lambda point: point[0])
+        places = [place for place, _ in points]
+        (line,) = axes.plot(places, [one.mean for _, one in points], "-x", ms=9, label=family)
+        for place, one in points:
+            axes.plot(
+                [place] * len(one.scores), one.scores, "o", alpha=0.4, ms=5, c=line.get_color()
+            )
+    places = sorted({place for points in families.values() for place, _ in points})
+    if places[0] > 0:
+        axes.set_xscale("log")
+    axes.set_xticks(places, [f"{place:g}" for place in places])
+    axes.minorticks_off()
+    axes.set_xlabel(f"--{axis}")

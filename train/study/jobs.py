@@ -27,7 +27,8 @@ class Queue:
     Args:
         study: what to run.
         jobs: of the study, those to run now.
-        parallel: processes at a time; they share the processor's cores evenly.
+        parallel: processes at a time. Each has an even share of the processor's cores, or as many
+            threads as OMP_NUM_THREADS says.
         launcher: what starts a training script, such as `accelerate launch --num_processes 2`.
         tell: called with a line whenever a job starts, ends or fails.
         watch: called every few seconds.
@@ -100,7 +101,9 @@ class Queue:
 
     def _start(self, job: Job, words: list[str]) -> int:
         """Run a command with its output in the job's log file."""
-        threads = str(max(1, (os.cpu_count() or 1) // self.parallel))
+        threads = os.environ.get("OMP_NUM_THREADS") or str(
+            max(1, (os.cpu_count() or 1) // self.parallel)
+        )
         log = log_of(job)
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a") as output:

@@ -16,7 +16,8 @@ A recipe is YAML:
 
 A run named after a method is distilled by it; `stage`, `seeds`, `teacher`, `baseline` and `grid`
 are settings of the study, and all else are flags of its training script. `grid` makes a run of each
-combination; `baseline` names the run that this one is compared with, in place of the study's.
+combination; `baseline` names the run that this one is compared with, in place of the study's. A
+baseline with the same grid is compared value by value.
 """
 
 import itertools
@@ -41,6 +42,8 @@ class Job:
 
     Attributes:
         run: name of the run in the recipe, with the values of its grid.
+        family: that name without them.
+        place: its flags and values in the grid.
         seed: of everything random in it.
         stage: teacher, student or sekd.
         words: command line of the stage's script.
@@ -50,6 +53,8 @@ class Job:
     """
 
     run: str
+    family: str
+    place: tuple[tuple[str, Any], ...]
     seed: int
     stage: str
     words: tuple[str, ...]
@@ -82,6 +87,17 @@ class Study:
         return None if baseline == run else baseline
 
     @property
+    def axis(self) -> str | None:
+        """Name the flag of numbers that alone makes up all grids, None where there is none."""
+        places = [dict(job.place) for job in self.jobs if job.place]
+        flags = {tuple(place) for place in places}
+        if len(flags) != 1 or len(flag := flags.pop()) != 1:
+            return None
+        values = {place[flag[0]] for place in places}
+        numbers = all(type(value) in (int, float) for value in values)  # True is an int as well
+        return flag[0] if numbers and len(values) > 1 else None
+
+    @property
     def runs(self) -> dict[str, list[Job]]:
         """Jobs by run."""
         runs: dict[str, list[Job]] = {}
@@ -105,6 +121,16 @@ class _Recipe:
     teacher: str | None = None
 
 
+@dataclass(frozen=True)
+class _Run:
+    """One run of the recipe: a family of runs at one place of its grid."""
+
+    name: str
+    family: str
+    place: Mapping[str, Any]
+    flags: Mapping[str, Any]
+
+
 def read_study(path: Path, more: Mapping[str, Any] | None = None) -> Study:
     """Read a recipe and check every run's flags, before hours are spent on the first.
 
@@ -123,35 +149,54 @@ def read_study(path: Path, more: Mapping[str, Any] | None = None) -> Study:
         raise ValueError(f"{path}: a study needs 'savedir: FOLDER' and 'runs: {{NAME: FLAGS}}'")
     recipe = _Recipe(path, Path(written.pop("savedir")), **written)
     recipe.flags = {**recipe.flags, **(more or {})}
-    runs = dict(_expanded(recipe))
+    runs = {run.name: run for run in _expanded(recipe)}
     jobs = tuple(
-        _job(recipe, name, flags, seed, runs)
-        for name, flags in runs.items()
-        for seed in flags.get("seeds", recipe.seeds)
+        _job(recipe, run, seed, runs)
+        for run in runs.values()
+        for seed in run.flags.get("seeds", recipe.seeds)
     )
-    own = {name: flags["baseline"] for name, flags in runs.items() if "baseline" in flags}
-    for baseline in filter(None, (recipe.baseline, *own.values())):
-        if baseline not in runs:
-            raise ValueError(f"{path}: baseline {baseline} is no run; runs: {', '.join(runs)}")
+    if recipe.baseline is not None:
+        _known(recipe, recipe.baseline, runs)
+    own = {
+        run.name: _known(recipe, _named(run.flags["baseline"], run.place, runs), runs)
+        for run in runs.values()
+        if "baseline" in run.flags
+    }
     return Study(path, jobs, recipe.score, recipe.baseline, own)
 
 
-def _expanded(recipe: _Recipe) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield runs by name, one for each combination of values of a run's grid."""
-    for name, flags in recipe.runs.items():
+def _expanded(recipe: _Recipe) -> Iterator[_Run]:
+    """Yield a run for each combination of values of a grid."""
+    for family, flags in recipe.runs.items():
         flags = dict(flags or {})
-        if not NAME.fullmatch(str(name)):
-            raise ValueError(f"{recipe.path}: run '{name}': a folder cannot have this name")
+        if not NAME.fullmatch(str(family)):
+            raise ValueError(f"{recipe.path}: run '{family}': a folder cannot have this name")
         grid = flags.pop("grid", {})
         for values in itertools.product(*grid.values()):
-            chosen = dict(zip(grid, values, strict=True))
-            suffix = ",".join(f"{flag}={value}" for flag, value in chosen.items())
-            yield " ".join(filter(None, (str(name), suffix))), {**flags, **chosen}
+            place = dict(zip(grid, values, strict=True))
+            yield _Run(_at(str(family), place), str(family), place, {**flags, **place})
 
 
-def _job(
-    recipe: _Recipe, name: str, flags: Mapping[str, Any], seed: int, runs: Mapping[str, Any]
-) -> Job:
+def _at(family: str, place: Mapping[str, Any]) -> str:
+    """Name the run of a family at a place of its grid."""
+    values = ",".join(f"{flag}={value}" for flag, value in place.items())
+    return f"{family} {values}" if values else family
+
+
+def _named(baseline: str, place: Mapping[str, Any], runs: Mapping[str, _Run]) -> str:
+    """Name the run that is meant by the baseline of a run at a place of its grid."""
+    there = _at(baseline, place)
+    return there if there in runs else baseline
+
+
+def _known(recipe: _Recipe, baseline: str, runs: Mapping[str, _Run]) -> str:
+    if baseline not in runs:
+        raise ValueError(f"{recipe.path}: baseline {baseline} is no run; runs: {', '.join(runs)}")
+    return baseline
+
+
+def _job(recipe: _Recipe, run: _Run, seed: int, runs: Mapping[str, _Run]) -> Job:
+    name, flags = run.name, run.flags
     own = {key: value for key, value in flags.items() if key not in OF_A_RUN}
     method = own.get("method") or name.split()[0]
     is_method = all(part in METHODS for part in method.split("+"))
@@ -175,14 +220,24 @@ def _job(
     except ValueError as error:
         raise ValueError(f"{recipe.path}: run '{name}': {error}") from None
     needed = teacher if teacher in runs else None
-    return Job(name, seed, stage, tuple(words), folder, needed, options.optimisation.max_steps)
+    return Job(
+        run=name,
+        family=run.family,
+        place=tuple(run.place.items()),
+        seed=seed,
+        stage=stage,
+        words=tuple(words),
+        folder=folder,
+        teacher=needed,
+        steps=options.optimisation.max_steps,
+    )
 
 
-def _teacher_file(recipe: _Recipe, teacher: str, runs: Mapping[str, Any]) -> Path:
+def _teacher_file(recipe: _Recipe, teacher: str, runs: Mapping[str, _Run]) -> Path:
     """The last weights of the teacher's first seed, or the file that is named."""
     if teacher not in runs:
         return Path(teacher)
-    seed = runs[teacher].get("seeds", recipe.seeds)[0]
+    seed = runs[teacher].flags.get("seeds", recipe.seeds)[0]
     return recipe.savedir / teacher / f"seed{seed}" / "last.pth"
 
 
