@@ -8,11 +8,14 @@ import numpy as np
 from torch import Tensor
 
 SIDE = 96  # px of the longer side that is compared: plants are coarse
-PLANTS = re.compile(
-    r"crop|weed|plant|veget|leaf|leaves|beet|carrot|maize|corn|wheat|barley|rice|grass|thistle|"
-    r"canola|rape|sunflower|bean|lettuce|cabbage|onion|potato|pepper|dicot|monocot",
+# Names of fields alone, and of other scenes as well: much in a street is greener than its trees.
+CROPS = re.compile(
+    r"crop|weed|beet|carrot|maize|wheat|barley|thistle|canola|sunflower|lettuce|cabbage|onion|"
+    r"potato|pepper|dicot|monocot|(?<![a-z])(corn(?!er)|rice|rape|(soy)?bean)",
     re.IGNORECASE,
 )
+GREEN = re.compile("plant|veget|leaf|leaves|grass", re.IGNORECASE)
+GROUND = re.compile("soil|ground|earth|mulch|residue|stone|^bg$", re.IGNORECASE)
 # How much better another place of the label must fit, as a difference of correlations, and how
 # well: on CWFID and on drawn fields no sound pair comes near both.
 BETTER, GOOD = 0.25, 0.4
@@ -23,9 +26,16 @@ SHIFT = 0.04  # of a side: smaller ones are the annotator's
 
 
 def plant_ids(classes: Sequence[str]) -> list[int]:
-    """Find the classes that are plants, by their names; none where no other class is left."""
-    found = [index for index, name in enumerate(classes) if PLANTS.search(name)]
-    return found if len(found) < len(classes) else []
+    """Find the classes that are plants, by their names; none outside of fields.
+
+    Nor are there any where no other class is left.
+    """
+    crops = {name for name in classes if CROPS.search(name)}
+    plants = {name for name in classes if GREEN.search(name)} | crops
+    others = [name for name in classes if name not in plants]
+    if not others or not (crops or all(map(GROUND.search, others))):
+        return []
+    return [index for index, name in enumerate(classes) if name in plants]
 
 
 def misplaced(image: Tensor, label: Tensor, plants: Sequence[int]) -> str | None:

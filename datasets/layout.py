@@ -68,7 +68,14 @@ def split_names(
     for name, start, end in zip(SPLIT_NAMES, [0, *ends], ends, strict=False):
         splits[name] = sorted(shuffled[start:end])
         if not splits[name]:
-            raise ValueError(f"--ratio {told}: leaves {name} empty, there are {len(names)} {what}")
+            advice = (
+                "give it a larger share, as in --ratio" + " 1" * len(ratio)
+                if len(names) >= len(ratio)
+                else "label more"
+            )
+            raise ValueError(
+                f"--ratio {told}: leaves {name} empty, there are {len(names)} {what}; {advice}"
+            )
     return splits
 
 

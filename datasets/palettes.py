@@ -18,6 +18,7 @@ SAFE_COLOURS: tuple[Colour, ...] = (
 RESERVED_COLOURS: tuple[Colour, ...] = ((255, 255, 255), (128, 128, 128), (0, 0, 0))
 NEAREST = 30.0  # least distance in CIELAB of a safe colour to one that is taken
 LEVELS = (0, 51, 102, 153, 204, 255)  # of each channel, of further colours
+DARKEST = 30.0  # lightness in CIELAB of further colours: darker ones darken overlays
 
 
 def make_palette(count: int) -> tuple[Colour, ...]:
@@ -36,7 +37,8 @@ def class_palette(classes: Sequence[str]) -> tuple[Colour, ...]:
 
     Other classes get Okabe and Ito's colours, which colour-blind readers can tell apart, then the
     colours that are farthest from all others in CIELAB (Glasbey et al., "Colour displays for
-    categorical images", Color Research and Application 2007). None is near white, or grey as void.
+    categorical images", Color Research and Application 2007). None is near white, or grey as void,
+    and none so dark that overlays lose the photograph.
     """
     known = dict(zip(PLANT_CLASSES, PLANT_PALETTE, strict=True)) | {"background": PLANT_PALETTE[0]}
     chosen: dict[str, Colour] = {}
@@ -59,6 +61,7 @@ def distinct_colours(count: int, taken: tuple[Colour, ...] = ()) -> tuple[Colour
         if colour_distances(np.array([colour]), far).min() >= NEAREST:
             chosen.append(colour)
     candidates = np.stack(np.meshgrid(LEVELS, LEVELS, LEVELS, indexing="ij"), -1).reshape(-1, 3)
+    candidates = candidates[_lab(candidates)[:, 0] >= DARKEST]
     if count > 100:  # more than so coarse a grid has
         candidates = np.array(make_palette(256))
     nearest = colour_distances(candidates, np.vstack((far, np.array(chosen).reshape(-1, 3)))).min(1)
@@ -125,8 +128,9 @@ def recolour(
 
 def colour_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Return the distances (N, M) in CIELAB of colours (N, 3) to colours (M, 3), 0 to 255."""
-    labs = [
-        cv2.cvtColor((colours[None] / 255).astype(np.float32), cv2.COLOR_RGB2LAB)[0]
-        for colours in (first, second)
-    ]
-    return np.linalg.norm(labs[0][:, None] - labs[1][None], axis=2)
+    return np.linalg.norm(_lab(first)[:, None] - _lab(second)[None], axis=2)
+
+
+def _lab(colours: np.ndarray) -> np.ndarray:
+    """Convert RGB colours (N, 3), 0 to 255, to CIELAB (N, 3)."""
+    return cv2.cvtColor((colours[None] / 255).astype(np.float32), cv2.COLOR_RGB2LAB)[0]

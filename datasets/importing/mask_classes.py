@@ -14,6 +14,7 @@ from datasets.importing.places import Export
 from datasets.reading import Colour, read_image, read_indices
 
 NAMES, LABELMAP = ("classes.txt", "class_names.txt"), "labelmap.txt"
+COLOUR_LIST = "label_colors.txt"
 PROBED = 8
 SHOWN = 6
 
@@ -34,6 +35,8 @@ def name_values(
     for path in export.files:
         if path.name.casefold() == LABELMAP:
             return None, read_labelmap(path)
+        if path.name.casefold() == COLOUR_LIST:
+            return None, read_colour_list(path)
         if path.name == DESCRIPTION and (described := read_description(path.parent)):
             return dict(enumerate(described.classes)) | {described.ignore: "void"}, None
         if path.suffix.lower() == ".csv" and (colours := read_colour_table(path)):
@@ -76,6 +79,24 @@ def read_labelmap(path: Path) -> dict[Colour, str]:
         colour = _colour(rest.partition(":")[0].split(","))
         if colour is None or not name:
             raise ValueError(f"{path}: {line!r} is not name:red,green,blue::; export it again")
+        if colour in colours:
+            raise ValueError(f"{path}: {name} and {colours[colour]} have one colour; change one")
+        colours[colour] = name
+    return colours
+
+
+def read_colour_list(path: Path) -> dict[Colour, str]:
+    """Read CamVid's `label_colors.txt`: lines of red green blue name.
+
+    Raises:
+        ValueError: a line is not of this form.
+    """
+    colours: dict[Colour, str] = {}
+    for line in _lines(path):
+        red, green, blue, name = (*line.split(maxsplit=3), *[""] * 4)[:4]
+        colour = _colour((red, green, blue))
+        if colour is None or not name:
+            raise ValueError(f"{path}: {line!r} is not red green blue name")
         if colour in colours:
             raise ValueError(f"{path}: {name} and {colours[colour]} have one colour; change one")
         colours[colour] = name

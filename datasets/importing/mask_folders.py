@@ -11,10 +11,14 @@ from datasets.importing.records import Sample, Source
 
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
 _SPLIT = "|".join(sorted(SPLITS, key=len, reverse=True))
-_IMAGE_WORDS = "images?|imgs?|jpegimages|rgb|photos?|pictures|leftimg8bit|inputs?|frames?|data"
+_IMAGE_WORDS = (
+    "images?|imgs?|jpegimages|rgb|photos?|pictures|leftimg8bit|inputs?|frames?|data|"
+    r"(?:\d+_)?stillsraw(?:_full)?"  # CamVid as it is published
+)
 _MASK_WORDS = (
     "masks?|labels?|annot|annots|annotations?|anns?|gt|gtfine|groundtruth|ground_truth|targets?|"
-    "segmentations?|segmentationclass|segmentationclasspng|semantics?|labelids|labeled|seg"
+    "segmentations?|segmentationclass|segmentationclasspng|semantics?|labelids|labeled|seg|"
+    "labeledapproved(?:_full)?"
 )
 _PART = re.compile(
     rf"^(?P<split>{_SPLIT})?[-_ ]?(?:(?P<image>{_IMAGE_WORDS})|(?P<mask>{_MASK_WORDS}))?"

@@ -73,7 +73,11 @@ def test_what_shows_too_little_is_left_alone(fields):
     [
         (("soil", "crop", "weed"), [1, 2]),
         (("Background", "Sugar beet", "stone"), [1]),
-        (("sky", "road", "car"), []),
+        (("soil", "oilseed_rape", "Soybean"), [1, 2]),
+        (("ground", "vegetation"), [1]),
+        (("sky", "road", "vegetation", "terrain"), []),
+        (("background", "person", "potted plant"), []),
+        (("corner", "price", "drape"), []),
         (("crop", "weed"), []),
     ],
 )

@@ -1,5 +1,6 @@
 """Colours of classes: distinct from each other, from void and from the page."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -26,6 +27,13 @@ def test_own_classes_can_be_told_apart(count, least):
     colours = np.array([*palette, *RESERVED_COLOURS])
     distances = colour_distances(colours, colours) + 999 * np.eye(len(colours))
     assert distances.min() >= least
+
+
+@pytest.mark.parametrize("count", [11, 19, 40])
+def test_no_own_class_is_dark(count):
+    palette = np.array([class_palette([f"class {index}" for index in range(count)])], np.uint8)
+    lightness = cv2.cvtColor(palette, cv2.COLOR_RGB2LAB)[..., 0] / 2.55
+    assert lightness.min() >= 30
 
 
 def test_as_many_colours_as_a_label_map_holds():

