@@ -83,10 +83,10 @@ def main() -> None:
     print_result(result, subject.dataset.palette, Console())
     if latency:
         print_latency(latency, Console())
-    if args.json:
-        write_json(args.json, result)
     if images is not None:
         images.write(args.per_image, subject.dataset.classes)
+    if args.json:
+        write_json(args.json, result)
 
 
 def distance_share(text: str) -> float:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from matplotlib import pyplot
 
 from train import sweep
 from train.study.comparison import outcomes, paired_difference, plot, table
-from train.study.jobs import COUNTS, SCORES, is_done, seconds_left
+from train.study.jobs import COUNTS, SCORES, is_done, seconds_left, to_train
 from train.study.recipe import Job, read_study
 
 SMALL = {
@@ -115,6 +116,29 @@ def test_a_study_trains_scores_and_compares_and_is_not_done_twice(
     capfd.readouterr()
     assert run_sweep(monkeypatch, path, "--parallel", 2) == 0
     assert "started" not in capfd.readouterr().out
+
+
+def test_results_outlive_the_weights_and_a_teacher_without_weights_is_trained_again(
+    recipe, tmp_path, monkeypatch, capfd
+):
+    runs = {"b0": {"stage": "teacher"}, "none": {"stage": "student"}, "kd": {}}
+    kept = tmp_path / "results"
+    settings = {"flags": SMALL, "teacher": "b0", "score": "val", "results": str(kept)}
+    path = recipe(runs, **settings)
+    assert run_sweep(monkeypatch, path, "--only", "b0", "none") == 0
+    study = read_study(path)
+    before = outcomes(study)
+    assert sorted(file.name for file in (kept / "none" / "seed0").iterdir()) == [
+        COUNTS, "log.csv", SCORES
+    ]  # fmt: skip
+    shutil.rmtree(tmp_path / "runs")
+    assert outcomes(study) == before and before[0].hours > 0
+    assert to_train(study, study.runs["none"]) == []
+    assert [job.run for job in to_train(study, study.runs["kd"])] == ["b0", "kd"]
+    capfd.readouterr()
+    assert run_sweep(monkeypatch, path) == 0
+    started = [line for line in capfd.readouterr().out.splitlines() if "started" in line]
+    assert started == ["started: b0, seed 0", "started: kd, seed 0"]
 
 
 def test_what_needs_a_failed_run_is_left_out_and_the_rest_goes_on(

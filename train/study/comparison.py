@@ -70,7 +70,7 @@ def outcomes(study: Study) -> list[Outcome]:
 
 
 def _outcome(run: str, jobs: Sequence[Job], baseline: dict[int, Job]) -> Outcome:
-    results = [json.loads((job.folder / SCORES).read_text()) for job in jobs]
+    results = [json.loads((job.results / SCORES).read_text()) for job in jobs]
     classes = {
         name: _mean([result["per_class"][name] for result in results])
         for name in results[0]["per_class"]
@@ -117,10 +117,10 @@ def paired_difference(
     """
     counts = []
     for pair in pairs:
-        (names, mine), (others, theirs) = (read_counts(job.folder / COUNTS) for job in pair)
+        (names, mine), (others, theirs) = (read_counts(job.results / COUNTS) for job in pair)
         if names != others:
             raise ValueError(
-                f"{pair[0].folder} and {pair[1].folder} were scored on different images: remove "
+                f"{pair[0].results} and {pair[1].results} were scored on different images: remove "
                 f"{SCORES} from both and run the study again"
             )
         counts.append((mine, theirs))

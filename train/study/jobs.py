@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import statistics
 import subprocess
 import sys
@@ -10,9 +11,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
-from command_line.documents import read_mapping
 from eval.reporting.run_records import read_log
-from train.run_folder import ARGUMENTS, LAST, LOG
+from train.run_folder import LAST, LOG
 from train.study.recipe import Job, Study
 
 SCRIPTS = Path(__file__).parents[1]
@@ -44,7 +44,8 @@ class Queue:
         watch: Callable[[], None] = lambda: None,
     ) -> None:
         self.study = study
-        self.waiting = [job for job in jobs if not is_done(job)]
+        self.waiting = to_train(study, jobs)
+        self.running: dict[Future, Job] = {}
         self.parallel = parallel
         self.launcher = shlex.split(launcher) or [sys.executable]
         self.tell = tell
@@ -60,7 +61,7 @@ class Queue:
         Raises:
             KeyboardInterrupt: after the running jobs have saved and ended.
         """
-        running: dict[Future, Job] = {}
+        running = self.running
         with ThreadPoolExecutor(self.parallel) as pool:
             try:
                 while self.waiting or running:
@@ -82,8 +83,13 @@ class Queue:
 
     def _ready(self) -> list[Job]:
         """Jobs whose teacher has ended, in the recipe's order."""
-        first = {name: jobs[0] for name, jobs in self.study.runs.items()}
-        return [job for job in self.waiting if not job.teacher or is_done(first[job.teacher])]
+        busy = {*self.waiting, *self.running.values()}
+        return [
+            job
+            for job in self.waiting
+            if (teacher := teacher_of(self.study, job)) is None
+            or (teacher not in busy and can_teach(teacher))
+        ]
 
     def _work(self, job: Job) -> int:
         """Train, or resume, and score; return the status of what failed, or 0."""
@@ -91,12 +97,17 @@ class Queue:
         words = [*self.launcher, str(SCRIPTS / f"train_{job.stage}.py"), *job.words]
         # What was killed before its first checkpoint begins anew.
         words.append("--resume" if (job.folder / LAST).exists() else "--overwrite")
-        return self._start(job, words) or self._start(job, self._scoring(job))
+        if status := self._start(job, words):
+            return status
+        if job.results != job.folder:
+            job.results.mkdir(parents=True, exist_ok=True)
+            shutil.copy(job.folder / LOG, job.results / LOG)
+        return self._start(job, self._scoring(job))
 
     def _scoring(self, job: Job) -> list[str]:
         state = job.folder / LAST
         words = [sys.executable, str(EVALUATE), "--state", str(state), "--num-workers", "0"]
-        words += ["--json", str(job.folder / SCORES), "--per-image", str(job.folder / COUNTS)]
+        words += ["--per-image", str(job.results / COUNTS), "--json", str(job.results / SCORES)]
         return words + (["--subset", self.study.score] if self.study.score else [])
 
     def _start(self, job: Job, words: list[str]) -> int:
@@ -141,7 +152,28 @@ class Queue:
 
 def is_done(job: Job) -> bool:
     """Whether a job has been trained to its end and scored."""
-    return (job.folder / SCORES).exists()
+    return (job.results / SCORES).exists()
+
+
+def can_teach(job: Job) -> bool:
+    """Whether a job has ended and its weights are here: scores alone may be another machine's."""
+    return is_done(job) and (job.folder / LAST).exists()
+
+
+def teacher_of(study: Study, job: Job) -> Job | None:
+    """The job whose weights this one learns from, None where that is none of the study."""
+    return study.runs[job.teacher][0] if job.teacher else None
+
+
+def to_train(study: Study, jobs: Sequence[Job]) -> list[Job]:
+    """Jobs that have not ended, and the teachers that these need and that have no weights here."""
+    waiting = {job for job in jobs if not is_done(job)}
+    needed = waiting
+    while needed:
+        teachers = {teacher for job in needed if (teacher := teacher_of(study, job))}
+        needed = {teacher for teacher in teachers - waiting if not can_teach(teacher)}
+        waiting |= needed
+    return [job for job in study.jobs if job in waiting]
 
 
 def name_of(job: Job) -> str:
@@ -158,24 +190,21 @@ def steps_done(job: Job) -> int:
     """Optimizer steps in a job's log; all of them where it has ended."""
     if is_done(job) and job.steps:
         return job.steps
-    steps = read_log(job.folder / LOG).get("step")
+    steps = _log(job).get("step")
     return int(steps[-1]) if steps else 0
 
 
 def seconds_per_step(job: Job) -> float | None:
     """Median time of a training step from a job's log, without validation; None without a log."""
-    log = read_log(job.folder / LOG)
+    log = _log(job)
     if not log:
         return None
-    batch = batch_of(job)
-    paces = [batch / rate for rate in log["images_per_second"] if rate > 0]
+    paces = [job.images_per_step / rate for rate in log["images_per_second"] if rate > 0]
     return statistics.median(paces) if paces else None
 
 
-def batch_of(job: Job) -> int:
-    """Images per optimizer step of one process, from the flags the run has saved."""
-    flags = read_mapping(job.folder / ARGUMENTS)
-    return flags["batch_size"] * flags["accumulate"]
+def _log(job: Job) -> dict[str, list[float]]:
+    return read_log((job.results if is_done(job) else job.folder) / LOG)
 
 
 def seconds_left(jobs: Sequence[Job], parallel: int) -> float | None:

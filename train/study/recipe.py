@@ -3,6 +3,7 @@
 A recipe is YAML:
 
     savedir: runs/study                   # every run is in <savedir>/<run>/seed<N>
+    results: results/study                # and there its scores and log, without weights (optional)
     config: recipes/cwfid.yaml            # recipe of flags that all runs share (optional)
     flags: {max-steps: 4800}              # more of them (optional)
     seeds: [0, 1, 2]
@@ -30,7 +31,17 @@ from typing import Any
 from losses import METHODS
 from train.arguments import FlagParser, parse_options, read_recipe
 
-SETTINGS = ("savedir", "config", "flags", "seeds", "score", "baseline", "teacher", "runs")
+SETTINGS = (
+    "savedir",
+    "results",
+    "config",
+    "flags",
+    "seeds",
+    "score",
+    "baseline",
+    "teacher",
+    "runs",
+)
 OF_A_RUN = ("stage", "seeds", "teacher", "baseline", "grid")
 STAGES = ("teacher", "student", "sekd")
 NAME = re.compile(r"[\w.+=, -]+")
@@ -48,8 +59,10 @@ class Job:
         stage: teacher, student or sekd.
         words: command line of the stage's script.
         folder: where the run is.
+        results: where its scores are: the same folder, or one of small files that outlives it.
         teacher: run of the recipe that has to end first, None where there is none.
         steps: optimizer steps, None where epochs say how long it lasts.
+        images_per_step: of one process.
     """
 
     run: str
@@ -59,8 +72,10 @@ class Job:
     stage: str
     words: tuple[str, ...]
     folder: Path
+    results: Path
     teacher: str | None
     steps: int | None
+    images_per_step: int
 
 
 @dataclass(frozen=True)
@@ -112,6 +127,7 @@ class _Recipe:
 
     path: Path
     savedir: Path
+    results: Path
     runs: Mapping[str, Mapping[str, Any] | None]
     config: str | None = None
     flags: Mapping[str, Any] = field(default_factory=dict)
@@ -147,7 +163,9 @@ def read_study(path: Path, more: Mapping[str, Any] | None = None) -> Study:
         raise ValueError(f"{path}: unknown setting '{unknown[0]}'; known: {', '.join(SETTINGS)}")
     if not isinstance(written.get("runs"), dict) or "savedir" not in written:
         raise ValueError(f"{path}: a study needs 'savedir: FOLDER' and 'runs: {{NAME: FLAGS}}'")
-    recipe = _Recipe(path, Path(written.pop("savedir")), **written)
+    savedir = Path(written.pop("savedir"))
+    results = Path(written.pop("results", savedir))
+    recipe = _Recipe(path, savedir, results, **written)
     recipe.flags = {**recipe.flags, **(more or {})}
     runs = {run.name: run for run in _expanded(recipe)}
     jobs = tuple(
@@ -228,8 +246,10 @@ def _job(recipe: _Recipe, run: _Run, seed: int, runs: Mapping[str, _Run]) -> Job
         stage=stage,
         words=tuple(words),
         folder=folder,
+        results=recipe.results / name / folder.name,
         teacher=needed,
         steps=options.optimisation.max_steps,
+        images_per_step=options.optimisation.batch_size * options.optimisation.accumulate,
     )
 
 
