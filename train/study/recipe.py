@@ -24,24 +24,13 @@ baseline with the same grid is compared value by value.
 import itertools
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from losses import METHODS
 from train.arguments import FlagParser, parse_options, read_recipe
 
-SETTINGS = (
-    "savedir",
-    "results",
-    "config",
-    "flags",
-    "seeds",
-    "score",
-    "baseline",
-    "teacher",
-    "runs",
-)
 OF_A_RUN = ("stage", "seeds", "teacher", "baseline", "grid")
 STAGES = ("teacher", "student", "sekd")
 NAME = re.compile(r"[\w.+=, -]+")
@@ -159,8 +148,9 @@ def read_study(path: Path, more: Mapping[str, Any] | None = None) -> Study:
         FileNotFoundError: there is no such file.
     """
     written = read_recipe(path)
-    if unknown := sorted(set(written) - set(SETTINGS)):
-        raise ValueError(f"{path}: unknown setting '{unknown[0]}'; known: {', '.join(SETTINGS)}")
+    known = [setting.name for setting in fields(_Recipe) if setting.name != "path"]
+    if unknown := sorted(set(written) - set(known)):
+        raise ValueError(f"{path}: unknown setting '{unknown[0]}'; known: {', '.join(known)}")
     if not isinstance(written.get("runs"), dict) or "savedir" not in written:
         raise ValueError(f"{path}: a study needs 'savedir: FOLDER' and 'runs: {{NAME: FLAGS}}'")
     savedir = Path(written.pop("savedir"))
