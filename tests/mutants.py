@@ -26,7 +26,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -125,6 +125,7 @@ def main() -> None:
     mutants = [m for turn in itertools.zip_longest(*samples) for m in turn if m is not None]
     for module in PRELOADED:
         importlib.import_module(module)
+    known = json.loads(STORE.read_text()) if STORE.exists() and arguments.paths else {}
     outcomes: dict[str, list] = collections.defaultdict(list)
     with (
         tempfile.TemporaryDirectory(prefix="mutants-") as folder,
@@ -138,15 +139,20 @@ def main() -> None:
         for mutant, outcome in tqdm(pool.imap_unordered(run_mutant, jobs), total=len(jobs)):
             entry = {"line": mutant.line, "before": mutant.before, "after": mutant.after}
             outcomes[mutant.file].append(entry | {"outcome": outcome})
+            keep(known | outcomes, arguments.seed)
             if time.monotonic() > ended:
                 break
-    known = json.loads(STORE.read_text()) if STORE.exists() and arguments.paths else {}
-    for file, entries in outcomes.items():
-        known[file] = sorted(entries, key=lambda entry: (entry["line"], entry["after"]))
-    known = dict(sorted(known.items()))
-    STORE.write_text(json.dumps(known, indent=1) + "\n")
-    not_run = [file for file, _ in find_targets([]) if file not in known]
-    write_report(known, not_run, ROOT / "results" / "mutants.md", arguments.seed)
+
+
+def keep(outcomes: Mapping[str, list[dict]], seed: int) -> None:
+    """Write what is known so far: survivors can be looked at while others run."""
+    ordered = {
+        file: sorted(entries, key=lambda entry: (entry["line"], entry["after"]))
+        for file, entries in sorted(outcomes.items())
+    }
+    STORE.write_text(json.dumps(ordered, indent=1) + "\n")
+    not_run = [file for file, _ in find_targets([]) if file not in ordered]
+    write_report(ordered, not_run, ROOT / "results" / "mutants.md", seed)
 
 
 def find_targets(paths: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
