@@ -17,8 +17,8 @@ from benchmarks.measuring import build_parser, record
 from command_line.arguments import non_negative_integer, positive_integer
 from command_line.cli import run
 from datasets import SegmentationDataset, build_dataset
+from datasets.cache import keep_in_memory
 from datasets.layout import write_label, write_lists
-from datasets.memory import keep_in_memory
 from datasets.sampling import EpochSampler
 from datasets.synthetic import Synthetic, draw_sample, field_stem
 from datasets.transforms import TrainTransform

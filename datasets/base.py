@@ -89,7 +89,7 @@ class SegmentationDataset(Dataset[Sample]):
         self.root = Path(root)
         self.split = split
         self.transform = transform
-        self.in_memory: dict[int, tuple[Tensor, Tensor]] = {}  # see datasets/memory.py
+        self.in_memory: dict[int, tuple[Tensor, Tensor]] = {}  # see datasets/cache.py
         if classes is not None:
             self.set_classes(parse_classes(classes) if isinstance(classes, str) else classes)
         self.check_split()
@@ -265,7 +265,7 @@ def name_images(paths: Sequence[Path]) -> list[str]:
 
 
 def parse_classes(text: str) -> tuple[str, ...]:
-    """Read class names from `soil,crop,weed`, or from a text file with one name a line.
+    """Read class names from `soil,crop,weed`, or from a text file with one name per line.
 
     Raises:
         FileNotFoundError: the text looks like a path and no such file exists.
@@ -304,7 +304,7 @@ def check_classes(names: Sequence[str], where: str = "--classes") -> tuple[str, 
     if not 2 <= len(names) <= MAX_CLASSES:
         raise ValueError(
             f"{where}: {len(names)} name(s); give 2 to {MAX_CLASSES}, as in soil,crop,weed, "
-            "or a file with one name a line"
+            "or a file with one name per line"
         )
     return tuple(names)
 

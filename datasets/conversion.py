@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from conventions.labels import VOID
+from conventions.labels import VOID, VOID_NAME
 from datasets.base import IMAGE_SUFFIXES, Pairs, check_classes, index_by_stem
 from datasets.layout import new_folder, split_names, write_classes, write_label, write_lists
 from datasets.palettes import parse_colour
 from datasets.reading import Colour, map_colours, read_image, read_indices, tell_values
 from datasets.sugar_beets import SugarBeets
 
-VOID_NAME = "void"
 SOIL, CROP, WEED = (SugarBeets.classes.index(name) for name in ("soil", "crop", "weed"))
 # Raw ids of annotations/dlp/iMapCleaned: soil, other weeds, beets, dicots, grasses.
 SUGAR_BEETS_IDS = {

@@ -123,7 +123,7 @@ def scattered_folders(splits: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def write_lists(root: Path, splits: Mapping[str, Sequence[str]]) -> None:
-    """Write `ImageSets/Segmentation/<split>.txt`, one name a line.
+    """Write `ImageSets/Segmentation/<split>.txt`, one name per line.
 
     Raises:
         ValueError: a list is there already; then nothing is written.

@@ -12,6 +12,8 @@ from torch import Tensor
 
 Colour = tuple[int, int, int]
 
+READABLE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")  # of images
+
 PALETTE_HINT = "convert colour masks to class ids with `python datasets/prepare.py palette`"
 # Grey PNGs of less than 8 bits are stretched to 0..255 by every decoder; dividing restores the ids.
 _STRETCH = {"L;2": 85, "L;4": 17}

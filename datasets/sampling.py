@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 _SEED_RANGE = 2**63
-UNLABELLED = 2  # keeps the draws of unlabelled images apart from those of labelled ones
+STREAM = 2  # keeps the draws of unlabelled images apart from those of labelled ones
 
 
 def derive_seed(*parts: int) -> int:
@@ -105,10 +105,10 @@ class MixedSampler(EpochSampler):
         """Draws of unlabelled images from the given one on, counted since the run began."""
         first, begin = divmod(start, self.unlabelled)
         for number in count(first):
-            generator = torch.Generator().manual_seed(derive_seed(self.seed, UNLABELLED, number, 0))
+            generator = torch.Generator().manual_seed(derive_seed(self.seed, STREAM, number, 0))
             order = torch.randperm(self.unlabelled, generator=generator).tolist()
             for index in order[begin:]:
-                yield self.length + index, derive_seed(self.seed, UNLABELLED, number, index + 1)
+                yield self.length + index, derive_seed(self.seed, STREAM, number, index + 1)
             begin = 0
 
 

@@ -21,7 +21,7 @@ from command_line.arguments import positive_integer
 from command_line.cli import OneLineParser, run
 from command_line.device import choose_device
 from command_line.outputs import check_target, replacing
-from eval.flags.evaluation import add_evaluation_flags
+from eval.flags.evaluation import FIRST, add_evaluation_flags
 from eval.reporting.markdown import markdown_table
 from eval.reporting.pictures import (
     add_legend,
@@ -95,9 +95,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--images", type=positive_integer, default=3, help="images in the picture")
     add_evaluation_flags(parser)
-    parser.show_first(
-        "--output", "--images", "--plants", "--dataset", "--datadir", "--subset", "--device"
-    )
+    parser.show_first("--output", "--images", *FIRST)
     return parser
 
 

@@ -60,7 +60,7 @@ def main() -> None:
     plants = None
     if args.plants is not None:
         plants = PlantMetrics(subject.dataset.classes, subject.labels.ignored, args.plants)
-    also = [meter for meter in (boundary, images, plants) if meter is not None]
+    also = [metric for metric in (boundary, images, plants) if metric is not None]
     timed = args.latency is not None
     latency = measure_latency(subject, device, args.latency) if timed else None
     with official_scorer(subject.dataset, args.official) as official:

@@ -33,7 +33,7 @@ def all_of(*observers: Observer | None) -> Observer:
     return observe
 
 
-class Meter(Protocol):
+class Metric(Protocol):
     """Counts something besides the confusion matrix, such as `eval.boundary.BoundaryMetrics`."""
 
     def update(self, prediction: Tensor, label: Tensor) -> None:
@@ -52,7 +52,7 @@ def evaluate(
     reduce: Callable[[Tensor], Tensor] | None = None,
     observer: Observer | None = None,
     inference: Inference = WHOLE,
-    also: Sequence[Meter] = (),
+    also: Sequence[Metric] = (),
 ) -> SegmentationMetrics:
     """Run the network over a loader and count every labelled pixel at its label's own size.
 
@@ -71,7 +71,7 @@ def evaluate(
         reduce: sums the (K, K) int64 matrix, on ``device``, across processes.
         observer: called with each sample's name and (H', W') uint8 prediction.
         inference: whole or by windows, see `eval.inference.Inference`.
-        also: further meters, updated with every prediction and label; not reduced.
+        also: further metrics, updated with every prediction and label; not reduced.
 
     Returns:
         The metrics; ``.compute()`` gives the scores.
@@ -92,8 +92,8 @@ def evaluate(
                     parts = list(_predict(model, batch, preprocessing, device, inference))
                 for names, prediction, label in parts:
                     label = label.to(device, non_blocking=True)
-                    for meter in (metrics, *also):
-                        meter.update(prediction, label)
+                    for metric in (metrics, *also):
+                        metric.update(prediction, label)
                     if observer is not None:
                         for name, sample in zip(names, prediction, strict=True):
                             observer(name, sample)

@@ -14,7 +14,7 @@ from eval.metrics import SegmentationMetrics
 class ImageCounts:
     """Pixels in common and in the union of prediction and label, per image and class.
 
-    Both a meter and an observer of `eval.evaluator.evaluate`: it is given each batch, then each
+    Both a metric and an observer of `eval.evaluator.evaluate`: it is given each batch, then each
     image's name. Sums over images give the scores of the whole split.
 
     Args:

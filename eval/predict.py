@@ -16,6 +16,7 @@ if not __package__:  # run by path: the project root, not this folder, is where 
 
     end_quietly()
 
+from command_line.arguments import probability
 from command_line.cli import OneLineParser, run
 from command_line.device import choose_device
 from command_line.outputs import check_unused
@@ -89,17 +90,6 @@ def predict(
     return len(failed)
 
 
-def opacity(text: str) -> float:
-    """Read a number from 0 to 1."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, not '{text}'")
-    return value
-
-
 def build_parser() -> OneLineParser:
     """Return the command line."""
     parser = OneLineParser(description="Segment photographs and videos.")
@@ -107,7 +97,7 @@ def build_parser() -> OneLineParser:
     files = parser.add_argument_group("files")
     add_source_flags(files)
     files.add_argument(
-        "--opacity", type=opacity, default=0.5, help="of the overlays' colours; 0: no overlays"
+        "--opacity", type=probability, default=0.5, help="of the overlays' colours; 0: no overlays"
     )
     files.add_argument(
         "--confidence",

@@ -30,7 +30,7 @@ from command_line.device import choose_device
 from command_line.outputs import check_target, replacing
 from datasets.palettes import void_colour
 from eval.deployment.timing import interleaved_seconds
-from eval.flags.evaluation import add_evaluation_flags
+from eval.flags.evaluation import FIRST, add_evaluation_flags
 from eval.report_images import choose_images, show_image
 from eval.reporting.charts import (
     Chart,
@@ -126,7 +126,7 @@ def render(
         pictures=[show_image(runs, index, why) for index, why in chosen.items()],
         error_colour=ERROR_COLOUR,
         void_colour=void_colour(dataset.palette),
-        trained=[describe(scored, r) for scored, r in zip(runs, records, strict=True)],
+        trained=[training_facts(scored, r) for scored, r in zip(runs, records, strict=True)],
         differing=differing_flags(records),
         versions=versions(runs),
         command=command,
@@ -207,7 +207,7 @@ def time_runs(runs: Sequence[ScoredRun], device: torch.device) -> list[str]:
     return [f"{1000 * median(seconds):.1f}" for seconds in times.values()]
 
 
-def describe(scored: ScoredRun, record: RunRecord) -> dict[str, Any]:
+def training_facts(scored: ScoredRun, record: RunRecord) -> dict[str, Any]:
     """Return how a run was trained: facts by name, and the command."""
     info, flags, log = scored.subject.info, record.flags, record.log
     metrics = info["metrics"]
@@ -231,7 +231,7 @@ def describe(scored: ScoredRun, record: RunRecord) -> dict[str, Any]:
 
 
 def differing_flags(records: Sequence[RunRecord]) -> dict[str, list[str]]:
-    """Return the flags in which the runs differ, with a value a run."""
+    """Return the flags in which the runs differ, with a value per run."""
     names = dict.fromkeys(name for record in records for name in record.flags if name != "stage")
     table = {name: [_plain(record.flags.get(name)) for record in records] for name in names}
     return {name: values for name, values in table.items() if len(set(values)) > 1}
@@ -263,9 +263,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--images", type=positive_integer, default=4, help="images on the page")
     add_evaluation_flags(parser)
-    parser.show_first(
-        "--output", "--images", "--plants", "--dataset", "--datadir", "--subset", "--device"
-    )
+    parser.show_first("--output", "--images", *FIRST)
     return parser
 
 

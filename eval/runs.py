@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eval.evaluator import Meter, all_of
+from eval.evaluator import Metric, all_of
 from eval.metrics import SegmentationMetrics
 from eval.per_image import ImageCounts, mean_iou
 from eval.plants import PlantMetrics
@@ -60,15 +60,14 @@ def score_runs(args: argparse.Namespace, device: torch.device) -> list[ScoredRun
     """
     runs: list[ScoredRun] = []
     for state in args.runs:
-        args.state = state
-        subject = load_subject(args, device)
+        subject = load_subject(argparse.Namespace(**vars(args), state=state), device)
         check_comparable(state, subject, runs[0].subject if runs else subject)
         name = kind = kind_of(subject)
         if name in {run.name for run in runs}:  # such as another seed
             name = f"{name} ({state})"
         shown = Shown(subject, spread(len(subject.dataset), args.images))
         images = ImageCounts(*subject.labels)
-        also: list[Meter] = [images]
+        also: list[Metric] = [images]
         if args.plants is not None:
             plants = PlantMetrics(subject.dataset.classes, subject.labels.ignored, args.plants)
             also.append(plants)

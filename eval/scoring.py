@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Subset
 
 from datasets import SegmentationDataset
 from datasets.transforms import collate
-from eval.evaluator import Meter, Observer, evaluate
+from eval.evaluator import Metric, Observer, evaluate
 from eval.metrics import SegmentationMetrics
 from eval.results import named_scores
 from eval.subject import Subject
@@ -31,7 +31,7 @@ def score_groups(
     args: argparse.Namespace,
     observer: Observer | None = None,
     by_folder: bool = False,
-    also: Sequence[Meter] = (),
+    also: Sequence[Metric] = (),
 ) -> dict[Group, SegmentationMetrics]:
     """Evaluate the split separately per condition and, if wanted, per folder."""
     dataset = subject.dataset
@@ -50,7 +50,7 @@ def score_images(
     args: argparse.Namespace,
     indices: Sequence[int],
     observer: Observer | None = None,
-    also: Sequence[Meter] = (),
+    also: Sequence[Metric] = (),
 ) -> SegmentationMetrics:
     """Evaluate some images of the split, given by their indices."""
     loader = DataLoader(

@@ -12,7 +12,7 @@ from datasets import SegmentationDataset, build_dataset, find_dataset
 from datasets.base import LabelSpace
 from datasets.palettes import recolour
 from datasets.transforms import EvalTransform, PaperTransform
-from eval.exported.opening import Network, load_network
+from eval.exported.opening import LoadedNetwork, load_network
 from eval.flags.inference import choose_inference
 from eval.inference import WHOLE, Inference
 
@@ -24,7 +24,7 @@ PAPER_SIZE = (512, 512)
 class Subject:
     """A network, what its checkpoint says, the split, how its images are prepared and seen."""
 
-    model: Network
+    model: LoadedNetwork
     info: dict[str, Any]
     dataset: SegmentationDataset
     preprocessing: Preprocessing
@@ -140,7 +140,7 @@ def _recorded_root(info: dict[str, Any]) -> Path | None:
 
 def check_classes(
     state: str,
-    model: Network,
+    model: LoadedNetwork,
     info: dict[str, Any],
     dataset: SegmentationDataset,
     protocol: str,

@@ -94,7 +94,7 @@ def _foreign_info(content: dict[str, Any], layout: str) -> dict[str, Any]:
     return info
 
 
-def describe(weights: Weights) -> dict[str, Any]:
+def full_info(weights: Weights) -> dict[str, Any]:
     """Return what a file says about itself, with defaults for the rest."""
     said = {key: value for key, value in weights.info.items() if value is not None}
     preprocessing = INFO["preprocessing"] | said.get("preprocessing", {})

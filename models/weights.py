@@ -43,7 +43,7 @@ from models.formats import (
     unwrap,
 )
 from models.huggingface import save_huggingface
-from models.reading import FORMAT_VERSION, INFO, describe, read_weights
+from models.reading import FORMAT_VERSION, INFO, full_info, read_weights
 from models.registry import MODELS, build_model, resolve_name
 from models.segmenter import Segmenter
 from models.shipped import save_shipped
@@ -168,7 +168,7 @@ def load_checkpoint(
     _load_strictly(network, fresh | found, weights.source, name)
     if not resume:
         weights.info.pop("training", None)
-    info = describe(weights) | {"architecture": name, "overrides": overrides}
+    info = full_info(weights) | {"architecture": name, "overrides": overrides}
     return network.to(map_location).eval(), info
 
 
@@ -244,7 +244,7 @@ def load_backbone(model: Segmenter, path: str | Path) -> dict[str, Any]:
             )
         raise ValueError(f"{weights.source}: does not fit the encoder of {name}: {difference}")
     model.encoder.load_state_dict(encoder)
-    return describe(weights)
+    return full_info(weights)
 
 
 def load_start(model: Segmenter, path: str | Path, classes: Sequence[str]) -> dict[str, Any]:
@@ -263,7 +263,7 @@ def load_start(model: Segmenter, path: str | Path, classes: Sequence[str]) -> di
         ValueError: if it holds another network.
     """
     weights = read_weights(path, model=model.name)
-    info = describe(weights)
+    info = full_info(weights)
     fresh = {} if list(info["classes"] or ()) == list(classes) else model.state_dict()
     kept = {key: value for key, value in fresh.items() if key.startswith(CLASSIFIER_PREFIX)}
     _load_strictly(model, weights.state | kept, weights.source, model.name)
@@ -274,7 +274,7 @@ def show(path: str, console: Console) -> None:
     """Print what a file holds as a table."""
     weights = read_weights(path)
     name, overrides = infer_architecture(weights)
-    info = describe(weights)
+    info = full_info(weights)
     classes = weights.num_classes
     named = f"{classes}: {', '.join(info['classes'])}" if info["classes"] else classes
     rows = {

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from torch.utils.data import Subset
 
-from conventions.labels import VOID
+from conventions.labels import VOID, VOID_NAME
 from conventions.preprocessing import UNNORMALISED, Preprocessing
 from datasets import DATASETS, SegmentationDataset, build_dataset
 from datasets.base import LabelSpace, Sample
-from datasets.memory import keep_in_memory
+from datasets.cache import keep_in_memory
 from datasets.suspicions import note_first_look
 from datasets.tolerance import TolerantDataset
 from datasets.transforms import EvalTransform, PaperTransform, TrainTransform
@@ -24,7 +24,7 @@ from train.options.distillation import REST
 from train.run import Run
 
 Split = SegmentationDataset | Subset[Sample]
-VOID_NAME, VOID_COLOUR = "void", (0, 0, 0)
+VOID_OUTPUT_COLOUR = (0, 0, 0)
 
 
 @dataclass
@@ -84,8 +84,9 @@ def build_data(run: Run) -> Data:
     val = split(val_split, options.limit_val) if run.options.logging.iouVal else None
     if options.cache == "ram":
         _keep_in_memory(run, [train] if val is None else [train, val])
+    augmented = _with(train_transform, train)
     data = Data(
-        train=_tolerant(options, _with(train_transform, train)),
+        train=TolerantDataset(augmented) if options.on_bad_sample == "skip" else augmented,
         train_plain=_with(plain_transform, train),
         val=None if val is None else _with(plain_transform, val),
         test=_with(plain_transform, split(options.test_split, None))
@@ -93,7 +94,7 @@ def build_data(run: Run) -> Data:
         else None,
         name=options.dataset,
         classes=(*declared.classes, VOID_NAME) if with_void else tuple(declared.classes),
-        palette=(*declared.palette, VOID_COLOUR) if with_void else declared.palette,
+        palette=(*declared.palette, VOID_OUTPUT_COLOUR) if with_void else declared.palette,
         labels=labels,
         preprocessing=preprocessing,
         unlabelled=_unlabelled(run, train_split, val_split, train_transform),
@@ -142,10 +143,6 @@ def _declared(dataset: Split) -> SegmentationDataset:
     declared = dataset.dataset if isinstance(dataset, Subset) else dataset
     assert isinstance(declared, SegmentationDataset)
     return declared
-
-
-def _tolerant(options: DataOptions, train: Split) -> Split | TolerantDataset:
-    return TolerantDataset(train) if options.on_bad_sample == "skip" else train
 
 
 def _with(transform: Callable, dataset: Split) -> Split:
@@ -209,7 +206,7 @@ def _transforms(options: DataOptions, outputs: int) -> tuple[Callable, Callable,
     return train, EvalTransform(size), Preprocessing(image_size=size)
 
 
-def describe(run: Run, data: Data) -> dict:
+def checkpoint_info(run: Run, data: Data) -> dict:
     """Everything a checkpoint says about itself, apart from its scores."""
     return {
         "classes": list(data.classes),

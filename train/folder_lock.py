@@ -1,4 +1,4 @@
-"""One run a folder: two processes that train in one would overwrite each other's checkpoints."""
+"""One run per folder: two processes that train in one would overwrite each other's checkpoints."""
 
 import fcntl
 import os

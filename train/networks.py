@@ -66,14 +66,14 @@ def find_teachers(run: Run, data: Data) -> Run:
     return replace(run, options=replace(options, distillation=distillation))
 
 
-def build_teacher(run: Run, data: Data) -> FrozenTeacher | TeacherEnsemble:
+def build_teacher(run: Run) -> FrozenTeacher | TeacherEnsemble:
     """Load the teacher that `find_teachers` has found, or several as one, and say which.
 
     Raises:
         ValueError: there are several, and they disagree in classes.
     """
     paths = run.options.of_distillation.teacher or ()
-    teachers = [_load_teacher(run, data, path) for path in paths]
+    teachers = [_load_teacher(run, path) for path in paths]
     return teachers[0] if len(teachers) == 1 else _ensemble(paths, teachers)
 
 
@@ -89,7 +89,7 @@ def _ensemble(paths: Sequence[str], teachers: Sequence[FrozenTeacher]) -> Teache
     return TeacherEnsemble(teachers)
 
 
-def _load_teacher(run: Run, data: Data, path: str) -> FrozenTeacher:
+def _load_teacher(run: Run, path: str) -> FrozenTeacher:
     network, info = load_checkpoint(path)
     run.accelerator.print(f"teacher: {path} ({network.name}, {network.num_classes} classes)")
     preprocessing = Preprocessing.read(info["preprocessing"])
@@ -173,25 +173,8 @@ def build_criterion(run: Run, data: Data) -> nn.Module:
     Raises:
         ValueError: not one number per class.
     """
-    options = run.options.optimisation
-    wanted = options.class_weights
-    weights: list[float] | None = None
-    if wanted == "auto":
-        weights = class_weights(class_frequencies(data.train_plain)).tolist()
-    elif wanted != "none":
-        weights = _read_weights(wanted)
-    if weights is None and data.scored != data.classes:
-        weights = [1.0] * len(data.scored)
-    if weights is not None:
-        if len(weights) == len(data.scored) < len(data.classes):
-            weights.append(0.0)  # void, as the published scripts weigh it
-        if len(weights) != len(data.classes):
-            raise ValueError(
-                f"--class-weights gives {len(weights)} numbers for {len(data.scored)} classes"
-            )
-        spelt = ", ".join(f"{n} {w:.3g}" for n, w in zip(data.classes, weights, strict=True))
-        run.accelerator.print(f"class weights: {spelt}")
-    wanted = options.loss
+    weights = _choose_weights(run, data)
+    wanted = run.options.optimisation.loss
     if wanted == "ohem":
         return HardPixelLoss(weights)
     cross_entropy = SegmentationLoss(weights)
@@ -199,6 +182,29 @@ def build_criterion(run: Run, data: Data) -> nn.Module:
         return cross_entropy
     region = {"ce+jaccard": JaccardLoss, "ce+lovasz": LovaszLoss}[wanted]
     return SummedLoss(cross_entropy, region())
+
+
+def _choose_weights(run: Run, data: Data) -> list[float] | None:
+    """Find the weight of each output, and print it; None where all weigh the same."""
+    wanted = run.options.optimisation.class_weights
+    weights: list[float] | None = None
+    if wanted == "auto":
+        weights = class_weights(class_frequencies(data.train_plain)).tolist()
+    elif wanted != "none":
+        weights = _read_weights(wanted)
+    elif data.scored != data.classes:
+        weights = [1.0] * len(data.scored)
+    if weights is None:
+        return None
+    if len(weights) == len(data.scored) < len(data.classes):
+        weights.append(0.0)  # void, as the published scripts weigh it
+    if len(weights) != len(data.classes):
+        raise ValueError(
+            f"--class-weights gives {len(weights)} numbers for {len(data.scored)} classes"
+        )
+    spelt = ", ".join(f"{n} {w:.3g}" for n, w in zip(data.classes, weights, strict=True))
+    run.accelerator.print(f"class weights: {spelt}")
+    return weights
 
 
 def _read_weights(text: str) -> list[float]:

@@ -17,7 +17,7 @@ from train.folder_lock import locked
 from train.options import OptimisationOptions, Options
 from train.overwriting import recover, undone_unless_saved
 from train.precision import resolve_precision
-from train.run_folder import ARGUMENTS, REPLACED, check_writable, new_run
+from train.run_folder import ARGUMENTS, REPLACED, check_savedir, new_run
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def start_run(options: Options) -> Run:
     # `--savedate` reads the clock: the first process's folder counts.
     if options.run.resume:
         folder = options.run.resume.parent
-        check_writable(folder)
+        check_savedir(folder)
     else:
         recover(options.folder)
         folder = new_run(options)

@@ -28,7 +28,7 @@ def new_run(options: Options) -> Path:
     folder = options.folder
     if options.run.savedate:
         folder = folder.with_name(folder.name + datetime.now().strftime("-%Y%m%d-%H%M%S"))
-    check_writable(folder)
+    check_savedir(folder)
     if (folder / ARGUMENTS).exists() and not options.run.overwrite:
         resumable = "continue it with --resume, " if (folder / LAST).exists() else ""
         raise ValueError(
@@ -52,8 +52,8 @@ def discard_unsaved(folder: Path) -> None:
         folder.rmdir()
 
 
-def check_writable(folder: Path) -> None:
-    """Refuse a folder that cannot be made or written to.
+def check_savedir(folder: Path) -> None:
+    """Refuse a run folder that cannot be made or written to; it is not made yet.
 
     Raises:
         OSError: telling which, and the flag.

@@ -23,7 +23,7 @@ from datasets.transforms import collate
 from datasets.workers import leave_signals_to_parent
 from eval.complexity import training_cost
 from train.checkpoint import Keeper, Progress, TrainingState
-from train.data import Data, describe
+from train.data import Data, checkpoint_info
 from train.loop import Interrupt, Loop, Parts, Schedule
 from train.meter import Meter
 from train.optimizer import build_optimizer, build_scheduler
@@ -112,7 +112,7 @@ def prepare(run: Run, task: Task, data: Data) -> Parts:
 
 def build_keeper(run: Run, task: Task, data: Data, state: TrainingState) -> Keeper:
     """Make what saves the run, after `--resume` has brought student and state to where it was."""
-    info = describe(run, data)
+    info = checkpoint_info(run, data)
     scores = resume(run, task.student, state, info) if run.options.run.resume else {}
     if task.distiller is not None:
         size = (run.options.data.height, run.options.data.width)

@@ -63,7 +63,7 @@ class DistillationTask(Task):
         student, criterion, preprocessing: as for `SupervisedTask`.
         distiller: owns the adapters; (student, teacher) intermediates to named, weighted terms.
         teacher: images (B, 3, H, W) uint8, and what is read of them, to `Intermediates`; asked once
-            a batch, whatever number of terms reads its answer.
+            per batch, however many terms read its answer.
         warmup: optimizer steps in which the distiller's terms grow linearly to their full weight.
         views: images (B, 3, H, W) uint8 and which of them have unlabelled pixels, bool (B,), to
             what the student sees of them; None where all images have labels.

@@ -43,7 +43,7 @@ class Tracker:
 
 
 class CsvLog(Tracker):
-    """One row an epoch in log.csv, which is replaced as a whole: no kill leaves half of it.
+    """One row per epoch in log.csv, which is replaced as a whole: no kill leaves half of it.
 
     Args:
         folder: of the run.
@@ -100,14 +100,14 @@ class TensorBoardLog(Tracker):
         self.writer.add_text("flags", f"| flag | value |\n|---|---|\n{table}", first_step)
 
     def scalars(self, step: int, values: Scalars) -> None:
-        """One curve a name, under train/."""
+        """One curve per name, under train/."""
         if step % self.every:
             return
         for name, value in values.items():
             self.writer.add_scalar(f"train/{name}", value, step)
 
     def epoch(self, row: Mapping[str, float | None], step: int) -> None:
-        """One curve a column, under epoch/."""
+        """One curve per column, under epoch/."""
         for name, value in row.items():
             if value is not None:
                 self.writer.add_scalar(f"epoch/{name}", value, step)

@@ -39,7 +39,7 @@ def main() -> None:
         train(run, SupervisedTask(student, criterion, data.preprocessing), data)
         return
     run = find_teachers(run, data)
-    teacher = build_teacher(run, data)
+    teacher = build_teacher(run)
     task = build_distillation(run, data, student, teacher)
     announce_teacher(run, teacher, data)
     train(run, task, data)

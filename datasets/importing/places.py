@@ -14,8 +14,8 @@ from typing import Any
 
 from datasets.files import files_below
 from datasets.importing.records import Request
+from datasets.reading import READABLE_SUFFIXES
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 SPLITS = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
@@ -207,7 +207,7 @@ def parsing(path: Path, tool: str) -> Iterator[None]:
 
 def is_image(path: Path) -> bool:
     """Return whether a file is an image, by its suffix."""
-    return path.suffix.lower() in IMAGE_SUFFIXES
+    return path.suffix.lower() in READABLE_SUFFIXES
 
 
 def same_name(name: str) -> str:

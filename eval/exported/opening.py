@@ -14,11 +14,13 @@ from eval.exported.openvino_ir import OpenVinoNetwork
 from eval.exported.tensorrt_engine import TensorRtNetwork
 from models import Segmenter, load_checkpoint
 
-Network = Segmenter | RuntimeNetwork
+LoadedNetwork = Segmenter | RuntimeNetwork
 Opened = tuple[RuntimeNetwork, dict[str, str]]
 
 
-def load_network(args: argparse.Namespace, device: torch.device) -> tuple[Network, dict[str, Any]]:
+def load_network(
+    args: argparse.Namespace, device: torch.device
+) -> tuple[LoadedNetwork, dict[str, Any]]:
     """Open ``--state`` and return a network and what its file says, as `load_checkpoint` does.
 
     Args:

@@ -95,7 +95,7 @@ class PredictionFiles:
             Image.fromarray(values).save(temporary, format="PNG", compress_level=1)
 
     def write_table(self) -> None:
-        """Write the share of each class, in percent of the image's pixels, an image a line."""
+        """Write the share of each class, in percent of the image's pixels, one line per image."""
         with (
             replacing(self.folder / TABLE) as temporary,
             # File names need not be text.

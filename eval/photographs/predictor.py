@@ -27,7 +27,6 @@ class Predictor:
         self.preprocessing = preprocessing
         self.inference = inference
         self.device = device
-        self.image_size = preprocessing.image_size
 
     def prepare(self, image: Tensor) -> Tensor:
         """Bring an image (3, H, W) uint8 to the size and place that the network wants it at.
@@ -36,13 +35,13 @@ class Predictor:
             ValueError: a narrow strip, whose short side cannot be enlarged for its length.
         """
         height, width = image.shape[-2:]
-        rows, columns = scaled_size((height, width), self.image_size)
+        rows, columns = scaled_size((height, width), self.preprocessing.image_size)
         if rows * columns > max(MAX_PIXELS, height * width):
             raise ValueError(
                 f"{width} x {height} px would become {columns} x {rows} for the network: "
                 "pass --image-size native"
             )
-        prepared = EvalTransform(self.image_size).resize(image)
+        prepared = EvalTransform(self.preprocessing.image_size).resize(image)
         return prepared[None].to(self.device)
 
     @torch.inference_mode()

@@ -16,9 +16,8 @@ import torch
 from torch import Tensor
 
 from datasets.files import files_below
-from datasets.reading import read_image
+from datasets.reading import READABLE_SUFFIXES, read_image
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg")
 # Containers estimate their length; fewer frames than this share of it mean that the end is missing.
 WHOLE_VIDEO = 0.9
@@ -54,7 +53,7 @@ def find_sources(inputs: Sequence[str], output: Path) -> list[Source]:
     for text in inputs:
         base, found = _search(text, output.resolve())
         if not found:
-            known = " ".join(IMAGE_SUFFIXES + VIDEO_SUFFIXES)
+            known = " ".join(READABLE_SUFFIXES + VIDEO_SUFFIXES)
             raise ValueError(f"--input {text}: no image and no video there ({known})")
         for path in (base, *found):
             if path.resolve().is_relative_to(output.resolve()):
@@ -99,7 +98,7 @@ def _raise(error: OSError) -> NoReturn:
 
 
 def _is_medium(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES + VIDEO_SUFFIXES
+    return path.suffix.lower() in READABLE_SUFFIXES + VIDEO_SUFFIXES
 
 
 def _absolute(path: Path) -> Path:

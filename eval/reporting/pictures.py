@@ -13,7 +13,7 @@ ERROR_COLOUR = (255, 0, 140)  # of no crop, weed or soil
 BACKGROUND_COLOUR = (0, 0, 0)  # of classes that overlays leave as they are in the photograph
 TITLE_HEIGHT = 22
 GAP = 6
-VOID_NAME = "not labelled"
+VOID_TITLE = "not labelled"
 
 
 def spread(total: int, count: int) -> list[int]:
@@ -57,7 +57,7 @@ def legend_entries(
     """List what a legend names: the classes with their colours and, if shown, void."""
     named = zip(classes, palette, strict=True)
     entries = [(name, (red, green, blue)) for name, (red, green, blue) in named]
-    return [*entries, (VOID_NAME, void_colour(palette))] if void else entries
+    return [*entries, (VOID_TITLE, void_colour(palette))] if void else entries
 
 
 def add_legend(picture: np.ndarray, entries: Entries) -> np.ndarray:

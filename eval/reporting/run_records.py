@@ -40,7 +40,7 @@ class RunRecord:
     Attributes:
         folder: of the run; of the checkpoint, where that was named.
         flags: resolved flags of the training script; empty where they are unknown.
-        log: columns of log.csv by name, one value an epoch, nan where a cell is empty.
+        log: columns of log.csv by name, one value per epoch, nan where a cell is empty.
     """
 
     folder: Path

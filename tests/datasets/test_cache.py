@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from datasets import build_dataset
-from datasets.memory import keep_in_memory
+from datasets.cache import keep_in_memory
 
 
 @pytest.fixture
