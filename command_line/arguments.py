@@ -67,6 +67,13 @@ def image_size(text: str) -> str | int | tuple[int, int]:
     return int(sides[0]) if len(sides) == 1 else (int(sides[0]), int(sides[1]))
 
 
+def folder_name(text: str) -> str:
+    """Read the name of one folder, which leads nowhere else."""
+    if text in (".", "..") or not text.isprintable() or any(mark in text for mark in "/\\"):
+        raise argparse.ArgumentTypeError(f"expected a folder's name, not a path: {text!r}")
+    return text
+
+
 def add_state(add: Callable[..., object]) -> None:
     """Add ``--state``, the checkpoint that a command reads, through a parser's or group's `add`."""
     add(

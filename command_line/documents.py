@@ -8,7 +8,10 @@ import yaml
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Plain values only, and none twice: a few lines of aliases can expand to gigabytes."""
+    """Plain values, without aliases, a few lines of which can expand to gigabytes.
+
+    A name that is given twice is refused: PyYAML would take the last and say nothing.
+    """
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
@@ -17,6 +20,15 @@ class _PlainLoader(yaml.SafeLoader):
                 problem="aliases (*) are not read", problem_mark=event.start_mark
             )
         return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for (key, _), name in zip(node.value, names, strict=False):
+            if names.count(name) > 1:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"{name!r} is given twice", problem_mark=key.start_mark
+                )
+        return super().construct_mapping(node, deep)
 
 
 def read_yaml(path: Path, named: str = "") -> Any:

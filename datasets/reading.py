@@ -18,6 +18,8 @@ PALETTE_HINT = "convert colour masks to class ids with `python datasets/prepare.
 # Grey PNGs of less than 8 bits are stretched to 0..255 by every decoder; dividing restores the ids.
 _STRETCH = {"L;2": 85, "L;4": 17}
 MAX_PIXELS = 2**28  # 16384 x 16384: with 3 bytes each 0.8 GB
+# OpenCV prints what it makes of a damaged file; here the caller is told, in one line.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 Image.MAX_IMAGE_PIXELS = None  # a limit of Pillow's, which warns; ours is `MAX_PIXELS`
 
 

@@ -1,6 +1,7 @@
 """Find weight files, and open them without running code from them."""
 
 import re
+import warnings
 import zipfile
 from pathlib import Path
 from pickle import UnpicklingError
@@ -107,7 +108,9 @@ def read(path: Path, map_location: str | torch.device = "cpu") -> Any:
         if path.suffix == ".safetensors":
             own = read_shipped(path, map_location)
             return own or safetensors.torch.load_file(path, device=str(map_location))
-        return torch.load(path, map_location=map_location, weights_only=True)
+        with warnings.catch_warnings():  # of pickle protocols: such a file loads, or is refused
+            warnings.simplefilter("ignore", UserWarning)
+            return torch.load(path, map_location=map_location, weights_only=True)
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # broken bytes come out of the parsers as nearly any type

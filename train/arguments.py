@@ -86,12 +86,16 @@ class FlagParser(OneLineParser):
             ValueError: a flag this stage does not have, or a switch that is neither on nor off.
             SystemExit: status 2, for a value that argparse refuses.
         """
-        checked = {}
+        checked: dict[str, Any] = {}
+        seen: dict[str, str] = {}
         for key, value in values.items():
             action = self.actions.get(key.replace("-", "_"))
             if action is None:
                 known = ", ".join(sorted(self.actions))
                 raise ValueError(f"{source}: unknown flag '{key}'; known: {known}")
+            if action.dest in seen:
+                raise ValueError(f"{source}: {key} is given twice, once as {seen[action.dest]}")
+            seen[action.dest] = key
             if value is None:
                 continue
             if action.nargs == 0:  # in a recipe it may be text, such as "false"

@@ -15,6 +15,8 @@ LAUGHS = "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n"
         ("[" * 3000, ""),
         ("a: 2020-99-99", "month"),
         ("a: !!python/object/apply:os.system ['true']", "could not determine a constructor"),
+        ("a: 1\nb: 2\na: 3", "'a' is given twice"),
+        ("- {x: {b: 1, b: 1}}", "'b' is given twice"),
         ("a: b: c", "mapping values are not allowed"),
     ],
 )

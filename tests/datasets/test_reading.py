@@ -167,6 +167,13 @@ def test_an_image_of_one_pixel_is_read(tmp_path):
     assert read_indices(path).tolist() == [[2]]
 
 
+def test_decoders_print_nothing_of_their_own(tmp_path, capfd):
+    path = saved(tmp_path / "deep.tif", Image.new("I", (8, 8), 70000))
+    with pytest.raises(ValueError, match="deep.tif: not a readable image"):
+        read_image(path)
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 def test_damaged_bytes_are_one_line(kind, tmp_path):
     path = tmp_path / "damaged"

@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -207,6 +208,13 @@ def test_refused_pickle_says_how_to_convert(zipped, published, tmp_path):
     exec(command)  # noqa: S102 - the remedy must work as printed
     model, _ = load_checkpoint(tmp_path / "refused.weights.pth")
     assert torch.equal(model.encoder.norm1.weight, state["norm1.weight"])
+
+
+def test_a_pickle_of_another_protocol_is_refused_in_one_line(tmp_path, recwarn):
+    (tmp_path / "a.pth").write_bytes(pickle.dumps({"head.weight": 1}, protocol=4))
+    with pytest.raises(ValueError, match="a.pth: not a weight file, or a truncated one"):
+        load_checkpoint(tmp_path / "a.pth")
+    assert not recwarn.list
 
 
 def test_newer_checkpoint(tiny_model, tmp_path):

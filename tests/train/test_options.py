@@ -104,6 +104,8 @@ def test_contradictions_and_unknown_names(flags, complaint):
         (["--savedate", "perhaps"], "expected true or false"),
         (["--image-size", "480*640"], "expected native, 512 or 480x640"),
         (["--embed", "7"], "--embed"),
+        (["--run-name", "../elsewhere"], "expected a folder's name, not a path: '../elsewhere'"),
+        (["--run-name", ".."], "expected a folder's name"),
         (["--unheard-of"], "unrecognized arguments: --unheard-of"),
     ],
 )
@@ -170,6 +172,7 @@ def test_the_newest_dated_run_of_that_name_is_resumed(tmp_path):
     [
         ('photometric: "off"', "recipe.yaml: photometric: expected true or false, not 'off'"),
         ("learning-rate: 1", "unknown flag 'learning-rate'; known: .*accumulate"),
+        ("max-steps: 2\nmax_steps: 3", "recipe.yaml: max_steps is given twice, once as max-steps"),
         ("- lr", "must hold lines of 'name: value'"),
         ("a: b: c", "is not YAML"),
     ],
@@ -193,6 +196,7 @@ def test_a_recipe_that_is_no_text_is_named(tmp_path, make):
     [
         ("batch-size: -4", "argument --batch-size: must be greater than 0, not -4"),
         ("amp: fp8", "argument --amp: invalid choice: 'fp8'"),
+        ("run-name: /etc", "argument --run-name: expected a folder's name, not a path: '/etc'"),
         ("scale: [1]", "argument --scale: expected 2 arguments"),
         ("scale: [1, 2, 3]", "argument --scale: expected 2 arguments"),
         ("savedate: perhaps", "argument --savedate: expected true or false, not 'perhaps'"),

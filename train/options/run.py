@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from command_line.arguments import non_negative_integer, positive_integer
+from command_line.arguments import folder_name, non_negative_integer, positive_integer
 from train.options.flag import flag, published_switch
 
 
@@ -13,7 +13,9 @@ class RunOptions:
 
     savedir: Path = flag("folder that holds the run folders", default=Path("runs"), type=Path)
     savedate: bool = published_switch("end the run folder's name with date and time")
-    run_name: str | None = flag("name of the run folder, instead of stage-model-dataset-method")
+    run_name: str | None = flag(
+        "name of the run folder, instead of stage-model-dataset-method", type=folder_name
+    )
     overwrite: bool = flag(
         "replace a run that is already in the folder",
         default=False,
