@@ -16,8 +16,9 @@ import torch
 
 STEPS = 20
 FLAGS = (
-    *("--dataset", "Synthetic", "--height", "64", "--batch-size", "2", "--max-steps", str(STEPS)),
-    *("--limit-train", "8", "--limit-val", "2", "--num-workers", "0", "--device", "cpu"),
+    *("--dataset", "Synthetic", "--height", "64", "--image-size", "64x84", "--batch-size", "2"),
+    *("--max-steps", str(STEPS), "--limit-train", "8", "--limit-val", "2"),
+    *("--num-workers", "0", "--device", "cpu"),
     *("--seed", "3", "--lr", "6e-4", "--clip-grad", "1", "--steps-loss", "1"),
 )
 METHODS = "from losses import METHODS; print(*METHODS)"

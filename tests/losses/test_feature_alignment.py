@@ -21,6 +21,14 @@ def test_by_hand():
     assert loss.item() == pytest.approx((8 / 4) ** 2 / 2)
 
 
+def test_a_rest_beyond_the_last_four_pixels_is_not_seen():
+    student = torch.zeros(1, 1, 6, 6)
+    student[0, 0, 1, 2] = 8.0
+    student[0, 0, 3:] = student[0, 0, :, 3:] = 100.0
+    loss = FeatureAlignmentLoss()([student], [torch.zeros(1, 1, 6, 6)])
+    assert loss.item() == pytest.approx((8 / 4) ** 2)
+
+
 @pytest.mark.parametrize("size", [(7, 13), (3, 9), (1, 1)])
 @pytest.mark.parametrize("bf16", [False, True], ids=["float32", "bf16"])
 def test_any_size(size, bf16):

@@ -42,6 +42,51 @@ def leaves(out: SimpleNamespace) -> list[torch.Tensor]:
     return [out.logits, out.fused, *out.features, *out.embeddings, *out.before_norm]
 
 
+# What docs/methods.md tells, and whose it is; the parts of SEKD are the paper's.
+WEIGHTS = {
+    "sekd": {"texture": 1},
+    "sekd-ct": {"texture": 1, "relation": 0.5},
+    "sekd-su": {"texture": 1, "reconstruction": 0.5},
+    "sekd-fa": {"texture": 1, "alignment": 0.2},
+    "transkd-base": {"hcl": 1, "embedding": 1},
+    "transkd-gl": {"hcl": 1, "embedding_gl": 1},
+    "transkd-ea": {"hcl": 1, "embedding_ea": 1},
+    "transkd-cwd": {"fused_cwd": 1, "embedding": 1},
+    "kd": {"kd": 1},
+    "feature": {"feature_last": 1, "feature_fused": 1},
+    "at": {"at": 1000},
+    "cwd": {"cwd": 0.3},
+    "cwd-features": {"cwd_features": 5},
+    "reviewkd": {"review": 1},
+    "mgd": {"mgd": 2e-5},
+    "dist": {"dist": 1},
+    "cirkd": {"kd": 1, "cross_image": 1, "pixel_memory": 0.1, "region_memory": 0.1},
+    "jml": {"jml": 3},
+    "bpkd": {"bpkd": 0.25},
+    "af-dcd": {"mgd": 2e-5, "dense_contrast": 5e-3},
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_terms_have_the_weights_of_the_docs(method):
+    student, _ = network(0, (8, 16, 24, 32), 1, (32, 32))
+    assert build_method(method, student, student).weights == WEIGHTS[method]
+
+
+def test_settings_of_the_docs():
+    student, _ = network(0, (8, 16, 24, 32), 1, (32, 32))
+    memories = build_method("cirkd", student, student).losses
+    pixels, regions = memories["pixel_memory"], memories["region_memory"]
+    assert (pixels.regions, regions.regions) == (False, True)
+    assert (pixels.memory.shape, regions.memory.shape) == ((3, 2048, 16), (3, 512, 16))
+    assert (pixels.drawn, regions.drawn) == (4096, 1024)
+    temperatures = {
+        name: build_method(name, student, student).losses[term].temperature
+        for name, term in (("kd", "kd"), ("cwd", "cwd"), ("cwd-features", "cwd_features"))
+    }
+    assert temperatures == {"kd": 1, "cwd": 4, "cwd-features": 1}
+
+
 @pytest.mark.parametrize("method", ALL)
 @pytest.mark.parametrize("bf16", [False, True], ids=["float32", "bf16"])
 @pytest.mark.parametrize("batch", [1, 2])
