@@ -201,7 +201,10 @@ def sample(file: str, count: int | None, seed: int) -> list[Mutant]:
     for place in order:
         changes = places[place] if count is None else draw.sample(places[place], 1)
         for name, occurrence in changes:
-            mutated = mutate_code(source, get_operator(name)(), occurrence)
+            try:
+                mutated = mutate_code(source, get_operator(name)(), occurrence)
+            except AttributeError:  # cosmic-ray's ExceptionReplacer, of a dotted name
+                continue
             if mutated and (mutant := as_mutant(file, source, mutated)):
                 mutants.append(mutant)
         if count is not None and len(mutants) >= count:
