@@ -1,6 +1,6 @@
 """Train the same short runs in two checkouts, and compare every loss and every weight bit for bit.
 
-    python tests/same_numbers.py BEFORE AFTER [RUN ...]
+    python -m tests.same_numbers BEFORE AFTER [RUN ...]
 
 A refactoring must not change a number at a fixed seed. Make the other checkout with `git worktree
 add ../before COMMIT`. Without names of runs, a teacher, a student and every method of BEFORE run.
@@ -12,7 +12,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+os.environ["OMP_NUM_THREADS"] = "1"  # the order of a sum depends on it
+
 import torch
+
+from tests.scripts import execute
 
 STEPS = 20
 FLAGS = (
@@ -28,8 +32,7 @@ def main() -> int:
     """Compare the runs; the status is 1 where a number differs."""
     before, after, *names = sys.argv[1:]
     checkouts = [Path(before).resolve(), Path(after).resolve()]
-    methods = run_python(checkouts[0], "-c", METHODS).split()
-    names = names or ["teacher", "student", *methods]
+    names = names or ["teacher", "student", *methods_of(checkouts[0])]
     different = 0
     with tempfile.TemporaryDirectory() as folder:
         for number, checkout in enumerate(checkouts):
@@ -54,21 +57,19 @@ def train_named(checkout: Path, name: str, savedir: Path) -> Path:
 
 
 def train(checkout: Path, stage: str, savedir: Path, *flags: str) -> Path:
-    """Run a training script; return the run folder, which is the same for every method."""
+    """Run a training script; return the run folder, which is the same for every method.
+
+    Images get a size that all commits agree on: a short side alone was not always rounded alike.
+    """
     words = (*FLAGS, *flags, "--savedir", str(savedir), "--run-name", stage, "--overwrite")
-    run_python(checkout, f"train/train_{stage}.py", *words)
+    execute(checkout / "train" / f"train_{stage}.py", words, savedir.parent)
     return savedir / stage
 
 
-def run_python(checkout: Path, *words: str) -> str:
-    """Run Python in a checkout with this interpreter and one thread; return what it printed."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, *words], cwd=checkout, env=environment, capture_output=True, text=True
-    )
-    if done.returncode:
-        sys.exit(f"{checkout}: {' '.join(words)}\n{done.stderr}")
-    return done.stdout
+def methods_of(checkout: Path) -> list[str]:
+    """The methods that a checkout knows."""
+    words = [sys.executable, "-c", METHODS]
+    return subprocess.run(words, cwd=checkout, stdout=subprocess.PIPE, text=True).stdout.split()
 
 
 def compare(before: Path, after: Path) -> list[str]:
