@@ -55,9 +55,10 @@ PRELOADED = (
 )
 # Each replaces a name or needs one that its configuration gives.
 UNUSED_OPERATORS = ("core/VariableReplacer", "core/VariableInserter")
-BASELINE_CPU, BASELINE_WALL = 300, 900  # seconds
+CPU_SECONDS, WALL_SECONDS = 300, 1200  # that the tests of a mutant may take
 MEMORY = 8 * 2**30  # bytes that the tests of a mutant may take
 BROKEN = 99
+FAILED = Path("failed.txt")
 OUTCOMES = {0: "survived", 5: "no test ran", BROKEN: "pytest broke"}
 
 # Files, and the tests that belong to them; {stem} is the file's name. Of several patterns the first
@@ -151,11 +152,7 @@ def main() -> None:
         tempfile.TemporaryDirectory(prefix="mutants-") as folder,
         get_context("fork").Pool(arguments.workers, copy_project, (folder,)) as pool,
     ):
-        tests = list(dict.fromkeys(test for suite in targets.values() for test in suite))
-        seconds = dict(zip(tests, tqdm(pool.imap(run_baseline, tests)), strict=True))
-        jobs = [
-            (m, targets[m.file], limits_of([seconds[t] for t in targets[m.file]])) for m in mutants
-        ]
+        jobs = [(mutant, targets[mutant.file]) for mutant in mutants]
         for mutant, outcome in tqdm(pool.imap_unordered(run_mutant, jobs), total=len(jobs)):
             entry = {"line": mutant.line, "before": mutant.before, "after": mutant.after}
             outcomes[mutant.file].append(entry | {"outcome": outcome})
@@ -273,49 +270,35 @@ def copy_project(parent: str) -> None:
         del sys.modules[name]  # the copy's are imported, by each child anew
 
 
-def run_baseline(test: str) -> tuple[float, float]:
-    """CPU and wall seconds of a test file on unchanged code.
+def run_mutant(job: tuple[Mutant, Sequence[str]]) -> tuple[Mutant, str]:
+    """Run the tests of a file on one mutant of it; what fails must pass on unchanged code.
 
     Raises:
-        RuntimeError: the tests fail as they are.
+        RuntimeError: it does not.
     """
-    started = time.monotonic()
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    outcome = run_tests([test], (BASELINE_CPU, BASELINE_WALL))
-    if outcome != "survived":
-        raise RuntimeError(f"unchanged code: {outcome}, by {test}")
-    now = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
-    return cpu, time.monotonic() - started
-
-
-def limits_of(seconds: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """CPU and wall seconds that a mutant may take whose tests take so long: with much to spare."""
-    cpu, wall = (sum(each) for each in zip(*seconds, strict=True))
-    return 3 * cpu + 10, 5 * wall + 60
-
-
-def run_mutant(job: tuple[Mutant, Sequence[str], tuple[float, float]]) -> tuple[Mutant, str]:
-    """Run the tests of a file on one mutant of it."""
-    mutant, suite, limits = job
+    mutant, suite = job
     path = Path(mutant.file)
     original = path.read_text()
     path.write_text(mutant.source)
     try:
-        return mutant, run_tests(suite, limits)
+        outcome = run_tests(suite)
     finally:
         path.write_text(original)
+    if outcome == "killed" and FAILED.exists() and run_tests([FAILED.read_text()]) == "killed":
+        raise RuntimeError(f"unchanged code fails {FAILED.read_text()}")
+    return mutant, outcome
 
 
-def run_tests(suite: Sequence[str], limits: tuple[float, float]) -> str:
+def run_tests(tests: Sequence[str]) -> str:
     """Run tests in a fork of this process; "survived", "killed", "timeout" or "no test ran"."""
+    FAILED.unlink(missing_ok=True)
     child = os.fork()
     if child == 0:
         try:
-            run_pytest(suite, limits[0])
+            run_pytest(tests)
         finally:  # whatever happens, there is no second worker
             os._exit(BROKEN)
-    deadline = time.monotonic() + limits[1]
+    deadline = time.monotonic() + WALL_SECONDS
     while time.monotonic() < deadline:
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
@@ -328,17 +311,32 @@ def run_tests(suite: Sequence[str], limits: tuple[float, float]) -> str:
     return "timeout"
 
 
-def run_pytest(suite: Sequence[str], cpu_seconds: float) -> None:
-    """In the child: run the tests quietly and end."""
+def run_pytest(tests: Sequence[str]) -> None:
+    """In the child: run the tests quietly, note the first that fails, and end."""
     os.setsid()
-    resource.setrlimit(resource.RLIMIT_CPU, (int(cpu_seconds) + 1, int(cpu_seconds) + 5))
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 5))
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     log = os.open("pytest.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(log, 1)
     os.dup2(log, 2)
     sys.dont_write_bytecode = True  # two versions of a file may have the same second and size
-    plugins = ["-p", "no:cacheprovider", "-p", "no:xdist", "--hypothesis-seed=0"]
-    os._exit(int(pytest.main(["-x", "-q", "-m", "not slow", *plugins, *suite])))
+    flags = ["-p", "no:cacheprovider", "-p", "no:xdist", "--hypothesis-seed=0"]
+    words = ["-x", "-q", "-m", "not slow", *flags, *tests]
+    os._exit(int(pytest.main(words, plugins=[FailureNote()])))
+
+
+class FailureNote:
+    """Writes down which test failed, or which file could not be collected."""
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note a test that failed."""
+        if report.failed:
+            FAILED.write_text(report.nodeid)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Note a file that cannot be imported."""
+        if report.failed:
+            FAILED.write_text(report.nodeid)
 
 
 if __name__ == "__main__":
