@@ -313,7 +313,7 @@ def run_tests(tests: Sequence[str]) -> str:
 
 def run_pytest(tests: Sequence[str]) -> None:
     """In the child: run the tests quietly, note the first that fails, and end."""
-    os.setsid()
+    os.setpgrp()
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 5))
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     log = os.open("pytest.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
