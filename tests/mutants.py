@@ -93,7 +93,8 @@ TARGETS = (
     ("train/teacher.py", "tests/train/test_teacher.py tests/train/test_tasks.py"),
     ("train/trackers.py", "tests/train/test_trackers.py tests/train/test_stage.py"),
     ("train/gradients.py", "tests/train/test_bad_numbers.py"),
-    ("train/meter.py", f"tests/train/test_bad_numbers.py {RUNS}"),
+    ("train/meter.py", f"tests/train/test_meter.py tests/train/test_bad_numbers.py {RUNS}"),
+    ("train/train_*.py", f"tests/train/test_options.py tests/train/test_reproduce.py {RUNS}"),
     ("train/optimizer.py", f"tests/train/test_schedule.py tests/train/test_short_cuts.py {RUNS}"),
     ("train/*.py", f"tests/train/test_{{stem}}*.py {RUNS} tests/train/test_outages.py"),
 )

@@ -38,3 +38,5 @@ def test_with_a_reference_the_value_does_not_fall_with_the_crop():
     loss = AttentionTransferLoss(reference_side=8)
     assert loss([student], [teacher]) == AttentionTransferLoss()([student], [teacher])
     torch.testing.assert_close(loss([tiled[0]], [tiled[1]]), loss([student], [teacher]))
+    wide = [maps.tile(1, 1, 1, 3) for maps in (student, teacher)]
+    torch.testing.assert_close(loss([wide[0]], [wide[1]]), loss([student], [teacher]))

@@ -6,6 +6,7 @@ import pytest
 import torch
 import yaml
 
+from tests import scripts
 from train.arguments import parse_options
 from train.options import Options
 from train.run_folder import find_run
@@ -47,6 +48,78 @@ def test_what_published_command_lines_spell_out_is_the_default():
     different = {name for name, value in plain.items() if spelt[name] != value} - {"num_workers"}
     kept = {"kd_alpha", "temperature"}  # read by no published script; by our methods, each its own
     assert different == kept | {"dataset", "datadir", "device", "savedate"}
+
+
+def test_no_default_changes_unnoticed():
+    """Recorded runs name the flags that they were given: the others are these."""
+    assert {k: v for k, v in parse().saved().items() if v is not None and v is not False} == {
+        "stage": "sekd",
+        "accumulate": 1,
+        "amp": "auto",
+        "batch_size": 4,
+        "cache": "none",
+        "class_weights": "none",
+        "copy_paste": 0,
+        "cutmix": 0,
+        "dataset": "Synthetic",
+        "divergence": "kl",
+        "embed": 5,
+        "embed_weights": [0.1, 0.1, 0.5, 1.0],
+        "epochs_save": 0,
+        "flip": True,
+        "gl_residual": True,
+        "head_lr": 1,
+        "height": 512,
+        "iouVal": True,
+        "kd_alpha": 1,
+        "kd_warmup": 0,
+        "kd_weight": 1,
+        "lambda_cwd": 0.3,
+        "lambda_cwd_features": 5,
+        "layer_decay": 1,
+        "loss": "ce",
+        "lr": 6e-5,
+        "method": "sekd-ct",
+        "model": "SegformerB0",
+        "norm_type": "channel",
+        "num_epochs": 500,
+        "num_workers": 2,
+        "on_bad_sample": "error",
+        "photometric": True,
+        "port": 8097,
+        "power": 1,
+        "protocol": "standard",
+        "review_kd_loss_weight": 1,
+        "review_width": 64,
+        "rotate": 0,
+        "savedir": str(Path("runs").absolute()),
+        "scale": [0.5, 2.0],
+        "seed": 0,
+        "shift": 0,
+        "steps_loss": 50,
+        "steps_plot": 50,
+        "teacher_amp": "auto",
+        "teacher_val": True,
+        "val_every": 1,
+        "weight_decay": 0.01,
+        "width": 512,
+    }
+
+
+@pytest.mark.parametrize(
+    ("stage", "model", "lr", "epochs"),
+    [
+        ("teacher", "SegformerB3", 4e-5, 200),
+        ("student", "SegformerB0", 5e-5, 500),
+        ("sekd", "SegformerB0", 5e-5, 500),
+    ],
+)
+def test_each_script_has_defaults_of_its_own(stage, model, lr, epochs, tmp_path):
+    script = scripts.ROOT / "train" / f"train_{stage}.py"
+    shown = " ".join(scripts.execute(script, ["--help-all"], tmp_path).split())
+    assert f"(default: {model})" in shown
+    assert f"peak learning rate of AdamW (default: {lr})" in shown
+    assert f"passes over the training split (default: {epochs})" in shown
 
 
 def test_names_are_found_in_any_case():

@@ -220,6 +220,7 @@ def test_the_paper_protocol_trains_an_output_for_void(run_stage, runs, load, tmp
     saved = load(folder / "last.pth")
     assert saved["model"]["head.linear_pred.weight"].shape[0] == 20
     assert saved["classes"] == [*Cityscapes.classes, "void"]
+    assert saved["palette"] == [*map(list, Cityscapes.palette), [0, 0, 0]]
     assert not saved["training"]["optimizer"]["state"][0]["exp_avg"].isnan().any()
     columns = losses_by_step(folder)[0]
     assert "iou_bicycle" in columns and "iou_void" not in columns
