@@ -36,7 +36,11 @@ ROOT = scripts.ROOT
         # few small photographs: whole ones, and as few steps as there may be
         ("laptop", Facts(3, 1, "val", 1, 100), {"height": 96, "batch-size": 3, "max-steps": 300}),
         ("laptop", Facts(39, 8, "test", 21, 966), {"height": 256, "image-size": 512}),
-        ("laptop", Facts(367, 101, "test", 233, 360), {"image-size": "native", "max-steps": 1200}),
+        ("laptop", Facts(367, 101, "test", 233, 360), {"cache": "ram", "max-steps": 1200}),
+        ("night", Facts(367, 101, "test", 233, 360), {"image-size": "native", "max-steps": 4000}),
+        # 1 GB is reached at 0.75e9 / (4 * 500^2) images
+        ("laptop", Facts(749, 9, "val", 9, 500), {"cache": "ram"}),
+        ("laptop", Facts(750, 9, "val", 9, 500), {"cache": "none"}),
         ("gpu", Facts(367, 101, "test", 233, 360), {"height": 352, "max-steps": 36400}),
         ("gpu", Facts(10**6, 9, "test", 9, 4000), {"cache": "none", "max-steps": 40000}),
     ],
