@@ -24,19 +24,24 @@ from command_line.cli import OneLineParser, run
 from command_line.documents import read_json
 from eval.reporting.run_records import training_command
 from models.description import check_flags
+from train.arguments import FlagParser
 from train.run_folder import RESULTS
 
-CIRCUMSTANCES = ("git", "versions", "hardware", "processes", "data_sha256")
+CIRCUMSTANCES = ("seed", "git", "versions", "hardware", "processes", "data_sha256")
 
 
 def main() -> int:
     """Run the command line; status 1 if the weights or a score differ."""
     args = build_parser().parse_args()
-    recorded = read_results(args.results)
-    folder = args.savedir / f"{args.results.resolve().parent.name}-again"
+    results = args.results / RESULTS if args.results.is_dir() else args.results
+    recorded = read_results(results)
+    folder = args.savedir / f"{results.resolve().parent.name}-again"
+    if folder.exists():
+        raise FileExistsError(f"{folder} exists: remove it, or name another folder with --savedir")
     # What the record says of where the run was kept is not what this one shall do.
     kept = {"savedir": str(folder.parent), "run_name": folder.name, "savedate": False}
-    words = shlex.split(training_command(recorded["flags"] | kept) or "")
+    moved = {name: getattr(args, name) for name in ("datadir", "teacher") if getattr(args, name)}
+    words = shlex.split(training_command(recorded["flags"] | kept | moved) or "")
     script = Path(__file__).with_name(Path(words[1]).name)
     status = subprocess.run([sys.executable, str(script), *words[2:]]).returncode
     if status:
@@ -57,14 +62,22 @@ def read_results(path: Path) -> dict[str, Any]:
     flags = check_flags(content.get("flags"), str(path))
     if flags.get("stage") not in ("teacher", "student", "sekd"):
         raise ValueError(f"{path}: flags: no stage that can be trained again")
+    try:
+        FlagParser(flags["stage"]).check({k: v for k, v in flags.items() if k != "stage"}, path)
+    except ValueError as error:
+        git = content.get("git")
+        commit = git.get("commit") if isinstance(git, dict) else "unknown"
+        raise ValueError(
+            f"{error}; run it with the version that wrote it: commit {commit}"
+        ) from None
     return content
 
 
 def compare(recorded: dict[str, Any], again: dict[str, Any], console: Console) -> int:
     """Print what is equal and what is not; 1 if the weights or a score differ, else 0."""
     for name in CIRCUMSTANCES:
-        if recorded.get(name) != again.get(name):
-            told = f"{name} differ: {recorded.get(name)}, now {again.get(name)}"
+        for part, before, now in _differences(recorded.get(name), again.get(name)):
+            told = f"{' '.join([name, *part])} differs: {before}, now {now}"
             console.print(escape(told), soft_wrap=True)
     differ = 0
     for name in sorted({*recorded["scores"], *again["scores"]}):
@@ -76,10 +89,25 @@ def compare(recorded: dict[str, Any], again: dict[str, Any], console: Console) -
     return int(bool(differ) or not same)
 
 
+def _differences(before: Any, now: Any) -> list[tuple[list[str], Any, Any]]:
+    """What differs, by the name of the entry where both sides have entries."""
+    if not isinstance(before, dict) or not isinstance(now, dict):
+        return [([], before, now)] if before != now else []
+    return [
+        ([name], before.get(name), now.get(name))
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name)
+    ]
+
+
 def build_parser() -> OneLineParser:
     """Return the command line."""
     parser = OneLineParser(description="Run a training again, and compare weights and scores.")
-    parser.add_argument("results", type=Path, metavar="RESULTS", help="results.json of a run")
+    parser.add_argument(
+        "results", type=Path, metavar="RESULTS", help="results.json of a run, or the run folder"
+    )
+    parser.add_argument("--datadir", help="folder of the data set, where it has moved")
+    parser.add_argument("--teacher", nargs="+", help="the teacher's checkpoint, where it has moved")
     parser.add_argument(
         "--savedir",
         type=Path,

@@ -28,6 +28,29 @@ def test_the_record_of_a_run(run_stage, runs):
     assert "weights: differ" in console.export_text()
 
 
+def test_what_a_run_was_made_with_is_told_where_it_differs():
+    one = {"scores": {}, "seed": 0, "versions": {"python": "3.11", "torch": "2.6.0"}, "git": None}
+    other = {**one, "seed": 3, "versions": {"python": "3.11", "torch": "2.15.0"}}
+    with Console(record=True) as console:
+        compare(one, other, console)
+    told = console.export_text().splitlines()
+    assert told[:2] == ["seed differs: 0, now 3", "versions torch differs: 2.6.0, now 2.15.0"]
+    assert "python" not in "".join(told)
+
+
+def test_a_record_of_another_version_names_it(tmp_path, capsys):
+    flags = {"stage": "student", "colour": "red"}
+    record = {"scores": {}, "flags": flags, "git": {"commit": "0a1b", "dirty": False}}
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(record))
+    with pytest.raises(ValueError, match=r"results.json: unknown flag 'colour'.*: commit 0a1b"):
+        read_results(path)
+    path.write_text(json.dumps(record | {"flags": {"stage": "student", "height": [1, 2]}}))
+    with pytest.raises(SystemExit):
+        read_results(path)
+    assert "--height: expected a whole number" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("text", ["{}", "[]", '{"scores": {}, "flags": {"stage": "../evil"}}'])
 def test_what_is_no_record_is_refused(text, tmp_path):
     (tmp_path / "results.json").write_text(text)
@@ -42,3 +65,10 @@ def test_a_run_is_reproduced_to_the_last_bit(voc, tmp_path):
     script = ROOT / "train" / "reproduce.py"
     printed = scripts.execute(script, ["runs/first/results.json"], tmp_path)
     assert "weights: equal to the last bit" in printed
+    moved = voc.rename(tmp_path / "moved")
+    flags = ("--datadir", moved, "--savedir", "other")
+    printed = scripts.execute(script, ["runs/first", *flags], tmp_path)
+    assert "weights: equal to the last bit" in printed
+    again = scripts.start(script, ["runs/first"], tmp_path)
+    assert again.wait() == 2
+    assert "runs/first-again exists: remove it, or name another folder" in again.printed
