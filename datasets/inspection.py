@@ -17,6 +17,7 @@ from datasets.class_statistics import count_pixels
 from datasets.pools import in_threads
 from datasets.registry import build_dataset, find_dataset
 from datasets.suspicions import (
+    ALL_VOID,
     BINARY_ADVICE,
     is_binary,
     names_in_doubt,
@@ -100,6 +101,8 @@ def _suspect(reports: Sequence[SplitReport], names: Collection[str]) -> None:
     for report in opened:
         if is_binary(report.pixels, report.void):
             report.problems.append(BINARY_ADVICE)
+        if report.images_read and not report.pixels.any():
+            report.problems.append(ALL_VOID)
     pairs = {report.split: report.data.pairs for report in opened if report.images_read}
     if len(pairs) > 1:
         with suppress(ValueError, OSError):  # a damaged file, which is a problem already

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
+from command_line.outputs import check_writable
 from datasets.description import describe, write_description
 from datasets.reading import Colour
 from datasets.series import by_series
@@ -31,10 +32,10 @@ def new_folder(path: Path) -> Iterator[Path]:
 
     Raises:
         ValueError: `path` exists and is not an empty folder.
-        OSError: it cannot be made.
+        OSError: it cannot be made, or not be written to.
     """
     refuse_filled(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    check_writable(path, "--output")
     holder = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
         content = holder / "content"  # of ordinary permissions, which mkdtemp does not give

@@ -13,7 +13,6 @@ from torch import Tensor
 Colour = tuple[int, int, int]
 
 READABLE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")  # of images
-
 PALETTE_HINT = "convert colour masks to class ids with `python datasets/prepare.py palette`"
 # Grey PNGs of less than 8 bits are stretched to 0..255 by every decoder; dividing restores the ids.
 _STRETCH = {"L;2": 85, "L;4": 17}
@@ -21,6 +20,10 @@ MAX_PIXELS = 2**28  # 16384 x 16384: with 3 bytes each 0.8 GB
 # OpenCV prints what it makes of a damaged file; here the caller is told, in one line.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 Image.MAX_IMAGE_PIXELS = None  # a limit of Pillow's, which warns; ours is `MAX_PIXELS`
+
+
+class ColoursError(ValueError):
+    """A label holds colours instead of class ids."""
 
 
 def read_image(path: Path) -> Tensor:
@@ -62,8 +65,10 @@ def read_indices(path: Path) -> np.ndarray:
         values = np.array(image)
     except Exception as error:  # broken bytes come out of the decoders as nearly any type
         raise _unreadable(path) from error
+    if image.mode == "F":
+        raise ValueError(f"{path}: holds decimal numbers, not class ids; export it with 8 bits")
     if image.mode not in ("1", "L", "P", "I", "I;16", "I;16B"):
-        raise ValueError(f"{path}: holds colours ({image.mode}), not class ids; {PALETTE_HINT}")
+        raise ColoursError(f"{path}: holds colours ({image.mode}), not class ids; {PALETTE_HINT}")
     if image.mode == "1":
         values = values.astype(np.uint8)
     return values // stretch if stretch > 1 else values

@@ -22,6 +22,7 @@ BINARY_ADVICE = (
     "labels hold only 0 and 255, and 255 is `do not count`: a binary mask? "
     "`python datasets/prepare.py import --classes 0=soil,255=plant` makes classes of it"
 )
+ALL_VOID = "no pixel of any class: all labels are 255, `do not count`; are these the labels?"
 LOOKED_AT = 32  # images of a split, before training
 COUNTED = 500  # labels of a split, before training: a second or two
 COMPARED = 24  # pairs of neighbouring frames
@@ -53,10 +54,20 @@ def is_binary(pixels: Tensor, void: int) -> bool:
     return bool(pixels[0] > 0) and not pixels[1:].any() and void > 0
 
 
+class NothingLabelledError(ValueError):
+    """Labels without a pixel to learn from."""
+
+
 def note_first_look(datasets: Mapping[str, SegmentationDataset]) -> None:
-    """Print what `first_look` reports as notes; damaged files are for training itself to refuse."""
+    """Print what `first_look` reports as notes; damaged files are for training itself to refuse.
+
+    Raises:
+        NothingLabelledError: see `first_look`.
+    """
     try:
         told = first_look(datasets)
+    except NothingLabelledError:
+        raise
     except (ValueError, OSError):
         return
     for line in told:
@@ -70,6 +81,10 @@ def first_look(datasets: Mapping[str, SegmentationDataset]) -> list[str]:
 
     Args:
         datasets: train and others, by split.
+
+    Raises:
+        NothingLabelledError: the labels of train are all void, or 0 and void.
+        ValueError, OSError: a file is damaged.
     """
     split, train = next(iter(datasets.items()))
     told = names_in_doubt(train.classes)
@@ -89,9 +104,11 @@ def first_look(datasets: Mapping[str, SegmentationDataset]) -> list[str]:
         pixels += counts
         void += label.numel() - int(counts.sum())
     if is_binary(pixels, void):
-        told.append(f"{split}: {BINARY_ADVICE}")
+        raise NothingLabelledError(f"{train.root}: {split}: {BINARY_ADVICE}")
+    if not pixels.any():
+        raise NothingLabelledError(f"{train.root}: {split}: {ALL_VOID}")
     absent = [name for name, count in zip(train.classes, pixels, strict=True) if not count]
-    if every == 1 and absent and not is_binary(pixels, void):
+    if every == 1 and absent:
         told.append(f"no pixel of {', '.join(absent)} in {split}: a network cannot learn them")
     return told + split_drives({name: dataset.pairs for name, dataset in datasets.items()})
 

@@ -16,7 +16,7 @@ LARGEST = 1 << 28  # px of an image
 
 
 def detect(export: Export) -> bool:
-    """Look for a JSON file with images, annotations and categories."""
+    """Look for a JSON file with images and annotations."""
     return bool(_files(export))
 
 
@@ -40,7 +40,7 @@ def read(export: Export) -> Source:
 
 
 def _files(export: Export) -> list[Path]:
-    keys = {"images", "annotations", "categories"}
+    keys = {"images", "annotations"}
     return [
         path
         for path in export.annotations(".json")
@@ -49,6 +49,8 @@ def _files(export: Export) -> list[Path]:
 
 
 def _categories(path: Path, content: dict) -> dict[int, str]:
+    if not content.get("categories"):
+        raise ValueError(f"{path}: no categories in it, which name the classes; export it again")
     try:
         return {entry["id"]: str(entry["name"]).strip() for entry in content["categories"]}
     except (TypeError, KeyError) as error:
@@ -63,9 +65,13 @@ def _samples(
     try:
         for entry in content["images"]:
             size = int(entry["height"]), int(entry["width"])
+            if entry["id"] in entries:
+                raise ValueError(f"{path}: two images have the id {entry['id']}; export it again")
             entries[entry["id"]] = str(entry["file_name"]), size
             regions[entry["id"]] = []
     except (TypeError, KeyError, ValueError) as error:
+        if str(error).startswith(str(path)):
+            raise
         raise ValueError(f"{path}: an image without id, file_name, width and height") from error
     for annotation in content["annotations"]:
         if not isinstance(annotation, dict) or annotation.get("image_id") not in entries:
@@ -88,6 +94,8 @@ def _region(
     path: Path, annotation: dict[str, Any], size: tuple[int, int], categories: dict[int, str]
 ) -> Region | None:
     """Make a region of an annotation; large ones are painted first, as COCO has no order."""
+    if "segments_info" in annotation:
+        raise ValueError(f"{path}: COCO's panoptic format; export instances, or masks of classes")
     where = f"{path}: annotation {annotation.get('id')}"
     category = annotation.get("category_id")
     name = None if category is None else categories.get(category)

@@ -21,7 +21,7 @@ from datasets.importing.preview import SHOWN, write_preview
 from datasets.importing.records import Request, Source
 from datasets.importing.writer import Tally, convert, draw
 from datasets.layout import new_folder, refuse_filled, write_lists
-from datasets.suspicions import names_in_doubt
+from datasets.suspicions import BINARY_ADVICE, names_in_doubt
 
 
 def import_data(args: argparse.Namespace) -> None:
@@ -38,7 +38,10 @@ def import_data(args: argparse.Namespace) -> None:
     kind = args.format or recognise(export)
     source = FORMATS[kind].read(export)
     if not source.samples:
-        raise ValueError(f"--input {args.input}: no labelled image in it; found {export.summary()}")
+        raise ValueError(
+            f"--input {args.input}: no labelled image in it; found {export.summary()}; needed: "
+            f"{FORMATS[kind].needs}"
+        )
     wanted = parse_classes(args.classes) if _orders_classes(args, kind, source) else None
     classes = plan(source, args.map, args.ignore, args.background, wanted)
     names = name_samples(export, source.samples)
@@ -50,6 +53,7 @@ def import_data(args: argparse.Namespace) -> None:
         preview = args.output.with_name(f"{args.output.name}-preview.png")
         check_target(preview, "--output")
         tallies = convert(source, names, splits, classes, (), None)
+        refuse_bare(args.input, tallies, source, classes)
         _preview(preview, source, names, classes)
         _tell(tallies, source, classes)
         print(f"nothing imported (--dry-run); look at {preview}")
@@ -57,12 +61,34 @@ def import_data(args: argparse.Namespace) -> None:
     description = describe(classes.names)
     with new_folder(args.output) as new:
         tallies = convert(source, names, splits, classes, description.palette, new)
+        refuse_bare(args.input, tallies, source, classes)
         write_lists(new, splits)
         write_description(new, description)
         _preview(new / "preview.png", source, names, classes)
     _tell(tallies, source, classes)
     print(f"written to {args.output}; look at {args.output / 'preview.png'}, then run")
     print(f"prepare.py check --datadir {args.output}, and train with --datadir {args.output}")
+
+
+def refuse_bare(path: Path, tallies: Mapping[str, Tally], source: Source, classes: Classes) -> None:
+    """Refuse data in which nothing but background or void is labelled.
+
+    Raises:
+        ValueError: it is so.
+    """
+    pixels = sum((tally.pixels for tally in tallies.values()), Counter())
+    ground = {VOID, 0 if source.has_masks else classes.unlabelled}
+    if set(+pixels) - ground:
+        return
+    if {0, VOID} <= (+pixels).keys() and source.has_masks:
+        advice = BINARY_ADVICE
+    elif source.left_out:
+        told = ", ".join(f"{count} {what}" for what, count in source.left_out.items())
+        advice = f"{told} have no area: export polygons or masks"
+    else:
+        advice = "are these the labels?"
+    absent = [name for index, name in enumerate(classes.names) if not pixels[index]]
+    raise ValueError(f"--input {path}: no pixel of {', '.join(absent)} in any image; {advice}")
 
 
 def _orders_classes(args: argparse.Namespace, kind: str, source: Source) -> bool:

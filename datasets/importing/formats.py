@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from datasets.importing import coco, cvat, label_studio, labelme, mask_folders, yolo
-from datasets.importing.places import Export
+from datasets.importing.places import UNREAD_ADVICE, UNREAD_SUFFIXES, Export
 from datasets.importing.records import Source
 
 
@@ -42,6 +42,9 @@ def recognise(export: Export) -> str:
     for name, candidate in FORMATS.items():
         if candidate.detect(export):
             return name
+    for path in export.files:
+        if path.suffix.lower() in UNREAD_SUFFIXES:
+            raise ValueError(f"{path}: {UNREAD_ADVICE}")
     needs = "; ".join(f"{name}: {entry.needs}" for name, entry in FORMATS.items())
     raise ValueError(
         f"--input {export.request.path}: no known format; found {export.summary()}; needed one of: "

@@ -11,7 +11,7 @@ from datasets.base import parse_classes
 from datasets.description import FILE_NAME as DESCRIPTION
 from datasets.description import read_description
 from datasets.importing.places import Export
-from datasets.reading import Colour, read_image, read_indices
+from datasets.reading import Colour, ColoursError, read_image, read_indices
 
 NAMES, LABELMAP = ("classes.txt", "class_names.txt"), "labelmap.txt"
 COLOUR_LIST = "label_colors.txt"
@@ -137,7 +137,7 @@ def _unnamed(export: Export, masks: Sequence[Path]) -> str:
     for path in masks[::step]:
         try:
             found, counts = np.unique(read_ids(path), return_counts=True)
-        except ValueError:
+        except ColoursError:
             return _unnamed_colours(export, path)
         values.update(dict(zip(found.tolist(), counts.tolist(), strict=True)))
     told = ", ".join(str(value) for value in sorted(values)[:40])
@@ -163,12 +163,16 @@ def read_ids(path: Path) -> np.ndarray:
     """Read a mask of ids, integers (H, W); three equal channels count as one.
 
     Raises:
-        ValueError: it is damaged, or holds colours.
+        ValueError: it is damaged.
+        ColoursError: it holds colours.
     """
     try:
         return read_indices(path)
-    except ValueError:
+    except ColoursError:
         pixels = read_image(path).numpy()
         if (pixels == pixels[0]).all():
             return pixels[0]
-        raise
+        raise ColoursError(
+            f"{path}: holds colours, not ids; name them with --colors soil=0,0,0 crop=0,255,0 ... "
+            "instead of --classes"
+        ) from None

@@ -135,7 +135,13 @@ def _by_role(export: Export) -> tuple[list[Path], list[Path]]:
     named = [path for path in images if _has_role(export, path, "image")]
     if named and request.images is None:  # others, such as a preview, are not photographs
         images = named
-    return images, [path for path in masks if path.suffix.lower() in MASK_SUFFIXES]
+    kept = [path for path in masks if path.suffix.lower() in MASK_SUFFIXES]
+    if masks and not kept:
+        raise ValueError(
+            f"{masks[0]}: masks saved as {masks[0].suffix} have values that no class has; export "
+            "them as .png"
+        )
+    return images, kept
 
 
 def _has_role(export: Export, path: Path, role: str) -> bool:
@@ -242,7 +248,10 @@ def _partner(
 
 def _lone(export: Export, image: Path, masks: list[Path]) -> str:
     stem = same_name(image.stem)
-    near = next((mask for mask in masks if same_name(mask.stem).startswith(stem)), None)
+    names = {mask: same_name(mask.stem) for mask in masks}
+    near = next((m for m, name in names.items() if name.startswith(stem)), None) or next(
+        (m for m, name in names.items() if name.endswith(stem)), None
+    )
     told = f" (near: {export.relative(near)})" if near is not None else ""
     return (
         f"{image}: image without a mask{told}; add it, or move the image out of the folder; "

@@ -16,11 +16,13 @@ from datasets.files import files_below
 from datasets.importing.records import Request
 from datasets.reading import READABLE_SUFFIXES
 
+UNREAD_SUFFIXES = (".heic", ".heif", ".avif", ".dng", ".nef", ".cr2", ".cr3", ".arw", ".jp2")
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 SPLITS = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
     "dev": "val", "test": "test", "testing": "test",
 }  # fmt: skip
+UNREAD_ADVICE = "photographs of this kind are not read; convert them to .jpg or .png"
 _ABSOLUTE = re.compile(r"^(?:[A-Za-z]:)?/|^[a-z0-9]+://")
 
 
@@ -135,6 +137,8 @@ class Export:
             place = (base / name).resolve()
             if not any(place.is_relative_to(root.resolve()) for root in roots):
                 continue
+            if place.is_file() and place.suffix.lower() in UNREAD_SUFFIXES:
+                raise ValueError(f"{place}: {UNREAD_ADVICE}")
             if is_image(place) and place.is_file():
                 return base / name
         if ".." in PurePosixPath(name).parts and not self._within(annotation, name, roots):

@@ -94,9 +94,11 @@ def _colours_to_ids(path: Path, colours: Mapping[Colour, str], classes: Classes)
     if wrong.any():
         found, counts = np.unique(mask.numpy()[:, wrong].T, axis=0, return_counts=True)
         most = tuple(found[counts.argmax()].tolist())
+        grey = len(set(most)) == 1
+        ids = ", or, if these are class ids, pass --classes instead" if grey else ""
         raise ValueError(
             f"{path}: {int(wrong.sum())} px of {len(found)} colours without a name, such as "
-            f"{','.join(map(str, most))}; name them with --colors (void=R,G,B leaves them out)"
+            f"{','.join(map(str, most))}; name them with --colors (void=R,G,B leaves them out){ids}"
         )
     return label
 

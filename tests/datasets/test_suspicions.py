@@ -5,7 +5,7 @@ from PIL import Image
 from datasets import build_dataset
 from datasets.layout import write_label, write_lists
 from datasets.prepare import main
-from datasets.suspicions import first_look, names_in_doubt, split_drives
+from datasets.suspicions import NothingLabelledError, first_look, names_in_doubt, split_drives
 from datasets.synthetic import Synthetic, draw_sample
 
 
@@ -75,7 +75,16 @@ def test_binary_masks_are_problems(write_fields, capsys):
     root = write_fields(SPLITS, lambda label: np.where(label > 0, 255, 0).astype(np.uint8))
     status, told = check(root, capsys)
     assert status == 1 and "problem: train: labels hold only 0 and 255" in told
-    assert any("--classes 0=soil,255=plant" in line for line in looked_at(root))
+    with pytest.raises(NothingLabelledError, match="--classes 0=soil,255=plant"):
+        looked_at(root)
+
+
+def test_labels_that_are_all_void_are_problems(write_fields, capsys):
+    root = write_fields(SPLITS, lambda label: np.full_like(label, 255))
+    status, told = check(root, capsys)
+    assert status == 1 and "problem: val: no pixel of any class" in told
+    with pytest.raises(NothingLabelledError, match="all labels are 255"):
+        looked_at(root)
 
 
 def test_classes_absent_from_train_are_told(write_fields, capsys):

@@ -32,10 +32,28 @@ def test_a_run_leaves_what_was_promised(run_stage, runs, load):
 def test_own_data_that_looks_wrong_is_noted(run_stage, write_voc, tmp_path, capsys):
     root = write_voc(tmp_path / "fields")
     for path in (root / "SegmentationClass").iterdir():
-        Image.fromarray((np.array(Image.open(path)) > 0).astype(np.uint8) * 255).save(path)
+        Image.fromarray((np.array(Image.open(path)) % 2).astype(np.uint8)).save(path)
     run_stage("student", "--max-steps", "1", data=root)
     told = capsys.readouterr().err
-    assert "note: train: labels hold only 0 and 255" in told and "prepare.py check" in told
+    assert "note: no pixel of weed in train" in told and "prepare.py check" in told
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda ids: (ids > 0) * 255, "train: labels hold only 0 and 255"),
+        (lambda ids: ids * 0 + 255, "train: no pixel of any class: all labels are 255"),
+    ],
+)
+def test_own_data_without_a_class_to_learn_is_refused(
+    run_stage, runs, write_voc, tmp_path, change, told
+):
+    root = write_voc(tmp_path / "fields")
+    for path in (root / "SegmentationClass").iterdir():
+        Image.fromarray(change(np.array(Image.open(path))).astype(np.uint8)).save(path)
+    with pytest.raises(ValueError, match=told):
+        run_stage("student", "--max-steps", "1", data=root)
+    assert not list(runs.rglob("*.pth"))
 
 
 def test_best_describes_itself_and_is_the_bare_network(run_stage, runs):

@@ -171,6 +171,35 @@ def test_an_empty_or_broken_file(coco, export, refuses):
     assert "instances.json: not a whole JSON file; export it again" in refuses()
 
 
+def test_what_names_no_class(coco, refuses):
+    coco({"segmentation": [SQUARE]}, categories=[])
+    assert "instances.json: no categories in it, which name the classes" in refuses()
+    coco({"segments_info": []})
+    assert "instances.json: COCO's panoptic format; export instances" in refuses()
+
+
+def test_two_images_of_one_id(coco, refuses):
+    entry = {"id": 1, "file_name": "a.jpg", "height": 24, "width": 32}
+    coco({"segmentation": [SQUARE]}, images=[entry, entry | {"file_name": "b.jpg"}])
+    assert "instances.json: two images have the id 1; export it again" in refuses()
+
+
+def test_boxes_alone_are_refused(coco, refuses):
+    coco({"segmentation": [], "bbox": [1, 2, 3, 4]})
+    line = refuses()
+    assert "no pixel of carrot, thistle in any image" in line
+    assert "1 objects without a segmentation have no area: export polygons or masks" in line
+    coco()
+    assert "no pixel of carrot, thistle in any image; are these the labels?" in refuses()
+
+
+def test_photographs_that_are_not_read(coco, export, refuses):
+    entry = {"id": 1, "file_name": "a.HEIC", "height": 24, "width": 32}
+    coco({"segmentation": [SQUARE]}, images=[entry])
+    (export / "a.HEIC").touch()
+    assert "a.HEIC: photographs of this kind are not read; convert them to .jpg" in refuses()
+
+
 def test_objects_without_a_segmentation_are_told(coco, bring, capsys):
     coco({"segmentation": [], "bbox": [1, 2, 3, 4]}, {"segmentation": [SQUARE]})
     bring()

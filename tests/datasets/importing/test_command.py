@@ -122,6 +122,19 @@ def test_outputs_that_exist_are_left_alone(folders, tmp_path, refuses):
     assert [path.name for path in (tmp_path / "imported").iterdir()] == ["mine"]
 
 
+def test_outputs_that_cannot_be_made(folders, tmp_path, refuses):
+    below = folders / "images" / "a.jpg" / "new"
+    told = refuses(*CLASSES, "--output", below)
+    assert f"--output {below}: cannot be written" in told and "name another place" in told
+
+
+def test_shares_that_leave_a_split_empty(folders, refuses):
+    told = refuses(*CLASSES, "--ratio", 98, 1, 1)
+    assert (
+        "leaves val empty, there are 10 images; give it a larger share, as in --ratio 1 1 1" in told
+    )
+
+
 def test_flags_that_contradict(folders, refuses):
     assert "--background: masks name every pixel" in refuses(*CLASSES, "--background", "soil")
     assert "1 class(es) to train on" in refuses(*CLASSES, "--map", "soil=a,crop=a,weed=a")

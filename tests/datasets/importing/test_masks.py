@@ -180,6 +180,51 @@ def test_camvid_in_its_own_folders(bring, camvid_root):
     assert np.array_equal(label, np.where(original == 11, 255, original))
 
 
+@pytest.mark.parametrize(
+    ("change", "flags", "told"),
+    [
+        (lambda m: np.where(m > 0, 255, 0), ("--classes", "soil,crop"), "0=soil,255=plant"),
+        (lambda m: m * 0 + 255, ("--classes", "soil,crop"), "no pixel of soil, crop in any image"),
+        (lambda m: m, ("--colors", "soil=0,0,0", "crop=0,9,0"), "pass --classes instead"),
+        (lambda m: np.stack((m, 255 - m, m), 2), ("--classes", "soil,crop,weed"),
+         "a.png: holds colours, not ids; name them with --colors"),
+    ],
+)  # fmt: skip
+def test_masks_that_are_of_another_kind(export, photographs, masks, refuses, change, flags, told):
+    photographs(export / "images")
+    masks(export / "masks", dict.fromkeys(NAMES, change(ids().astype(int))))
+    assert told in refuses(*flags)
+
+
+def test_masks_of_decimal_numbers_are_refused(export, photographs, refuses):
+    photographs(export / "images")
+    (export / "masks").mkdir()
+    for name in NAMES:
+        Image.fromarray(ids().astype(np.float32)).save(export / "masks" / f"{name}.tif")
+    assert "a.tif: holds decimal numbers, not class ids" in refuses("--classes", "soil,crop,weed")
+    assert "a.tif: holds decimal numbers, not class ids" in refuses()
+
+
+def test_masks_saved_as_jpeg_are_refused(export, photographs, refuses):
+    photographs(export / "images")
+    photographs(export / "masks")
+    assert "a.jpg: masks saved as .jpg have values that no class has" in refuses()
+
+
+def test_photographs_of_a_phone_are_refused(export, photographs, masks, refuses):
+    photographs(export / "images", suffix=".png")
+    for path in (export / "images").iterdir():
+        path.rename(path.with_suffix(".heic"))
+    masks(export / "masks", MASKS)
+    assert "a.heic: photographs of this kind are not read; convert them" in refuses()
+
+
+def test_the_mask_that_may_be_meant_is_named(export, photographs, masks, refuses):
+    photographs(export / "images")
+    masks(export / "masks", {f"seg-{name}": ids() for name in NAMES})
+    assert "image without a mask (near: masks/seg-a.png)" in refuses("--classes", "soil,crop,weed")
+
+
 CAMVID = "64 128 64\tAnimal\n128 64 128\t\tRoad\n0 0 0\t\tVoid\n"
 
 
