@@ -11,6 +11,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 # Okabe and Ito's colours, which colour-blind readers tell apart; the yellow is too pale for a line.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
@@ -61,7 +62,7 @@ def miou_chart(curves: Sequence[tuple[int, Curve]]) -> Chart:
             axes.plot(steps, values, linewidth=1.8, label=name, color=colour(index), ls=dashes)
             axes.plot(steps[best], values[best], "o", color=colour(index), markersize=6,
                       markeredgecolor=theme["page"], markeredgewidth=1.2, zorder=4)  # fmt: skip
-        axes.set_xlabel("optimizer steps")
+        _count_steps(axes)
         axes.set_ylabel("mIoU on the validation split, %")
         add_legend(axes, "lower")
 
@@ -94,13 +95,19 @@ def _loss_chart(curve: Curve, place: int) -> Chart:
         shade = theme["text"] if place == 0 else colour(place - 1)
         axes.plot(curve.steps, curve.values, color=shade, linewidth=1.6)
         axes.set_title(curve.name, fontsize=11, color=theme["text"])
-        axes.set_xlabel("optimizer steps")
+        _count_steps(axes)
         if all(value >= 0 for value in curve.values if math.isfinite(value)):
             axes.set_ylim(bottom=0)
 
     ends = f"from {_end(curve.values, 0):.3g} to {_end(curve.values, -1):.3g}"
     light, dark = both_themes(draw, (3.6, 2.6))
     return Chart(light, dark, f"Loss curve: {curve.name} {ends}.")
+
+
+def _count_steps(axes: Axes) -> None:
+    """Label the axis of steps, of which there are whole ones only."""
+    axes.set_xlabel("optimizer steps")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _end(values: Sequence[float], index: int) -> float:

@@ -70,24 +70,27 @@ def add_legend(picture: np.ndarray, entries: Entries) -> np.ndarray:
 def inset_legend(picture: np.ndarray, entries: Entries) -> np.ndarray:
     """Draw a legend into the upper left corner of a picture (H, W, 3) uint8, if there is room.
 
-    The size of the picture stays as it is. A legend that would cover more than half of its width
-    or of its height is left out.
+    The size of the picture stays as it is. Many names are listed in columns; a legend that would
+    cover more than half of the width or of the height is left out.
     """
     height, width = picture.shape[:2]
     size = int(np.clip(min(height, width) / 36, 11, 60))
     font = ImageFont.load_default(size=size)
     line = round(1.4 * size)
-    wide = 3 * size + max((int(font.getlength(name)) for name, _ in entries), default=0)
-    tall = line * len(entries) + size // 2
-    if not entries or 2 * wide > width or 2 * tall > height:
+    column = 3 * size + max((int(font.getlength(name)) for name, _ in entries), default=0)
+    rows = min(len(entries), (height // 2 - size // 2) // line)
+    wide = column * -(-len(entries) // max(1, rows))
+    tall = line * rows + size // 2
+    if rows < 1 or 2 * wide > width:
         return picture
     page = Image.fromarray(picture)
     pen = ImageDraw.Draw(page)
     pen.rectangle((0, 0, wide, tall), "white", "black")
-    for row, (name, colour) in enumerate(entries):
-        top = size // 4 + row * line
-        pen.rectangle((size // 2, top + 2, size // 2 + size, top + 2 + size), colour, "black")
-        pen.text((2 * size, top + 1), name, "black", font)
+    for index, (name, colour) in enumerate(entries):
+        left, top = index // rows * column, size // 4 + index % rows * line
+        swatch = left + size // 2
+        pen.rectangle((swatch, top + 2, swatch + size, top + 2 + size), colour, "black")
+        pen.text((left + 2 * size, top + 1), name, "black", font)
     return np.array(page)
 
 

@@ -49,6 +49,15 @@ def test_a_legend_inside_keeps_the_size_and_needs_room():
     assert inset_legend(small, [("weed", (255, 0, 0))]) is small
 
 
+def test_many_names_are_listed_in_columns():
+    image = np.full((360, 480, 3), 77, np.uint8)
+    names = [f"class {index}" for index in range(19)]
+    drawn = inset_legend(image, [(name, (7 * i, 0, 255)) for i, name in enumerate(names)])
+    found = {tuple(colour) for colour in drawn[:180, :240].reshape(-1, 3).tolist()}
+    assert {(7 * i, 0, 255) for i in range(19)} <= found
+    assert (drawn[180:] == 77).all() and (drawn[:, 240:] == 77).all()
+
+
 def test_images_are_spread_over_a_split():
     assert spread(10, 4) == [0, 3, 6, 9]
     assert spread(2, 4) == [0, 1]
