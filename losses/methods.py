@@ -135,6 +135,7 @@ REVIEW = Term(
     "review", lambda *_: HierarchicalContextLoss(), lambda o: o.hcl_weight, reads="review_fusion"
 )
 MGD = Term("mgd", lambda *_: GenerationLoss(REFERENCE), 2e-5, reads="generator")
+GENERATION = Term("generation", lambda *_: GenerationLoss(REFERENCE), 2e-6, reads="generator")
 DIST = Term("dist", relation_matching, 1.0, reads="logits")
 CROSS_IMAGE = Term("cross_image", lambda *_: CrossImageLoss(), 1.0, reads="fused")
 PIXEL_MEMORY = Term("pixel_memory", memory_relation(False, 2048, 4096), 0.1, reads="pooled_map")
@@ -166,7 +167,7 @@ METHODS: dict[str, Method] = {
     "cirkd": Method((KD, CROSS_IMAGE, PIXEL_MEMORY, REGION_MEMORY), POOLED),
     "jml": Method((JML,)),
     "bpkd": Method((BPKD,)),
-    "af-dcd": Method((MGD, DENSE_CONTRAST), {**GENERATOR, **LAST}),
+    "af-dcd": Method((GENERATION, DENSE_CONTRAST), {**GENERATOR, **LAST}),
 }
 
 

@@ -291,6 +291,8 @@ def test_cirkd_and_kd_count_the_pixel_term_once():
         ("cwd", {"lambda_cwd": 2.0, "weight": 0.5}, "cwd", 1.0),
         ("kd", {"weight": 0.5}, "kd", 0.5),
         ("mgd", {}, "mgd", 2e-5),
+        ("af-dcd", {}, "generation", 2e-6),
+        ("af-dcd", {}, "dense_contrast", 5e-3),
     ],
 )
 def test_weights(method, options, term, expected):
