@@ -110,7 +110,16 @@ def first_look(datasets: Mapping[str, SegmentationDataset]) -> list[str]:
     absent = [name for name, count in zip(train.classes, pixels, strict=True) if not count]
     if every == 1 and absent:
         told.append(f"no pixel of {', '.join(absent)} in {split}: a network cannot learn them")
-    return told + split_drives({name: dataset.pairs for name, dataset in datasets.items()})
+    pairs = {name: dataset.pairs for name, dataset in datasets.items()}
+    for name in list(pairs)[1:]:
+        if both := sorted(
+            {image for image, _ in pairs[split]} & {image for image, _ in pairs[name]}
+        ):
+            told.append(
+                f"{both[0]}: is in {split} and {name} at once, one of {len(both)} such images: "
+                "scores on them are too good; take it out of one list"
+            )
+    return told + split_drives(pairs)
 
 
 def split_drives(pairs: Mapping[str, Sequence[tuple[Path, Path]]]) -> list[str]:
