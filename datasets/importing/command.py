@@ -76,7 +76,7 @@ def refuse_bare(path: Path, tallies: Mapping[str, Tally], source: Source, classe
     Raises:
         ValueError: it is so.
     """
-    pixels = sum((tally.pixels for tally in tallies.values()), Counter())
+    pixels: Counter = sum((tally.pixels for tally in tallies.values()), Counter())
     ground = {VOID, 0 if source.has_masks else classes.unlabelled}
     if set(+pixels) - ground:
         return
