@@ -227,13 +227,15 @@ def find_places(source: str) -> dict[tuple[int, int], list[tuple[str, int]]]:
 
 
 def unmutated(tree: ast.AST) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
-    """Extents of imports, annotations, text and `zip(strict=)`: nothing that a test could miss."""
+    """Extents of what no test could miss: imports, annotations, text, `__name__ ==`, `strict=`."""
     for node in ast.walk(tree):
         skipped = []
         if isinstance(node, (ast.Import, ast.ImportFrom, ast.JoinedStr)):
             skipped.append(node)
         if isinstance(node, ast.keyword) and node.arg == "strict":
             skipped.append(node)  # guards what cannot happen, as an assert
+        if isinstance(node, ast.If) and ast.unparse(node.test).startswith("__name__ "):
+            skipped.append(node.test)
         skipped += [getattr(node, name, None) for name in ("annotation", "returns")]
         for part in skipped:
             if isinstance(part, ast.AST):

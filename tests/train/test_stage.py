@@ -343,6 +343,14 @@ def test_the_place_of_the_data_is_recorded_for_any_folder(run_stage, runs, voc, 
     assert flags["datadir"] == str(voc)
 
 
+def test_a_damaged_teacher_is_not_taken_unasked(run_stage, runs, capsys):
+    assert run_stage("teacher", "--num-epochs", "1") == 0
+    (runs / "teacher-SegformerB3-VOC" / "best.pth").write_bytes(b"cut")
+    assert run_stage("sekd") == 2
+    error = capsys.readouterr().err
+    assert "no teacher for VOC" in error and error.count("\n") == 1
+
+
 @pytest.mark.parametrize("other", ["data", "classes"])
 def test_a_teacher_of_other_data_is_not_taken_unasked(other, run_stage, voc, tmp_path, capsys):
     assert run_stage("teacher", "--num-epochs", "1") == 0

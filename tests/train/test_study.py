@@ -152,6 +152,20 @@ def test_what_needs_a_failed_run_is_left_out_and_the_rest_goes_on(
     assert "left out: kd, seed 0, its teacher b1 has no weights" in lines
 
 
+def test_time_left_follows_the_pace_of_runs_of_the_kind(recipe):
+    """Batches of two: 4 and 1 images a second are 0.5 and 2 seconds per step."""
+    runs = {"kd": {"stage": "student"}, "at": {"stage": "student"}, "cwd": {"stage": "student"}}
+    settings = {**SMALL, "max-steps": 10}
+    study = read_study(recipe(runs, seeds=[0, 1], flags=settings))
+    assert seconds_left(study.jobs, parallel=1) is None
+    for job, step, rate in ((study.jobs[0], 4, 4.0), (study.jobs[2], 10, 1.0)):
+        job.folder.mkdir(parents=True)
+        (job.folder / "log.csv").write_text(f"step,images_per_second\n{step},{rate}\n")
+    kd, at, cwd = 0.5 * (6 + 10), 2 * (0 + 10), 1.25 * (10 + 10)
+    assert seconds_left(study.jobs, parallel=1) == kd + at + cwd
+    assert seconds_left(study.jobs, parallel=2) == (kd + at + cwd) / 2
+
+
 def test_only_runs_what_is_named_and_its_teacher(recipe):
     runs = {"b1": {"stage": "teacher"}, "none": {"stage": "student"}, "kd": {}, "at": {}}
     study = read_study(recipe(runs, teacher="b1"))
