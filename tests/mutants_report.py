@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 REASONS = Path(__file__).with_name("mutants_reasons.yaml")
-COLUMNS = ("killed", "survived", "timeout")
+COLUMNS = ("killed", "survived", "timeout", "unsure")
 
 
 def write_report(
@@ -24,10 +24,10 @@ def write_report(
         f"`make mutants` changed the code in one place at a time ({total.total()} places, drawn "
         f"with seed {seed}) and ran the tests that belong to the file. "
         f"**{caught / max(1, total.total()):.1%} were noticed**: a test failed, or the tests did "
-        "not end.",
+        "not end. (Unsure: unchanged code failed the same test at the time; not counted as noticed.)",
         "",
         f"| file | mutants | {' | '.join(COLUMNS)} |",
-        "|---|--:|--:|--:|--:|",
+        "|---|--:|--:|--:|--:|--:|",
     ]
     for file, count in [*counts.items(), ("**all**", total)]:
         cells = " | ".join(str(count[column]) for column in COLUMNS)

@@ -13,14 +13,12 @@ from torch import nn
 from conventions.preprocessing import Preprocessing
 from datasets.cityscapes import Cityscapes
 from eval import eval as eval_command
-from losses import build_method
 from models import build_model
 from tests.train.conftest import TINY
 from train.optimizer import build_optimizer
 from train.segmentation_loss import SegmentationLoss
 from train.stage import synchronized
-from train.tasks import DistillationTask, SupervisedTask
-from train.teacher import FrozenTeacher, TeacherEnsemble
+from train.tasks import SupervisedTask
 
 CONSTANT = ("--warmup-steps", "0", "--power", "1e-9", "--lr", "1e-2", "--num-epochs", "9")
 PREPROCESSING = Preprocessing((0.5,) * 3, (0.2,) * 3)
@@ -157,20 +155,6 @@ def test_sync_bn_needs_processes_and_gpus():
     norms = [m for m in task.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     assert norms and all(isinstance(norm, nn.SyncBatchNorm) for norm in norms)
     assert list(task.state_dict()) == keys
-
-
-def test_several_teachers_answer_with_the_mean_of_their_probabilities(build_tiny):
-    teachers = [FrozenTeacher(build_tiny(seed=seed), PREPROCESSING) for seed in (1, 2)]
-    images = torch.randint(0, 256, (2, 3, 40, 64), dtype=torch.uint8)
-    one, two = (teacher(images).logits.softmax(1) for teacher in teachers)
-    mean = TeacherEnsemble(teachers)(images, {"logits"}).logits.softmax(1)
-    torch.testing.assert_close(mean, (one + two) / 2)
-    student = build_tiny()
-    distiller = build_method("kd", student, TeacherEnsemble(teachers).network)
-    task = DistillationTask(
-        student, SegmentationLoss(), PREPROCESSING, distiller, TeacherEnsemble(teachers)
-    )
-    assert task(images, torch.zeros(2, 40, 64).long())["kd"] > 0
 
 
 def test_several_teachers_distil_and_are_recorded(run_stage, runs, load, tmp_path, capsys):

@@ -7,7 +7,7 @@ from datasets.transforms import normalize
 from losses import build_method
 from train.segmentation_loss import SegmentationLoss
 from train.tasks import DistillationTask, SupervisedTask
-from train.teacher import FrozenTeacher
+from train.teacher import FrozenTeacher, TeacherEnsemble
 
 PREPROCESSING = Preprocessing((0.5,) * 3, (0.2,) * 3)
 
@@ -41,6 +41,28 @@ def test_distillation_sums_its_named_terms(batch, distillation):
     total = terms.pop("loss")
     assert {"cross_entropy", "texture", "relation", "kd"} <= set(terms)
     torch.testing.assert_close(sum(terms.values()), total)
+
+
+def test_several_teachers_distil_as_one(batch, build_tiny):
+    student = build_tiny()
+    several = TeacherEnsemble([FrozenTeacher(build_tiny(seed=i), PREPROCESSING) for i in (1, 2)])
+    distiller = build_method("kd", student, several.network)
+    task = DistillationTask(student, SegmentationLoss(), PREPROCESSING, distiller, several)
+    assert task(*batch)["kd"] > 0
+
+
+def test_terms_of_the_method_grow_in_the_warm_up(batch, build_tiny):
+    student, teacher = build_tiny(), FrozenTeacher(build_tiny(seed=1), PREPROCESSING)
+    distiller = build_method("kd", student, teacher.network)
+    parts = (student, SegmentationLoss(), PREPROCESSING, distiller, teacher)
+    task = DistillationTask(*parts, warmup=3).eval()  # without dropout
+    whole = DistillationTask(*parts).eval()(*batch)
+    for step, share in ((0, 1 / 4), (1, 2 / 4), (2, 3 / 4), (3, 1), (9, 1)):
+        task.begin_step(step)
+        terms = task(*batch)
+        torch.testing.assert_close(terms["kd"], share * whole["kd"])
+        torch.testing.assert_close(terms["cross_entropy"], whole["cross_entropy"])
+        torch.testing.assert_close(terms["loss"], terms["cross_entropy"] + terms["kd"])
 
 
 def test_teacher_is_frozen_and_belongs_to_nobody(batch, distillation):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from conventions.preprocessing import Preprocessing
-from train.teacher import FrozenTeacher
+from train.teacher import FrozenTeacher, TeacherEnsemble
 
 PREPROCESSING = Preprocessing((0.5,) * 3, (0.2,) * 3)
 
@@ -45,3 +45,11 @@ def test_the_head_runs_only_where_its_maps_are_read(teacher):
     teacher.network.head.fuse = None  # calling it would fail
     out = teacher(draw(1), {"features", "embeddings"})
     assert out.logits is None and len(out.features) == len(out.embeddings) == 4
+
+
+def test_several_teachers_answer_with_the_mean_of_their_probabilities(build_tiny):
+    teachers = [FrozenTeacher(build_tiny(seed=seed), PREPROCESSING) for seed in (1, 2)]
+    images = draw(3)
+    one, two = (teacher(images).logits.softmax(1) for teacher in teachers)
+    mean = TeacherEnsemble(teachers)(images, {"logits"}).logits.softmax(1)
+    torch.testing.assert_close(mean, (one + two) / 2)
