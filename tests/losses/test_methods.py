@@ -63,7 +63,7 @@ WEIGHTS = {
     "cirkd": {"kd": 1, "cross_image": 1, "pixel_memory": 0.1, "region_memory": 0.1},
     "jml": {"jml": 3},
     "bpkd": {"bpkd": 0.25},
-    "af-dcd": {"mgd": 2e-5, "dense_contrast": 5e-3},
+    "af-dcd": {"generation": 2e-6, "dense_contrast": 5e-3},
 }
 
 

@@ -237,6 +237,10 @@ def test_problems_of_the_data_come_first_unless_they_are_accepted(plan, folder):
     assert pipeline.go(plan, folder, commands, accept_problems=True) == 0
 
 
+def test_accepting_problems_where_there_are_none_changes_nothing(plan, folder):
+    assert pipeline.go(plan, folder, Commands(), accept_problems=True) == 0
+
+
 @pytest.mark.parametrize("status", [1, 2])
 def test_what_a_step_has_told_is_not_told_again(plan, folder, status):
     commands = Commands(statuses={"report": status})
