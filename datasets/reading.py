@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 from torch import Tensor
 
 Colour = tuple[int, int, int]
@@ -121,22 +121,47 @@ def _read_whole(path: Path) -> bytes:
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path}: no such file") from error
     is_png, is_jpeg = data.startswith(b"\x89PNG"), data.startswith(b"\xff\xd8")
-    if (is_png and b"IEND" not in data) or (is_jpeg and not _has_jpeg_end(data)):
+    if (is_png and not _has_png_end(data)) or (is_jpeg and not _has_jpeg_end(data)):
         raise ValueError(f"{path}: truncated image, its end is missing: copy it again or remove it")
     return data
+
+
+def _size(data: bytes) -> tuple[int, int]:
+    """Return width and height as the head of an image file has them, without decoding it."""
+    if data[:2] in (b"II", b"MM"):  # TIFF, of which OpenCV decodes kinds that Pillow does not open
+        big = 43 in data[2:4]
+        tags = TiffImagePlugin.ImageFileDirectory_v2(data[: 16 if big else 8])
+        stream = BytesIO(data)
+        stream.seek(tags.next)
+        tags.load(stream)
+        return tags[TiffImagePlugin.IMAGEWIDTH], tags[TiffImagePlugin.IMAGELENGTH]
+    with Image.open(BytesIO(data)) as image:
+        return image.size
 
 
 def _check_size(path: Path, data: bytes) -> None:
     """Refuse a picture that would fill the memory: a small file may say that it is enormous."""
     try:
-        with Image.open(BytesIO(data)) as image:
-            width, height = image.size
-    except Exception:  # of a kind that Pillow does not know: OpenCV has a limit of its own
-        return
+        width, height = _size(data)
+    except Exception as error:  # broken bytes come out of the parsers as nearly any type
+        raise _unreadable(path) from error
     if width * height > MAX_PIXELS:
         raise ValueError(
             f"{path}: {width} x {height} px are more than {MAX_PIXELS}: damaged, or cut it up"
         )
+
+
+def _has_png_end(data: bytes) -> bool:
+    """Whether the chunks of a PNG lead from one to the next up to its end.
+
+    OpenCV asks for as much memory as a damaged length says, up to 4 GB, before it looks for it.
+    """
+    at = 8
+    while at + 12 <= len(data):
+        if data[at + 4 : at + 8] == b"IEND":
+            return True
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+    return False
 
 
 def _has_jpeg_end(data: bytes) -> bool:

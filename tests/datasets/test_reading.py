@@ -1,6 +1,8 @@
 import random
+import struct
 import zlib
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -135,6 +137,39 @@ def test_map_colours():
 def saved(path, image, **how):
     image.save(path, **how)
     return path
+
+
+def test_what_only_opencv_would_read_is_measured_before_it_is_decoded(tmp_path, monkeypatch):
+    # A 16-bit TIFF in colours is of a kind that Pillow does not open, and so is a PNG whose head is
+    # damaged, which OpenCV gives as many pixels as the damage says.
+    picture = np.arange(4 * 6 * 3, dtype=np.uint16).reshape(4, 6, 3) * 256
+    cv2.imwrite(str(tmp_path / "deep.tif"), picture)
+    assert read_image(tmp_path / "deep.tif").shape == (3, 4, 6)
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
+    data = (tmp_path / "deep.tif").read_bytes()
+    at = data.index(struct.pack("<HHI", 256, 3, 1))  # image width: one 16-bit number
+    wide = data[: at + 8] + struct.pack("<H", 65535) + data[at + 10 :]
+    at = wide.index(struct.pack("<HHI", 257, 3, 1))
+    (tmp_path / "bomb.tif").write_bytes(wide[: at + 8] + struct.pack("<H", 65535) + wide[at + 10 :])
+    with pytest.raises(ValueError, match="bomb.tif: 65535 x 65535 px are more than"):
+        read_image(tmp_path / "bomb.tif")
+    path = saved(tmp_path / "bomb.png", Image.new("L", (8, 8)))
+    found = bytearray(path.read_bytes())
+    found[16:24] = (60_000).to_bytes(4, "big") * 2  # with the checksum of another size
+    path.write_bytes(found)
+    with pytest.raises(ValueError, match="bomb.png: not a readable image"):
+        read_image(path)
+
+
+def test_a_png_whose_chunks_do_not_lead_to_its_end_is_not_decoded(tmp_path, monkeypatch):
+    path = saved(tmp_path / "a.png", Image.new("L", (8, 8)))
+    data = path.read_bytes()
+    at = data.index(b"IDAT")
+    path.write_bytes(data[: at - 4] + b"\xf0\x00\x00\x00" + data[at:])  # a chunk of 4 GB
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
+    for read in (read_image, read_indices):
+        with pytest.raises(ValueError, match=r"a.png: truncated image"):
+            read(path)
 
 
 def test_a_bomb_is_refused_before_it_is_decoded(tmp_path):
