@@ -28,6 +28,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -153,14 +154,19 @@ def main() -> None:
         mutants = [m for m in mutants if not any(map(m.is_of, outcomes.get(m.file, ())))]
     with (
         tempfile.TemporaryDirectory(prefix="mutants-") as folder,
-        get_context("fork").Pool(arguments.workers, copy_project, (folder,)) as pool,
+        # Not a `Pool`, whose processes may have no children of their own: loader workers are.
+        ProcessPoolExecutor(
+            arguments.workers, get_context("fork"), copy_project, (folder,)
+        ) as pool,
     ):
-        jobs = [(mutant, targets[mutant.file]) for mutant in mutants]
-        for mutant, outcome in tqdm(pool.imap_unordered(run_mutant, jobs), total=len(jobs)):
+        jobs = [pool.submit(run_mutant, (mutant, targets[mutant.file])) for mutant in mutants]
+        for job in tqdm(as_completed(jobs), total=len(jobs)):
+            mutant, outcome = job.result()
             entry = {"line": mutant.line, "before": mutant.before, "after": mutant.after}
             outcomes[mutant.file].append(entry | {"outcome": outcome})
             keep(known | outcomes, arguments.seed)
             if time.monotonic() > ended:
+                pool.shutdown(cancel_futures=True)
                 break
 
 
