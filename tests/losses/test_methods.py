@@ -67,7 +67,7 @@ WEIGHTS = {
 }
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", WEIGHTS)
 def test_terms_have_the_weights_of_the_docs(method):
     student, _ = network(0, (8, 16, 24, 32), 1, (32, 32))
     assert build_method(method, student, student).weights == WEIGHTS[method]
