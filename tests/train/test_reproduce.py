@@ -1,6 +1,7 @@
 """A run is trained again from its record."""
 
 import json
+import shutil
 
 import pytest
 from rich.console import Console
@@ -60,12 +61,13 @@ def test_what_is_no_record_is_refused(text, tmp_path):
 
 @pytest.mark.slow
 def test_a_run_is_reproduced_to_the_last_bit(voc, tmp_path):
-    words = [*TINY_RUN, "--datadir", str(voc), "--run-name", "first", "--max-steps", "2"]
+    data = shutil.copytree(voc, tmp_path / "data")
+    words = [*TINY_RUN, "--datadir", str(data), "--run-name", "first", "--max-steps", "2"]
     scripts.execute(ROOT / "train" / "train_student.py", words, tmp_path)
     script = ROOT / "train" / "reproduce.py"
     printed = scripts.execute(script, ["runs/first/results.json"], tmp_path)
     assert "weights: equal to the last bit" in printed
-    moved = voc.rename(tmp_path / "moved")
+    moved = data.rename(tmp_path / "moved")
     flags = ("--datadir", moved, "--savedir", "other")
     printed = scripts.execute(script, ["runs/first", *flags], tmp_path)
     assert "weights: equal to the last bit" in printed
