@@ -60,19 +60,20 @@ def _categories(path: Path, content: dict) -> dict[int, str]:
 def _samples(
     export: Export, path: Path, content: dict, categories: dict[int, str], left_out: Counter
 ) -> list[Sample]:
-    entries: dict[Any, tuple[str, tuple[int, int]]] = {}
-    regions: dict[Any, list[Region]] = {}
     try:
-        for entry in content["images"]:
-            size = int(entry["height"]), int(entry["width"])
-            if entry["id"] in entries:
-                raise ValueError(f"{path}: two images have the id {entry['id']}; export it again")
-            entries[entry["id"]] = str(entry["file_name"]), size
-            regions[entry["id"]] = []
+        listed = [
+            (entry["id"], str(entry["file_name"]), (int(entry["height"]), int(entry["width"])))
+            for entry in content["images"]
+        ]
+        entries = {number: (name, size) for number, name, size in listed}
     except (TypeError, KeyError, ValueError) as error:
-        if str(error).startswith(str(path)):
-            raise
         raise ValueError(f"{path}: an image without id, file_name, width and height") from error
+    if len(entries) < len(listed):
+        numbers = Counter(number for number, _, _ in listed)
+        raise ValueError(
+            f"{path}: two images have the id {numbers.most_common(1)[0][0]}; export it again"
+        )
+    regions: dict[Any, list[Region]] = {number: [] for number in entries}
     for annotation in content["annotations"]:
         if not isinstance(annotation, dict) or annotation.get("image_id") not in entries:
             told = annotation.get("id") if isinstance(annotation, dict) else annotation

@@ -79,9 +79,7 @@ def read_labelmap(path: Path) -> dict[Colour, str]:
         colour = _colour(rest.partition(":")[0].split(","))
         if colour is None or not name:
             raise ValueError(f"{path}: {line!r} is not name:red,green,blue::; export it again")
-        if colour in colours:
-            raise ValueError(f"{path}: {name} and {colours[colour]} have one colour; change one")
-        colours[colour] = name
+        _name_colour(colours, colour, name, path)
     return colours
 
 
@@ -97,10 +95,15 @@ def read_colour_list(path: Path) -> dict[Colour, str]:
         colour = _colour((red, green, blue))
         if colour is None or not name:
             raise ValueError(f"{path}: {line!r} is not red green blue name")
-        if colour in colours:
-            raise ValueError(f"{path}: {name} and {colours[colour]} have one colour; change one")
-        colours[colour] = name
+        _name_colour(colours, colour, name, path)
     return colours
+
+
+def _name_colour(colours: dict[Colour, str], colour: Colour, name: str, path: Path) -> None:
+    """Add a colour to those that a file names."""
+    if colour in colours:
+        raise ValueError(f"{path}: {name} and {colours[colour]} have one colour; change one")
+    colours[colour] = name
 
 
 def read_colour_table(path: Path) -> dict[Colour, str]:

@@ -135,6 +135,12 @@ def test_results_outlive_the_weights_and_a_teacher_without_weights_is_trained_ag
     assert outcomes(study) == before and before[0].hours > 0
     assert to_train(study, study.runs["none"]) == []
     assert [job.run for job in to_train(study, study.runs["kd"])] == ["b0", "kd"]
+    # Weights that were saved before their training was interrupted teach nobody yet.
+    teacher = study.runs["b0"][0].folder
+    teacher.mkdir(parents=True)
+    (teacher / "last.pth").touch()
+    assert [job.run for job in to_train(study, study.runs["kd"])] == ["b0", "kd"]
+    shutil.rmtree(tmp_path / "runs")
     capfd.readouterr()
     assert run_sweep(monkeypatch, path) == 0
     started = [line for line in capfd.readouterr().out.splitlines() if "started" in line]

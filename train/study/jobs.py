@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from eval.reporting.run_records import read_log
-from train.run_folder import LAST, LOG
+from train.run_folder import LAST, LOG, RESULTS
 from train.study.recipe import Job, Study
 
 SCRIPTS = Path(__file__).parents[1]
@@ -156,8 +156,8 @@ def is_done(job: Job) -> bool:
 
 
 def can_teach(job: Job) -> bool:
-    """Whether a job has ended and its weights are here: scores alone may be another machine's."""
-    return is_done(job) and (job.folder / LAST).exists()
+    """Whether a job has ended here: scores may be another machine's, and weights half trained."""
+    return is_done(job) and (job.folder / RESULTS).exists()
 
 
 def teacher_of(study: Study, job: Job) -> Job | None:
