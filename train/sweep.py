@@ -64,8 +64,8 @@ def chosen(study: Study, only: list[str] | None) -> list[Job]:
         raise ValueError(
             f"--only {unknown[0]}: no run of {study.path}; runs: {', '.join(study.runs)}"
         )
-    wanted |= {job.teacher for job in study.jobs if job.run in wanted and job.teacher}
-    return [job for job in study.jobs if job.run in wanted]
+    teachers = {folder for job in study.jobs if job.run in wanted for folder in job.teachers}
+    return [job for job in study.jobs if job.run in wanted or job.folder in teachers]
 
 
 class StepsBar(tqdm):

@@ -65,7 +65,7 @@ def test_flags_of_a_run_win_over_those_of_all_and_a_name_may_be_a_method(recipe)
     assert (flag(teacher, "--lr"), flag(joined, "--lr")) == ("0.1", "0.5")
     assert (flag(joined, "--method"), flag(alone, "--method")) == ("kd+at", "cwd")
     assert flag(joined, "--teacher") == str(teacher.folder / "last.pth")
-    assert teacher.teacher is None and joined.teacher == "t"
+    assert teacher.teachers == () and joined.teachers == (teacher.folder,)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_what_needs_a_failed_run_is_left_out_and_the_rest_goes_on(
     assert run_sweep(monkeypatch, path) == 1
     lines = capfd.readouterr().out
     assert "failed with status 2: b1, seed 0: train_teacher.py: error: " in lines
-    assert "left out: kd, seed 0, its teacher b1 has no weights" in lines
+    assert "left out: kd, seed 0, which learns from b1, seed 0\n" in lines
 
 
 def test_time_left_follows_the_pace_of_runs_of_the_kind(recipe):
@@ -178,6 +178,24 @@ def test_only_runs_what_is_named_and_its_teacher(recipe):
     assert [job.run for job in sweep.chosen(study, ["at"])] == ["b1", "at"]
     with pytest.raises(ValueError, match="--only att: no run of .*; runs: b1, none, kd, at"):
         sweep.chosen(study, ["att"])
+
+
+def test_a_list_of_teachers_is_all_seeds_of_its_runs(recipe):
+    runs = {
+        "b1": {"stage": "teacher", "seeds": [7]},
+        "none": {"stage": "student"},
+        "kd": {"teacher": ["none", "b1", "other.pth"], "seeds": [0]},
+        "at": {"seeds": [1]},
+    }
+    study = read_study(recipe(runs, teacher="none", seeds=[0, 1]))
+    kd, at = study.runs["kd"][0], study.runs["at"][0]
+    many = [*study.runs["none"], *study.runs["b1"]]
+    start = kd.words.index("--teacher") + 1
+    files = [str(job.folder / "last.pth") for job in many]
+    assert kd.words[start : start + 4] == (*files, "other.pth")
+    assert at.teachers == (study.runs["none"][0].folder,)
+    assert sweep.chosen(study, ["kd"]) == [*study.runs["none"], *study.runs["b1"], kd]
+    assert sweep.chosen(study, ["at"]) == [study.runs["none"][0], at]
 
 
 def write_result(job: Job, counts: np.ndarray) -> None:

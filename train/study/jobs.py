@@ -78,17 +78,20 @@ class Queue:
                 self._stop()
                 raise
         for job in self.waiting:
-            self.tell(f"left out: {name_of(job)}, its teacher {job.teacher} has no weights")
+            lost = [name_of(t) for t in teachers_of(self.study, job) if not can_teach(t)]
+            self.tell(f"left out: {name_of(job)}, which learns from {'; '.join(lost)}")
         self.failed += self.waiting
 
     def _ready(self) -> list[Job]:
-        """Jobs whose teacher has ended, in the recipe's order."""
+        """Jobs whose teachers have ended, in the recipe's order."""
         busy = {*self.waiting, *self.running.values()}
         return [
             job
             for job in self.waiting
-            if (teacher := teacher_of(self.study, job)) is None
-            or (teacher not in busy and can_teach(teacher))
+            if all(
+                teacher not in busy and can_teach(teacher)
+                for teacher in teachers_of(self.study, job)
+            )
         ]
 
     def _work(self, job: Job) -> int:
@@ -160,9 +163,9 @@ def can_teach(job: Job) -> bool:
     return is_done(job) and (job.folder / RESULTS).exists()
 
 
-def teacher_of(study: Study, job: Job) -> Job | None:
-    """The job whose weights this one learns from, None where that is none of the study."""
-    return study.runs[job.teacher][0] if job.teacher else None
+def teachers_of(study: Study, job: Job) -> list[Job]:
+    """The jobs whose weights this one learns from; none where they are none of the study."""
+    return [other for other in study.jobs if other.folder in job.teachers]
 
 
 def to_train(study: Study, jobs: Sequence[Job]) -> list[Job]:
@@ -170,7 +173,7 @@ def to_train(study: Study, jobs: Sequence[Job]) -> list[Job]:
     waiting = {job for job in jobs if not is_done(job)}
     needed = waiting
     while needed:
-        teachers = {teacher for job in needed if (teacher := teacher_of(study, job))}
+        teachers = {teacher for job in needed for teacher in teachers_of(study, job)}
         needed = {teacher for teacher in teachers - waiting if not can_teach(teacher)}
         waiting |= needed
     return [job for job in study.jobs if job in waiting]

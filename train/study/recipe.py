@@ -14,11 +14,13 @@ A recipe is YAML:
       teacher: {stage: teacher, model: SegformerB1, seeds: [0]}
       none: {stage: student, grid: {lr: [3.0e-4, 6.0e-4]}}
       kd: {kd-weight: 0.5}
+      kd of many: {teacher: [none, teacher]}
 
 A run named after a method is distilled by it; `stage`, `seeds`, `teacher`, `baseline` and `grid`
 are settings of the study, and all else are flags of its training script. `grid` makes a run of each
 combination; `baseline` names the run that this one is compared with, in place of the study's. A
-baseline with the same grid is compared value by value.
+baseline with the same grid is compared value by value. A run teaches with its first seed; a list of
+teachers is an ensemble of all seeds of its runs.
 """
 
 import itertools
@@ -49,7 +51,7 @@ class Job:
         words: command line of the stage's script.
         folder: where the run is.
         results: where its scores are: the same folder, or one of small files that outlives it.
-        teacher: run of the recipe that has to end first, None where there is none.
+        teachers: folders of the recipe's jobs that have to end first.
         steps: optimizer steps, None where epochs say how long it lasts.
         images_per_step: of one process.
     """
@@ -62,7 +64,7 @@ class Job:
     words: tuple[str, ...]
     folder: Path
     results: Path
-    teacher: str | None
+    teachers: tuple[Path, ...]
     steps: int | None
     images_per_step: int
 
@@ -123,7 +125,7 @@ class _Recipe:
     seeds: list[int] = field(default_factory=lambda: [0])
     score: str | None = None
     baseline: str | None = None
-    teacher: str | None = None
+    teacher: str | list[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -217,9 +219,11 @@ def _job(recipe: _Recipe, run: _Run, seed: int, runs: Mapping[str, _Run]) -> Job
     folder = recipe.savedir / name / f"seed{seed}"
     merged = {**recipe.flags, **own}
     teacher = flags.get("teacher", recipe.teacher) if stage == "sekd" else None
+    folders = _teacher_folders(recipe, teacher, runs)
     if stage == "sekd":
         merged["method"] = method
-        merged |= {} if teacher is None else {"teacher": _teacher_file(recipe, teacher, runs)}
+        files = [folder / "last.pth" for folder in folders] + _teacher_files(teacher, runs)
+        merged |= {"teacher": files} if files else {}
     merged |= {"seed": seed, "savedir": folder.parent, "run-name": folder.name}
     words = [] if recipe.config is None else ["--config", str(recipe.config)]
     try:
@@ -227,7 +231,6 @@ def _job(recipe: _Recipe, run: _Run, seed: int, runs: Mapping[str, _Run]) -> Job
         options = parse_options(stage, words, model="SegformerB0")
     except ValueError as error:
         raise ValueError(f"{recipe.path}: run '{name}': {error}") from None
-    needed = teacher if teacher in runs else None
     return Job(
         run=name,
         family=run.family,
@@ -237,18 +240,34 @@ def _job(recipe: _Recipe, run: _Run, seed: int, runs: Mapping[str, _Run]) -> Job
         words=tuple(words),
         folder=folder,
         results=recipe.results / name / folder.name,
-        teacher=needed,
+        teachers=tuple(folders),
         steps=options.optimisation.max_steps,
         images_per_step=options.optimisation.batch_size * options.optimisation.accumulate,
     )
 
 
-def _teacher_file(recipe: _Recipe, teacher: str, runs: Mapping[str, _Run]) -> Path:
-    """The last weights of the teacher's first seed, or the file that is named."""
-    if teacher not in runs:
-        return Path(teacher)
-    seed = runs[teacher].flags.get("seeds", recipe.seeds)[0]
-    return recipe.savedir / teacher / f"seed{seed}" / "last.pth"
+def _teacher_folders(
+    recipe: _Recipe, teacher: str | list[str] | None, runs: Mapping[str, _Run]
+) -> list[Path]:
+    """Folders of the jobs that teach: a run's first seed, all seeds of a list's runs."""
+    first_only = not isinstance(teacher, list)
+    return [
+        recipe.savedir / run / f"seed{seed}"
+        for run in _listed(teacher)
+        if run in runs
+        for seed in runs[run].flags.get("seeds", recipe.seeds)[: 1 if first_only else None]
+    ]
+
+
+def _teacher_files(teacher: str | list[str] | None, runs: Mapping[str, _Run]) -> list[Path]:
+    """Teachers that are no run of the recipe: files."""
+    return [Path(name) for name in _listed(teacher) if name not in runs]
+
+
+def _listed(teacher: str | list[str] | None) -> list[str]:
+    if teacher is None:
+        return []
+    return teacher if isinstance(teacher, list) else [teacher]
 
 
 def _spell(parser: FlagParser, flags: Mapping[str, Any]) -> list[str]:
