@@ -184,17 +184,17 @@ def test_a_list_of_teachers_is_all_seeds_of_its_runs(recipe):
     runs = {
         "b1": {"stage": "teacher", "seeds": [7]},
         "none": {"stage": "student"},
-        "kd": {"teacher": ["none", "b1", "other.pth"], "seeds": [0]},
+        "kd": {"teacher": ["b1", "none", "other.pth"], "seeds": [0]},
         "at": {"seeds": [1]},
     }
     study = read_study(recipe(runs, teacher="none", seeds=[0, 1]))
     kd, at = study.runs["kd"][0], study.runs["at"][0]
-    many = [*study.runs["none"], *study.runs["b1"]]
+    teachers = [*study.runs["b1"], *study.runs["none"]]
     start = kd.words.index("--teacher") + 1
-    files = [str(job.folder / "last.pth") for job in many]
+    files = [str(job.folder / "last.pth") for job in teachers]
     assert kd.words[start : start + 4] == (*files, "other.pth")
     assert at.teachers == (study.runs["none"][0].folder,)
-    assert sweep.chosen(study, ["kd"]) == [*study.runs["none"], *study.runs["b1"], kd]
+    assert sweep.chosen(study, ["kd"]) == [*teachers, kd]
     assert sweep.chosen(study, ["at"]) == [study.runs["none"][0], at]
 
 
