@@ -4,7 +4,6 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import combinations
 from pathlib import Path
 
 import torch
@@ -21,6 +20,7 @@ from datasets.suspicions import (
     BINARY_ADVICE,
     is_binary,
     names_in_doubt,
+    shared_images,
     split_drives,
 )
 from datasets.voc import SPLIT_FOLDER, MissingFilesError, VocLayout, find_voc_root
@@ -87,7 +87,6 @@ def inspect(
                 report.absent = str(error)
         else:
             inspect_samples(report, progress)
-    reports[0].problems += shared_images(reports, {*required[:2], "test"})
     _suspect(reports, {*required[:2], "test"})
     return reports
 
@@ -97,13 +96,14 @@ def _suspect(reports: Sequence[SplitReport], names: Collection[str]) -> None:
     opened = [report for report in reports if report.split in names and report.dataset]
     if not opened:
         return
-    reports[0].problems += names_in_doubt(opened[0].data.classes)
+    pairs = {report.split: report.data.pairs for report in opened}
+    reports[0].problems += shared_images(pairs) + names_in_doubt(opened[0].data.classes)
     for report in opened:
         if is_binary(report.pixels, report.void):
             report.problems.append(BINARY_ADVICE)
         if report.images_read and not report.pixels.any():
             report.problems.append(ALL_VOID)
-    pairs = {report.split: report.data.pairs for report in opened if report.images_read}
+    pairs = {report.split: pairs[report.split] for report in opened if report.images_read}
     if len(pairs) > 1:
         with suppress(ValueError, OSError):  # a damaged file, which is a problem already
             reports[0].notes += split_drives(pairs)
@@ -157,16 +157,3 @@ def inspect_samples(report: SplitReport, progress: bool = False) -> None:
         report.sizes.add(size)
         if reason:
             report.problems.append(f"{dataset.pairs[index][1]}: {reason}")
-
-
-def shared_images(reports: Sequence[SplitReport], names: Collection[str]) -> list[str]:
-    """Report images that are in two of the named splits."""
-    found = [report for report in reports if report.split in names and report.dataset]
-    told = []
-    for one, other in combinations(found, 2):
-        first, second = ({image for image, _ in report.data.pairs} for report in (one, other))
-        if both := sorted(first & second):
-            splits = f"{one.split} and {other.split}"
-            more = f", as do {len(both) - 1} more images" if len(both) > 1 else ""
-            told.append(f"{both[0]}: is in {splits} at once{more}; take it out of one list")
-    return told

@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 
 import cv2
@@ -111,15 +112,20 @@ def first_look(datasets: Mapping[str, SegmentationDataset]) -> list[str]:
     if every == 1 and absent:
         told.append(f"no pixel of {', '.join(absent)} in {split}: a network cannot learn them")
     pairs = {name: dataset.pairs for name, dataset in datasets.items()}
-    for name in list(pairs)[1:]:
-        if both := sorted(
-            {image for image, _ in pairs[split]} & {image for image, _ in pairs[name]}
-        ):
+    return told + shared_images(pairs) + split_drives(pairs)
+
+
+def shared_images(pairs: Mapping[str, Sequence[tuple[Path, Path]]]) -> list[str]:
+    """Report images that are in two splits; `pairs` are image and label files by split."""
+    told = []
+    for one, other in combinations(pairs, 2):
+        if both := sorted(set.intersection(*({i for i, _ in pairs[s]} for s in (one, other)))):
+            more = f", like {len(both) - 1} more images" if len(both) > 1 else ""
             told.append(
-                f"{both[0]}: is in {split} and {name} at once, one of {len(both)} such images: "
-                "scores on them are too good; take it out of one list"
+                f"{both[0]}: is in {one} and {other} at once{more}: scores there would be too "
+                "good; take it out of one list"
             )
-    return told + split_drives(pairs)
+    return told
 
 
 def split_drives(pairs: Mapping[str, Sequence[tuple[Path, Path]]]) -> list[str]:

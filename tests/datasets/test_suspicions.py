@@ -65,7 +65,7 @@ def test_sound_fields_raise_no_suspicion(write_fields, capsys):
 
 def test_images_in_two_splits_are_told_before_training(write_fields):
     (line,) = looked_at(write_fields({"train": [f"a{i}" for i in range(6)], "val": ["a1", "x"]}))
-    assert "a1.jpg: is in train and val at once, one of 1 such images" in line
+    assert "a1.jpg: is in train and val at once: scores" in line
 
 
 def test_turned_labels_are_problems(write_fields, capsys):
