@@ -23,8 +23,9 @@ from command_line.cli import OneLineParser, run
 from command_line.outputs import check_target, replacing
 from eval.results import write_json
 from models.weights import software_versions
-from train.study.comparison import as_json, document, outcomes, plot
+from train.study.comparison import as_json, document, outcomes
 from train.study.jobs import Queue, seconds_left, steps_done, write_plan
+from train.study.plots import plot
 from train.study.recipe import Job, Study, read_study
 
 

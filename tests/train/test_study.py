@@ -12,8 +12,9 @@ import yaml
 from matplotlib import pyplot
 
 from train import sweep
-from train.study.comparison import outcomes, paired_difference, plot, table
+from train.study.comparison import outcomes, paired_difference, table
 from train.study.jobs import COUNTS, SCORES, is_done, seconds_left, to_train
+from train.study.plots import plot
 from train.study.recipe import Job, read_study
 
 SMALL = {
@@ -263,6 +264,37 @@ def test_a_baseline_with_the_same_grid_is_compared_value_by_value(recipe):
     assert found["kd limit-train=5"] == pytest.approx(5)
     assert found["kd limit-train=10"] == pytest.approx(10)
     assert found["at"] == pytest.approx(0)
+
+
+def test_a_run_is_compared_with_the_baseline_trained_as_long(recipe, tmp_path, monkeypatch):
+    """Baseline: 30 % after 2 hours, 50 % after 8; half way on the logarithm, 4 hours, 40 %."""
+    student = {"stage": "student", "max-steps": 7200}
+    runs = {
+        "none": student,
+        "long": {**student, "max-steps": 28800},
+        "other": {**student, "lr": 0.1, "max-steps": 28800},
+        "kd": {"teacher": "t.pth", "max-steps": 7200},
+        "slow": {"method": "at", "teacher": "t.pth", "max-steps": 7200},
+    }
+    study = read_study(recipe(runs, baseline="none", flags={"batch-size": 1}))
+    measured = [(300, 1), (500, 1), (900, 1), (450, 0.5), (450, 0.1)]
+    for job, (common, pace) in zip(study.jobs, measured, strict=True):
+        write_result(job, np.full((2, 2, 1), [[common], [1000]]))
+        (job.folder / "log.csv").write_text(f"step,images_per_second\n7200,{pace}\n")
+    found = outcomes(study)
+    assert [one.at_equal_hours for one in found] == [
+        None, None, pytest.approx(40), pytest.approx(5), None
+    ]  # fmt: skip
+    assert "| 95 % interval | at equal hours |" in table(study, found)
+    monkeypatch.setattr(pyplot, "close", lambda figure: None)
+    plot(study, found, tmp_path / "plot.png")
+    cost, gains = pyplot.gcf().axes
+    assert [[2, 30], [8, 50]] in [line.get_xydata().round(6).tolist() for line in cost.get_lines()]
+    assert [label.get_text() for label in gains.get_yticklabels()] == [
+        "kd", "slow", "long", "other"
+    ]  # fmt: skip
+    assert gains.get_xlabel() == "points of mIoU to none, 95 % interval"
+    pyplot.close("all")
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,12 @@
 """What a study's runs scored: means over seeds, differences to a baseline, their intervals."""
 
 import json
+import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
-import matplotlib
 import numpy as np
 
 from eval.per_image import mean_iou, read_counts
@@ -15,12 +14,10 @@ from eval.reporting.markdown import markdown_table
 from train.study.jobs import COUNTS, SCORES, is_done, seconds_per_step
 from train.study.recipe import Job, Study
 
-matplotlib.use("Agg")
-from matplotlib import pyplot  # noqa: E402  (the backend comes first: servers have no display)
-from matplotlib.axes import Axes  # noqa: E402
-
 RESAMPLES = 2000
 CONFIDENCE = 0.95
+OF_LENGTH_AND_PLACE = ("--max-steps=", "--seed=", "--savedir=", "--run-name=")
+SLACK = 1.05  # a run that takes longer than the longest baseline by more is compared with none
 
 
 @dataclass(frozen=True)
@@ -37,6 +34,9 @@ class Outcome:
         difference: mean difference to the baseline over the seeds that both have; None for the
             baseline itself, and without a common seed.
         interval: its 95 % confidence interval over seeds and images.
+        at_equal_hours: difference of its mean to that of the baseline trained for as many hours,
+            between the lengths at which the study trains the baseline; None for these themselves,
+            for a run that takes longer than all of them, and where there is a single one.
     """
 
     run: str
@@ -47,6 +47,7 @@ class Outcome:
     hours: float
     difference: float | None = None
     interval: tuple[float, float] | None = None
+    at_equal_hours: float | None = None
 
     @property
     def mean(self) -> float:
@@ -62,11 +63,38 @@ class Outcome:
 def outcomes(study: Study) -> list[Outcome]:
     """Outcomes of all runs that have a scored seed, in the recipe's order."""
     ended = {run: [job for job in jobs if is_done(job)] for run, jobs in study.runs.items()}
-    return [
+    found = [
         _outcome(run, jobs, {job.seed: job for job in ended.get(study.baseline_of(run) or "", [])})
         for run, jobs in ended.items()
         if jobs
     ]
+    lengths = baseline_lengths(study, found)
+    return [replace(one, at_equal_hours=_at_equal_hours(one, lengths)) for one in found]
+
+
+def baseline_lengths(study: Study, found: Sequence[Outcome]) -> list[Outcome]:
+    """Return the baseline, and runs that differ from it in steps alone, by hours of training."""
+    if study.baseline is None:
+        return []
+    kept = {
+        run: [word for word in jobs[0].words if not word.startswith(OF_LENGTH_AND_PLACE)]
+        for run, jobs in study.runs.items()
+    }
+    alike = [
+        one for one in found if kept[one.run] == kept[study.baseline] and not math.isnan(one.hours)
+    ]
+    return sorted(alike, key=lambda one: one.hours)
+
+
+def _at_equal_hours(one: Outcome, lengths: Sequence[Outcome]) -> float | None:
+    """Interpolate the baseline over the logarithm of its hours."""
+    if len(lengths) < 2 or one.run in {length.run for length in lengths}:
+        return None
+    hours = [length.hours for length in lengths]
+    if not one.hours <= SLACK * hours[-1]:
+        return None
+    means = [length.mean for length in lengths]
+    return one.mean - float(np.interp(math.log(one.hours), np.log(hours), means))
 
 
 def _outcome(run: str, jobs: Sequence[Job], baseline: dict[int, Job]) -> Outcome:
@@ -159,6 +187,8 @@ def table(study: Study, found: Sequence[Outcome]) -> str:
     compared = study.baseline is not None or bool(study.baselines)
     if compared:
         columns += ["to" if study.baselines else f"to {study.baseline}", "95 % interval"]
+    timed = any(one.at_equal_hours is not None for one in found)
+    columns += ["at equal hours"] if timed else []
     rows = []
     for one in found:
         spread = "" if one.spread is None else f" ± {one.spread:.2f}"
@@ -170,6 +200,8 @@ def table(study: Study, found: Sequence[Outcome]) -> str:
                 "-" if one.difference is None else f"{to}{one.difference:+.2f}",
                 "-" if one.interval is None else "{:+.2f} to {:+.2f}".format(*one.interval),
             ]
+        if timed:
+            cells.append("-" if one.at_equal_hours is None else f"{one.at_equal_hours:+.2f}")
         values = one.per_class.values()
         rows.append([*cells, *("-" if value is None else f"{value:.2f}" for value in values)])
     return markdown_table([*columns, *classes], rows)
@@ -193,7 +225,7 @@ def as_json(study: Study, found: Sequence[Outcome], versions: dict[str, Any]) ->
         for one in found
     ]
     for run in runs:
-        if run["hours"] != run["hours"]:  # JSON has no nan
+        if math.isnan(run["hours"]):  # JSON has no nan
             run["hours"] = None
     return {
         "recipe": study.path.name,
@@ -202,55 +234,3 @@ def as_json(study: Study, found: Sequence[Outcome], versions: dict[str, Any]) ->
         "versions": versions,
         "runs": runs,
     }
-
-
-def plot(study: Study, found: Sequence[Outcome], path: Path) -> None:
-    """Draw mIoU, over the grid where the runs differ in one number, and else over training cost."""
-    figure, axes = pyplot.subplots(figsize=(8, 5), layout="constrained")
-    if study.axis is None:
-        _plot_by_cost(study, found, axes)
-    else:
-        _plot_by_place(study, study.axis, found, axes)
-    axes.set_ylabel("mIoU, %")
-    axes.legend(fontsize=8, ncols=2)
-    figure.savefig(path, format="png", dpi=120)
-    pyplot.close(figure)
-
-
-def _plot_by_cost(study: Study, found: Sequence[Outcome], axes: Axes) -> None:
-    """Draw a point per seed and a cross at each mean."""
-    for one in found:
-        (line,) = axes.plot([one.hours] * len(one.scores), one.scores, "o", alpha=0.4, ms=5)
-        axes.plot(one.hours, one.mean, "x", color=line.get_color(), ms=10, label=one.run)
-        if one.run == study.baseline:
-            axes.axhline(one.mean, color="0.6", lw=1, ls="--", zorder=0)
-    axes.set_xlim(left=0)
-    axes.set_xlabel("hours of training on this machine")
-
-
-def _plot_by_place(study: Study, axis: str, found: Sequence[Outcome], axes: Axes) -> None:
-    """Draw a line through each family's means, a point per seed, and a level without a grid."""
-    families: dict[str, list[tuple[float, Outcome]]] = {}
-    for one in found:
-        job = study.runs[one.run][0]
-        if job.place:
-            families.setdefault(job.family, []).append((dict(job.place)[axis], one))
-        else:
-            axes.axhline(one.mean, lw=1, ls="--", color="0.6")
-            axes.annotate(
-                one.run, (0.01, one.mean), xycoords=("axes fraction", "data"), va="bottom"
-            )
-    for family, points in families.items():
-        points.sort(key=lambda point: point[0])
-        places = [place for place, _ in points]
-        (line,) = axes.plot(places, [one.mean for _, one in points], "-x", ms=9, label=family)
-        for place, one in points:
-            axes.plot(
-                [place] * len(one.scores), one.scores, "o", alpha=0.4, ms=5, c=line.get_color()
-            )
-    places = sorted({place for points in families.values() for place, _ in points})
-    if places[0] > 0:
-        axes.set_xscale("log")
-    axes.set_xticks(places, [f"{place:g}" for place in places])
-    axes.minorticks_off()
-    axes.set_xlabel(f"--{axis}")

@@ -1,0 +1,99 @@
+"""Pictures of a study: scores over what training costs or over a grid, and what each run gains."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+
+from train.study.comparison import Outcome, baseline_lengths
+from train.study.recipe import Study
+
+matplotlib.use("Agg")
+from matplotlib import pyplot  # noqa: E402  (the backend comes first: servers have no display)
+from matplotlib.axes import Axes  # noqa: E402
+
+
+def plot(study: Study, found: Sequence[Outcome], path: Path) -> None:
+    """Draw mIoU over the grid where the runs differ in one number, and else over training cost.
+
+    Where runs are compared, their differences to the baseline are drawn beside it.
+    """
+    compared = [one for one in found if one.interval is not None]
+    beside = bool(compared) and study.axis is None
+    figure, panels = pyplot.subplots(
+        1,
+        2 if beside else 1,
+        figsize=(13 if beside else 8, max(5.0, 0.35 * len(found))),
+        layout="constrained",
+        squeeze=False,
+    )
+    axes = panels[0, 0]
+    if study.axis is None:
+        _plot_by_cost(study, found, axes)
+    else:
+        _plot_by_place(study, study.axis, found, axes)
+    axes.set_ylabel("mIoU, %")
+    axes.legend(fontsize=8, ncols=2)
+    if beside:
+        _plot_differences(study, compared, panels[0, 1])
+    figure.savefig(path, format="png", dpi=120)
+    pyplot.close(figure)
+
+
+def _plot_differences(study: Study, compared: Sequence[Outcome], axes: Axes) -> None:
+    """Draw a row per run, the best on top: difference to its baseline, and interval."""
+    rows = sorted(compared, key=lambda one: one.difference or 0)
+    for place, one in enumerate(rows):
+        assert one.difference is not None and one.interval is not None
+        axes.plot(one.interval, [place, place], "-", color="0.6")
+        axes.plot(one.difference, place, "o", color="C0" if one.interval[0] > 0 else "0.4")
+    named = {one.run: study.baseline_of(one.run) for one in rows}
+    several = len(set(named.values())) > 1
+    labels = [f"{run} - {base}" if several else run for run, base in named.items()]
+    axes.set_yticks(range(len(rows)), labels)
+    axes.axvline(0, lw=1, color="0.6", zorder=0)
+    to = "its baseline" if several else next(iter(named.values()))
+    axes.set_xlabel(f"points of mIoU to {to}, 95 % interval")
+
+
+def _plot_by_cost(study: Study, found: Sequence[Outcome], axes: Axes) -> None:
+    """Draw a point per seed, a cross at each mean, and a line through the baseline's lengths."""
+    for one in found:
+        (line,) = axes.plot([one.hours] * len(one.scores), one.scores, "o", alpha=0.4, ms=5)
+        axes.plot(one.hours, one.mean, "x", color=line.get_color(), ms=10, label=one.run)
+    lengths = baseline_lengths(study, found)
+    if len(lengths) > 1:
+        hours, means = [one.hours for one in lengths], [one.mean for one in lengths]
+        axes.plot(hours, means, "--", lw=1, color="0.6", zorder=0)
+    for one in lengths[:1] if len(lengths) == 1 else []:
+        axes.axhline(one.mean, color="0.6", lw=1, ls="--", zorder=0)
+    axes.set_xlim(left=0)
+    axes.set_xlabel("hours of training on this machine")
+
+
+def _plot_by_place(study: Study, axis: str, found: Sequence[Outcome], axes: Axes) -> None:
+    """Draw a line through each family's means, a point per seed, and a level without a grid."""
+    families: dict[str, list[tuple[float, Outcome]]] = {}
+    for one in found:
+        job = study.runs[one.run][0]
+        if job.place:
+            families.setdefault(job.family, []).append((dict(job.place)[axis], one))
+        else:
+            axes.axhline(one.mean, lw=1, ls="--", color="0.6")
+            axes.annotate(
+                one.run, (0.01, one.mean), xycoords=("axes fraction", "data"), va="bottom"
+            )
+    for family, points in families.items():
+        points.sort(key=lambda point: point[0])
+        places = [place for place, _ in points]
+        (line,) = axes.plot(places, [one.mean for _, one in points], "-x", ms=9, label=family)
+        for place, one in points:
+            axes.plot(
+                [place] * len(one.scores), one.scores, "o", alpha=0.4, ms=5, c=line.get_color()
+            )
+    places = sorted({place for points in families.values() for place, _ in points})
+    if places[0] > 0:
+        axes.set_xscale("log")
+    axes.set_xticks(places, [f"{place:g}" for place in places])
+    axes.minorticks_off()
+    axes.set_xlabel(f"--{axis}")
