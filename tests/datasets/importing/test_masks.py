@@ -211,12 +211,13 @@ def test_masks_saved_as_jpeg_are_refused(export, photographs, refuses):
     assert "a.jpg: masks saved as .jpg have values that no class has" in refuses()
 
 
-def test_photographs_of_a_phone_are_refused(export, photographs, masks, refuses):
+@pytest.mark.parametrize("suffix", [".heic", ".gif"])
+def test_photographs_of_unread_kinds_are_refused(export, photographs, masks, refuses, suffix):
     photographs(export / "images", suffix=".png")
     for path in (export / "images").iterdir():
-        path.rename(path.with_suffix(".heic"))
+        path.rename(path.with_suffix(suffix))
     masks(export / "masks", MASKS)
-    assert "a.heic: photographs of this kind are not read; convert them" in refuses()
+    assert f"a{suffix}: photographs of this kind are not read; convert them" in refuses()
 
 
 def test_the_mask_that_may_be_meant_is_named(export, photographs, masks, refuses):
