@@ -145,7 +145,7 @@ FUSED_FEATURE = Term("feature_fused", lambda *_: NormalizedFeatureLoss(), 1.0, "
 # The paper weighs 0.75 beside 0.25 of cross-entropy: 3 beside the cross-entropy that is always on.
 JML = Term("jml", lambda *_: SoftJaccardLoss(), 3.0, reads="logits")
 BPKD = Term("bpkd", boundary_privileged, 0.25, reads="logits")
-DENSE_CONTRAST = Term("dense_contrast", lambda *_: DenseContrastLoss(), 5e-3, "last_projection")
+DENSE_CONTRAST = Term("dense_contrast", lambda *_: DenseContrastLoss(), 5e-3, reads="generator")
 
 METHODS: dict[str, Method] = {
     "sekd": Method((TEXTURE,), EMBED_PROJECTION),
@@ -167,7 +167,7 @@ METHODS: dict[str, Method] = {
     "cirkd": Method((KD, CROSS_IMAGE, PIXEL_MEMORY, REGION_MEMORY), POOLED),
     "jml": Method((JML,)),
     "bpkd": Method((BPKD,)),
-    "af-dcd": Method((GENERATION, DENSE_CONTRAST), {**GENERATOR, **LAST}),
+    "af-dcd": Method((GENERATION, DENSE_CONTRAST), GENERATOR),
 }
 
 
