@@ -64,7 +64,7 @@ from eval.exported.tensorrt_engine import (
 from eval.subject import Subject, load_subject
 from models import MODELS, Segmenter, load_checkpoint
 from models.files import resolve
-from models.weights import save_huggingface
+from models.huggingface import save_huggingface
 
 SUFFIXES = {"onnx": ".onnx", "int8": ".int8.onnx", "openvino": ".xml",
             "openvino-int8": ".int8.xml", "tensorrt": ".engine",

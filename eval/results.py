@@ -15,7 +15,7 @@ from eval.plants import describe_plants
 from eval.subject import Subject
 from models.encoder import MIN_SIZE
 from models.formats import parameters_in
-from models.weights import software_versions
+from models.saving import software_versions
 
 GOOD, FAIR = 0.75, 0.5  # IoU from which a class is printed green, or yellow
 MAX_COLUMNS = 8  # classes beside each other that a terminal has room for

@@ -54,8 +54,8 @@ class DenseContrastLoss(nn.Module):
         mask = labelled(labels, student.shape[-2:])
         mask = torch.ones_like(student[:, :1]) if mask is None else mask
         groups = self._group_count(student)
-        vectors = [self._patches(maps, groups) for maps in (student, teacher)]
-        similarity = -torch.cdist(*vectors, p=1) / self.temperature  # (B, n, p g, p g)
+        ours, theirs = (self._patches(maps, groups) for maps in (student, teacher))
+        similarity = -torch.cdist(ours, theirs, p=1) / self.temperature  # (B, n, p g, p g)
         counted = self._patches(mask.expand(-1, groups, -1, -1), groups)[..., 0]  # (B, n, p g)
         own = torch.arange(counted.shape[-1], device=counted.device)
         same_group = (own[:, None] - own) % groups == 0

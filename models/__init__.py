@@ -1,8 +1,9 @@
 """Segmentation networks, by name."""
 
+from models.loading import load_backbone, load_checkpoint, load_start
 from models.registry import MODELS, build_model
+from models.saving import save_checkpoint
 from models.segmenter import Intermediates, Segmenter
-from models.weights import load_backbone, load_checkpoint, load_start, save_checkpoint
 
 __all__ = [
     "MODELS",

@@ -22,7 +22,7 @@ class Weights:
         format: one of ``FORMATS``.
         state: tensors of the network under our keys.
         adapters: tensors of a distillation method's adapters under the file's own keys, if any.
-        info: what the file says about itself, see ``models.weights.INFO``.
+        info: what the file says about itself, see ``models.reading.INFO``.
         overrides: how the network differs from the registered architecture, where the file says so.
     """
 

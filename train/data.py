@@ -18,7 +18,7 @@ from datasets.suspicions import note_first_look
 from datasets.tolerance import TolerantDataset
 from datasets.transforms import EvalTransform, PaperTransform, TrainTransform
 from datasets.unlabelled import Photographs, Unlabelled, find_photographs
-from models.weights import software_versions
+from models.saving import software_versions
 from train.options import DataOptions
 from train.options.distillation import REST
 from train.run import Run

@@ -13,8 +13,8 @@ from losses import build_method
 from losses.distiller import Distiller
 from models import MODELS, Segmenter, build_model, load_checkpoint
 from models.files import resolve
+from models.loading import load_backbone, load_start
 from models.shipped import NAME as SHIPPED
-from models.weights import load_backbone, load_start
 from train.data import Data
 from train.precision import resolve_teacher_precision
 from train.region_losses import HardPixelLoss, JaccardLoss, LovaszLoss, SummedLoss

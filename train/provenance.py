@@ -13,7 +13,7 @@ from torch import Tensor
 
 from command_line.outputs import replacing
 from eval.deployment.machine import describe_machine
-from models.weights import software_versions
+from models.saving import software_versions
 from train.data import Data, files_of
 from train.run import Run
 from train.run_folder import RESULTS

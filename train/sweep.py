@@ -22,7 +22,7 @@ from command_line.arguments import positive_integer
 from command_line.cli import OneLineParser, run
 from command_line.outputs import check_target, replacing
 from eval.results import write_json
-from models.weights import software_versions
+from models.saving import software_versions
 from train.study.comparison import as_json, document, outcomes
 from train.study.jobs import Queue, seconds_left, steps_done, write_plan
 from train.study.plots import plot

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from models.weights import software_versions
+from models.saving import software_versions
 
 
 def describe_machine(device: torch.device, *packages: str) -> dict[str, str]:

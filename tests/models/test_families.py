@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from models import build_model, load_checkpoint, save_checkpoint
+from models.huggingface import save_huggingface
+from models.loading import load_backbone
 from models.registry import FAMILIES
-from models.weights import load_backbone, save_huggingface
 
 TINY = {"embed_dims": (8, 16, 24, 32), "depths": (1, 2, 1, 1), "head_dim": 16}
 each_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)

@@ -6,7 +6,7 @@ from datasets.synthetic import Synthetic
 from eval.inference import WHOLE
 from eval.photographs.predictor import Predictor
 from models import build_model, load_checkpoint, shipped
-from models.weights import load_backbone, load_start
+from models.loading import load_backbone, load_start
 from models.weights import main as weights_main
 
 TINY = {"embed_dims": (8, 16, 24, 32), "depths": (1, 1, 1, 1), "head_dim": 16}

@@ -14,7 +14,8 @@ import torch
 
 from command_line import cli
 from models import build_model, load_checkpoint, save_checkpoint
-from models.weights import load_backbone, resolve
+from models.files import resolve
+from models.loading import load_backbone
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ["soil", "crop", "weed"]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from models import build_model, load_checkpoint
-from models.weights import load_backbone
+from models.loading import load_backbone
 
 NAME = "segformer_b0_3cls"
 

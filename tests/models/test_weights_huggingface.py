@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from models import build_model, load_checkpoint
-from models.weights import load_backbone, save_checkpoint, save_huggingface
+from models.huggingface import save_huggingface
+from models.loading import load_backbone
+from models.saving import save_checkpoint
 
 transformers = pytest.importorskip("transformers")
 

@@ -24,7 +24,7 @@ from conventions.preprocessing import Preprocessing
 from datasets.reading import read_image, read_indices
 from eval.reporting.run_records import read_log, read_record, training_command
 from models import build_model, load_checkpoint, save_checkpoint, weights
-from models.weights import save_huggingface
+from models.huggingface import save_huggingface
 from tests.soak.commands import TRAINING
 from tests.soak.mutations import damaged, damaged_bytes, damaged_text
 from tests.train.conftest import TINY, write_voc

@@ -1,0 +1,166 @@
+"""Make networks of files, or load files into networks, in any format of `models/formats.py`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models import keys
+from models.formats import CLASSIFIER, CLASSIFIER_PREFIX, Weights, compare, infer_architecture
+from models.reading import full_info, read_weights
+from models.registry import build_model, resolve_name
+from models.segmenter import Segmenter
+
+MOST_PARAMETERS = 1 << 28  # three times those of the largest known network; 1 GiB
+
+
+def load_checkpoint(
+    path: str | Path,
+    model: str | None = None,
+    num_classes: int | None = None,
+    map_location: str | torch.device = "cpu",
+    replace_classifier: bool = False,
+    resume: bool = False,
+) -> tuple[Segmenter, dict[str, Any]]:
+    """Build the network that a file holds and load its weights, strictly.
+
+    Args:
+        path: anything that :func:`models.files.resolve` takes.
+        model: the name that the network must have, in any case; None takes what the file holds.
+        num_classes: the class count that it must have. A file that holds an encoder alone needs it:
+            the head then keeps its fresh weights.
+        map_location: device of the tensors and of the network.
+        replace_classifier: where the class count differs from ``num_classes``, keep a fresh
+            classifier instead of raising.
+        resume: also return ``training``, all that resuming needs; with the optimizer's state it is
+            twice as large as the network, and of no use to those who score or compare.
+
+    Returns:
+        The network in eval mode, and what the file says about itself: the entries of ``INFO``,
+        ``format`` (a key of ``FORMATS``), ``architecture`` and ``overrides``. ``adapters`` has the
+        file's own keys.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: for another architecture or class count; for keys that are missing, unexpected
+            or of another shape; for a file that cannot be read.
+    """
+    weights = read_weights(path, map_location, model)
+    name, overrides = infer_architecture(weights)
+    if model is not None and resolve_name(model) != name:
+        raise ValueError(
+            f"{weights.source}: holds {name}, not {resolve_name(model)}: pass --model {name}, or "
+            "another file"
+        )
+    dropped = _dropped_prefixes(weights, num_classes, replace_classifier)
+    count = num_classes or weights.num_classes
+    assert count is not None  # or it would have been refused
+    network = _build(weights.source, name, count, overrides)
+    fresh = {key: v for key, v in network.state_dict().items() if key.startswith(dropped)}
+    found = {key: value for key, value in weights.state.items() if not key.startswith(dropped)}
+    _load_strictly(network, fresh | found, weights.source, name)
+    if not resume:
+        weights.info.pop("training", None)
+    info = full_info(weights) | {"architecture": name, "overrides": overrides}
+    return network.to(map_location).eval(), info
+
+
+def _build(source: str, name: str, num_classes: int, overrides: dict[str, Any]) -> Segmenter:
+    """Build the network that a file describes, after a look at how large it would be.
+
+    Raises:
+        ValueError: there is no such network, or it would fill the memory.
+    """
+    try:
+        with torch.device("meta"):
+            planned = build_model(name, num_classes, **overrides)
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(
+            f"{source}: damaged: no {name} can be built of its 'overrides': {error}"
+        ) from error
+    size = sum(parameter.numel() for parameter in planned.parameters())
+    if size > MOST_PARAMETERS:
+        raise ValueError(f"{source}: damaged: its 'overrides' describe {size} parameters")
+    return build_model(name, num_classes, **overrides)
+
+
+def _dropped_prefixes(weights: Weights, num_classes: int | None, replace: bool) -> tuple[str, ...]:
+    """Return prefixes of the keys that keep the network's fresh weights."""
+    found = weights.num_classes
+    if not weights.has_head:
+        if num_classes is None:
+            raise ValueError(
+                f"{weights.source}: holds an encoder without a head: give it to --pretrained, or "
+                "say --num-classes for a fresh head"
+            )
+        return ("head.",)
+    if found is None:
+        raise ValueError(f"{weights.source}: 1 missing: {CLASSIFIER}")
+    if num_classes in (None, found):
+        return ()
+    if not replace:
+        raise ValueError(
+            f"{weights.source}: its classifier knows {found} classes, not {num_classes}: take a "
+            "checkpoint of the same classes, or only its encoder, with --pretrained"
+        )
+    return (CLASSIFIER_PREFIX,)
+
+
+def _load_strictly(module: nn.Module, state: dict[str, Tensor], source: str, name: str) -> None:
+    if difference := compare(state, module.state_dict()):
+        raise ValueError(f"{source}: does not fit {name}: {difference}")
+    module.load_state_dict(state)
+
+
+def load_backbone(model: Segmenter, path: str | Path) -> dict[str, Any]:
+    """Load the encoder that a file holds into ``model``, strictly; its head is left as it is.
+
+    Args:
+        model: changed in place.
+        path: anything that :func:`models.files.resolve` takes: an ImageNet backbone, or any whole
+            network.
+
+    Returns:
+        What the file says about itself, as :func:`load_checkpoint`.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the encoder is another one.
+    """
+    weights = read_weights(path, model=model.name)
+    encoder = keys.without_prefix(weights.state, "encoder.")
+    if difference := compare(encoder, model.encoder.state_dict()):
+        name, _ = infer_architecture(weights)
+        if name != model.name:
+            raise ValueError(
+                f"{weights.source}: holds the encoder of {name}, not of {model.name}: pass --model "
+                f"{name}, or another file"
+            )
+        raise ValueError(f"{weights.source}: does not fit the encoder of {name}: {difference}")
+    model.encoder.load_state_dict(encoder)
+    return full_info(weights)
+
+
+def load_start(model: Segmenter, path: str | Path, classes: Sequence[str]) -> dict[str, Any]:
+    """Load a whole network into ``model`` to train on from; other classes keep a fresh classifier.
+
+    Args:
+        model: changed in place.
+        path: anything that :func:`models.files.resolve` takes.
+        classes: what ``model`` is to tell apart, by class id.
+
+    Returns:
+        What the file says about itself, as :func:`load_checkpoint`.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it holds another network.
+    """
+    weights = read_weights(path, model=model.name)
+    info = full_info(weights)
+    fresh = {} if list(info["classes"] or ()) == list(classes) else model.state_dict()
+    kept = {key: value for key, value in fresh.items() if key.startswith(CLASSIFIER_PREFIX)}
+    _load_strictly(model, weights.state | kept, weights.source, model.name)
+    return info
