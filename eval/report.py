@@ -61,7 +61,7 @@ def main() -> None:
     records = [read_record(scored.state, scored.subject.info["args"]) for scored in runs]
     chosen = choose_images(runs)
     predict_also(runs, list(chosen), device, args)
-    milliseconds = time_runs(runs, device)
+    milliseconds = measure_latencies(runs, device)
     page = render(
         runs,
         records,
@@ -191,7 +191,7 @@ def class_counts(scored: ScoredRun) -> list[dict[str, str]]:
 
 
 @torch.inference_mode()
-def time_runs(runs: Sequence[ScoredRun], device: torch.device) -> list[str]:
+def measure_latencies(runs: Sequence[ScoredRun], device: torch.device) -> list[str]:
     """Measure the latency of each network in ms: the median for one image of the size it is given.
 
     The runs take turns, so that another load on the machine slows all of them down.

@@ -133,7 +133,7 @@ def check_weights(state: Any, source: str) -> dict[str, Tensor]:
     return checked(WEIGHTS.validate_python, state, source)
 
 
-def check_flags(flags: Any, source: str) -> dict[str, Any]:
+def check_saved_flags(flags: Any, source: str) -> dict[str, Any]:
     """Return the saved flags of a run if they are plain values by name.
 
     Raises:

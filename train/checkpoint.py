@@ -17,7 +17,7 @@ from torch import nn
 
 from command_line.outputs import replacing
 from models import Segmenter, load_checkpoint, save_checkpoint
-from models.description import check_flags
+from models.description import check_saved_flags
 from train.meter import Tally
 from train.run_folder import ARGUMENTS, BEST, LAST, TEST_SCORES
 
@@ -209,7 +209,7 @@ def read_arguments(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"--resume {path}: no such file")
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        arguments = check_flags(saved["args"], str(path))
+        arguments = check_saved_flags(saved["args"], str(path))
     except Exception:  # torch raises half a dozen kinds for a file that is not its own
         raise ValueError(
             f"--resume {path} is not a checkpoint of a training run; its folder's {ARGUMENTS} and "

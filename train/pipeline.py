@@ -33,7 +33,7 @@ from train.plan.presets import CHEAPEST, PRESETS
 from train.plan.request import Request, remember, settle
 from train.plan.running import Runner, claimed
 from train.plan.steps import Step, plan_steps, steps_done
-from train.plan.timing import time_runs
+from train.plan.timing import time_first_steps
 
 LONG = 3600  # seconds from which on a cheaper preset is named
 
@@ -96,7 +96,7 @@ def go(plan: Plan, folder: Path, runner: Runner, accept_problems: bool) -> int:
 def measure(plan: Plan) -> Estimate:
     """Time the first steps of the runs, and add up what the pipeline takes."""
     print("timing the first steps of each run", flush=True)
-    costs, startup = time_runs(plan.runs, plan.teacher_model)
+    costs, startup = time_first_steps(plan.runs, plan.teacher_model)
     device = choose_device(plan.request.device).type
     return estimate(costs, plan.recipe, plan.facts, startup, device)
 

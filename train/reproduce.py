@@ -23,7 +23,7 @@ from rich.markup import escape
 from command_line.cli import OneLineParser, run
 from command_line.documents import read_json
 from eval.reporting.run_records import training_command
-from models.description import check_flags
+from models.description import check_saved_flags
 from train.arguments import FlagParser
 from train.run_folder import RESULTS
 
@@ -59,7 +59,7 @@ def read_results(path: Path) -> dict[str, Any]:
     content = read_json(path)
     if not isinstance(content, dict) or not isinstance(content.get("scores"), dict):
         raise ValueError(f"{path} is not the {RESULTS} of a training run")
-    flags = check_flags(content.get("flags"), str(path))
+    flags = check_saved_flags(content.get("flags"), str(path))
     if flags.get("stage") not in ("teacher", "student", "sekd"):
         raise ValueError(f"{path}: flags: no stage that can be trained again")
     try:

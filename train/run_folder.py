@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from command_line.documents import read_mapping
-from models.description import check_flags
+from models.description import check_saved_flags
 from train.options import Options
 
 BEST, LAST, ARGUMENTS, LOG = "best.pth", "last.pth", "args.yaml", "log.csv"
@@ -110,7 +110,7 @@ def find_teacher(savedir: Path, dataset: str, datadir: Path | None, classes: Seq
 
 def _is_teacher_of(folder: Path, dataset: str, datadir: Path | None) -> bool:
     try:
-        saved = check_flags(read_mapping(folder / ARGUMENTS), str(folder))
+        saved = check_saved_flags(read_mapping(folder / ARGUMENTS), str(folder))
     except (OSError, ValueError):
         return False
     same = (saved.get("stage"), saved.get("dataset")) == ("teacher", dataset)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from command_line.documents import read_mapping
-from models.description import check_flags
+from models.description import check_saved_flags
 
 # As the training scripts call them; eval/ may not import train/.
 ARGUMENTS, LOG = "args.yaml", "log.csv"
@@ -86,7 +86,7 @@ def _read_flags(folder: Path) -> dict[str, Any]:
     path = folder / ARGUMENTS
     if not path.is_file():
         return {}
-    return check_flags(read_mapping(path), f"{path}; remove or repair it")
+    return check_saved_flags(read_mapping(path), f"{path}; remove or repair it")
 
 
 def read_log(path: Path) -> dict[str, list[float]]:

@@ -67,7 +67,7 @@ def options_of(stage: str, flags: Flags) -> Options:
     return Options.of(stage, parser.read([], parser.check(flags, "recipe")))
 
 
-def time_runs(
+def time_first_steps(
     runs: Mapping[str, tuple[str, Flags]], teacher_model: str
 ) -> tuple[dict[str, Cost], float]:
     """Time the first steps of runs.
@@ -86,7 +86,7 @@ def time_runs(
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, spawn, _end_at_ctrl_c) as pool:
         try:
-            costs, worked = pool.submit(_time_runs, dict(runs), teacher_model).result()
+            costs, worked = pool.submit(_time_first_steps, dict(runs), teacher_model).result()
         except BrokenProcessPool:
             raise ValueError(
                 "timing the first steps needs more memory than there is: choose a smaller "
@@ -100,7 +100,7 @@ def _end_at_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _time_runs(
+def _time_first_steps(
     runs: Mapping[str, tuple[str, Flags]], teacher_model: str
 ) -> tuple[dict[str, Cost], float]:
     started = time.perf_counter()
