@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # What results/ waits for: runs at their full budget, on a machine with a GPU. Name the parts, or get all:
 #
-#   bash recipes/full-budget.sh OUTPUT CWFID [cuda] [fields] [study] [speed]
+#   bash recipes/full-budget.sh OUTPUT CWFID [cuda] [fields] [study] [camvid] [speed]
 #
 # cuda     the tests that need a GPU                                     OUTPUT/cuda-tests.txt
 # fields   drawn fields, and the networks that learn from them alone     OUTPUT/fields_b0.safetensors, fields_b1
 # study    recipes/cwfid-study.yaml: teacher, baseline, methods, seeds   OUTPUT/cwfid-study.md, .json, .png
+# camvid   recipes/camvid-study.yaml, of the data set at $CAMVID         OUTPUT/camvid-study.md, .json, .png
 # speed    the benchmark                                                 OUTPUT/speed/
 #
 # The same command goes on where it was stopped. PYTHON, PARALLEL (runs at a time), STEPS and FIELDS (of the
@@ -37,10 +38,18 @@ fields() {
     done
 }
 
-study() {
+sweep() {
     # shellcheck disable=SC2086  # ONLY holds several names
-    "$python" train/sweep.py recipes/cwfid-study.yaml --datadir "$cwfid" --parallel "${PARALLEL:-4}" \
-        --output "$output/cwfid-study.md" ${ONLY:+--only $ONLY}
+    "$python" train/sweep.py "recipes/$1.yaml" --datadir "$2" --parallel "${PARALLEL:-4}" \
+        --output "$output/$1.md" ${ONLY:+--only $ONLY}
+}
+
+study() {
+    sweep cwfid-study "$cwfid"
+}
+
+camvid() {
+    sweep camvid-study "${CAMVID:?say where CamVid is: CAMVID=DIR}"
 }
 
 speed() {
@@ -50,7 +59,7 @@ speed() {
 (($#)) || set -- cuda fields study speed
 for part in "$@"; do
     case $part in
-        cuda | fields | study | speed) "$part" ;;
-        *) echo "full-budget.sh: no part '$part'; known: cuda, fields, study, speed" >&2; exit 2 ;;
+        cuda | fields | study | camvid | speed) "$part" ;;
+        *) echo "full-budget.sh: no part '$part'; known: cuda, fields, study, camvid, speed" >&2; exit 2 ;;
     esac
 done
