@@ -117,12 +117,13 @@ def first_look(datasets: Mapping[str, SegmentationDataset]) -> list[str]:
 
 def shared_images(pairs: Mapping[str, Sequence[tuple[Path, Path]]]) -> list[str]:
     """Report images that are in two splits; `pairs` are image and label files by split."""
+    images = {split: {image for image, _ in members} for split, members in pairs.items()}
     told = []
-    for one, other in combinations(pairs, 2):
-        if both := sorted(set.intersection(*({i for i, _ in pairs[s]} for s in (one, other)))):
-            more = f", like {len(both) - 1} more images" if len(both) > 1 else ""
+    for one, other in combinations(images, 2):
+        if both := sorted(images[one] & images[other]):
+            more = f", as are {len(both) - 1} more images" if len(both) > 1 else ""
             told.append(
-                f"{both[0]}: is in {one} and {other} at once{more}: scores there would be too "
+                f"{both[0]}: is in {one} and {other} at once{more}: scores on it would be too "
                 "good; take it out of one list"
             )
     return told

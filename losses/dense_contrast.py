@@ -2,8 +2,8 @@
 
 Fan et al., "Augmentation-Free Dense Contrastive Knowledge Distillation for Efficient Semantic
 Segmentation", NeurIPS 2023 (arXiv 2312.04168), section 3.3: inside small patches, a group of
-channels that was generated of the student's map is to be nearer to the teacher's same group at the
-same cell than to its other groups. The first half is masked generation, see
+channels that was generated from the student's map is to be nearer to the teacher's same group at
+the same cell than to its other groups. The first half is masked generation, see
 `losses/masked_generation.py`; both read the same generated map.
 """
 
@@ -18,17 +18,19 @@ LEFT_OUT = -1e9
 
 
 class DenseContrastLoss(nn.Module):
-    """Cross-entropy of a cell's group among the teacher's other groups, everywhere in its patch.
+    """Cross-entropy that tells a group of channels from the teacher's other groups in its patch.
 
-    The similarity of two groups is -|s - t|_1 / temperature. The teacher's same group at another
-    cell of the patch is neither right nor wrong, as neighbours are alike: it does not take part.
-    Summed over groups, and a mean over cells, as the authors' code weighs it.
+    The similarity of two groups is -|s - t|_1 / temperature. Positive is the teacher's same group
+    at the same cell, negative are its other groups at all cells of the patch; the same group at
+    other cells is neither, as neighbours are alike. Summed over groups, and a mean over cells, as
+    the authors' code weighs it.
 
     Args:
         patch: side of a patch, in cells. Cells that fill no whole patch are left out.
-        groups: of channels; as many of these as divide the width.
+        groups: of channels; as many of these as divide the width. A single one has no negatives.
         temperature: tau.
-        side: cells, to which larger maps are max-pooled. The authors pool maps of 64 cells by 4.
+        side: maps whose shorter side is at least twice as many cells are max-pooled by the factor
+            between, rounded down. The authors pool maps of 64 cells by 4.
     """
 
     def __init__(
@@ -49,10 +51,11 @@ class DenseContrastLoss(nn.Module):
             return summed(self._contrast(s.float(), t.float(), labels) for s, t in pairs)
 
     def _contrast(self, student: Tensor, teacher: Tensor, labels: Tensor | None) -> Tensor:
-        factor = max(1, min(student.shape[-2:]) // self.side)
-        student, teacher = (F.max_pool2d(maps, factor) for maps in (student, teacher))
         mask = labelled(labels, student.shape[-2:])
         mask = torch.ones_like(student[:, :1]) if mask is None else mask
+        factor = max(1, min(student.shape[-2:]) // self.side)
+        student, teacher = (_max_pool(maps, mask, factor) for maps in (student, teacher))
+        mask = F.max_pool2d(mask, factor)
         groups = self._group_count(student)
         ours, theirs = (self._patches(maps, groups) for maps in (student, teacher))
         similarity = -torch.cdist(ours, theirs, p=1) / self.temperature  # (B, n, p g, p g)
@@ -77,3 +80,9 @@ class DenseContrastLoss(nn.Module):
         maps = maps.unflatten(1, (groups, -1))  # (B, g, c, H, r, W, k)
         maps = maps.permute(0, 3, 5, 4, 6, 1, 2)  # (B, H, W, r, k, g, c)
         return maps.flatten(3, 5).flatten(1, 2)
+
+
+def _max_pool(maps: Tensor, mask: Tensor, factor: int) -> Tensor:
+    """Pool maps (B, C, h, w) over the cells that count, mask (B, 1, h, w); 0 where none does."""
+    lowest = torch.finfo(maps.dtype).min
+    return F.max_pool2d(maps.masked_fill(mask == 0, lowest), factor) * F.max_pool2d(mask, factor)

@@ -38,8 +38,9 @@ def load_checkpoint(
             twice as large as the network, and of no use to those who score or compare.
 
     Returns:
-        The network in eval mode, and what the file says about itself: the entries of ``INFO``,
-        ``format`` (a key of ``FORMATS``), ``architecture`` and ``overrides``. ``adapters`` has the
+        The network in eval mode, and what the file says about itself: those of
+        ``models.reading.INFO``, ``format`` (of ``models.formats.FORMATS``), ``architecture`` and
+        ``overrides``. ``adapters`` has the
         file's own keys.
 
     Raises:

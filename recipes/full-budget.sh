@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What results/ waits for: runs at their full budget, on a machine with a GPU. Name the parts, or get all:
+# What results/ waits for: runs at their full budget, on a machine with a GPU. Name the parts, or get all but camvid:
 #
 #   bash recipes/full-budget.sh OUTPUT CWFID [cuda] [fields] [study] [camvid] [speed]
 #
@@ -9,13 +9,16 @@
 # camvid   recipes/camvid-study.yaml, of the data set at $CAMVID         OUTPUT/camvid-study.md, .json, .png
 # speed    the benchmark                                                 OUTPUT/speed/
 #
-# The same command goes on where it was stopped. PYTHON, PARALLEL (runs at a time), STEPS and FIELDS (of the
-# drawn fields), and ONLY (runs of the study) can be set in the environment.
+# The same command goes on where it was stopped. PYTHON, PARALLEL (runs at a time), STEPS and FIELDS (of the drawn
+# fields), CAMVID, and ONLY (runs of the one study that is named) can be set in the environment.
 set -euo pipefail
 
 output=$(realpath -m "${1:?say where results go: full-budget.sh OUTPUT CWFID}")
 cwfid=$(realpath -e "${2:?say where CWFID is: full-budget.sh OUTPUT CWFID}")
 shift 2
+if [[ " $* " == *" camvid "* ]]; then
+    camvid=$(realpath -e "${CAMVID:?say where CamVid is: CAMVID=DIR}")
+fi
 cd "$(dirname "$0")/.."
 python=${PYTHON:-.venv/bin/python}
 cores=$(nproc)
@@ -49,7 +52,7 @@ study() {
 }
 
 camvid() {
-    sweep camvid-study "${CAMVID:?say where CamVid is: CAMVID=DIR}"
+    sweep camvid-study "$camvid"
 }
 
 speed() {

@@ -24,9 +24,10 @@ from command_line.outputs import check_target, replacing
 from eval.results import write_json
 from models.saving import software_versions
 from train.study.comparison import as_json, document, outcomes
-from train.study.jobs import Queue, seconds_left, steps_done, write_plan
+from train.study.jobs import Queue, seconds_left, steps_done, with_teachers, write_plan
 from train.study.plots import plot
-from train.study.recipe import Job, Study, read_study
+from train.study.recipe import read_study
+from train.study.study import Job, Study
 
 
 def main() -> int:
@@ -65,8 +66,8 @@ def chosen(study: Study, only: list[str] | None) -> list[Job]:
         raise ValueError(
             f"--only {unknown[0]}: no run of {study.path}; runs: {', '.join(study.runs)}"
         )
-    teachers = {folder for job in study.jobs if job.run in wanted for folder in job.teachers}
-    return [job for job in study.jobs if job.run in wanted or job.folder in teachers]
+    found = with_teachers(study, (job for job in study.jobs if job.run in wanted))
+    return [job for job in study.jobs if job in found]
 
 
 class StepsBar(tqdm):

@@ -24,7 +24,9 @@ SPLITS = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
     "dev": "val", "test": "test", "testing": "test",
 }  # fmt: skip
-UNREAD_ADVICE = "photographs of this kind are not read; convert them to .jpg or .png"
+UNREAD_ADVICE = (
+    "images of this kind are not read; convert photographs to .jpg or .png, masks to .png"
+)
 _ABSOLUTE = re.compile(r"^(?:[A-Za-z]:)?/|^[a-z0-9]+://")
 
 

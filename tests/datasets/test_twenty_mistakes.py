@@ -193,7 +193,7 @@ MISTAKES = [
     (other_ending, CLASSES, "(near: SegmentationClass/a_mask.png); rename it"),
     (without_lists, CLASSES, "`python datasets/prepare.py split` makes the lists"),
     (listed_twice, CLASSES, "names 'a' more than once; leave one"),
-    (in_two_splits, CLASSES, "is in train and val at once: scores there would be too good"),
+    (in_two_splits, CLASSES, "is in train and val at once: scores on it would be too good"),
     (cut_off, CLASSES, "its end is missing: copy it again or remove it"),
     (no_picture, CLASSES, "not a readable image, damaged or of another kind: copy it again"),
     (doubled, CLASSES, "has the same stem as FIELD/JPEGImages/a.jpg; remove one"),

@@ -57,5 +57,19 @@ def test_large_maps_are_pooled_as_the_authors_do():
     )
 
 
+def test_void_cells_are_no_part_of_what_is_pooled():
+    """Void are every fourth row and the last two columns: parts of pooled cells, and whole ones."""
+    student, teacher = torch.randn(2, 1, 4, 16, 16)
+    labels = torch.zeros(1, 16, 16, dtype=torch.uint8)
+    labels[:, ::4] = 255
+    labels[..., -2:] = 255
+    other = torch.where(labels[:, None] == 255, 100.0, teacher)
+    loss = DenseContrastLoss(patch=2, groups=2, side=8)
+    value = loss([student], [teacher], labels)
+    assert torch.isfinite(value)
+    torch.testing.assert_close(value, loss([student], [other], labels))
+    assert value != loss([student], [teacher])
+
+
 def test_both_halves_of_the_method_read_the_generated_map():
     assert {term.reads for term in METHODS["af-dcd"].terms} == {"generator"}

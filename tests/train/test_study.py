@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import shutil
 import sys
 from pathlib import Path
@@ -15,7 +16,8 @@ from train import sweep
 from train.study.comparison import outcomes, paired_difference, table
 from train.study.jobs import COUNTS, SCORES, is_done, seconds_left, to_train
 from train.study.plots import plot
-from train.study.recipe import Job, read_study
+from train.study.recipe import read_study
+from train.study.study import Job
 
 SMALL = {
     "height": 32, "image-size": 32, "batch-size": 2, "limit-train": 4, "limit-val": 2,
@@ -79,6 +81,17 @@ def test_flags_of_a_run_win_over_those_of_all_and_a_name_may_be_a_method(recipe)
         ({"kd": {"baseline": "none"}}, {}, "baseline none is no run; runs: kd"),
         ({"kd": {}}, {"sedes": [1]}, "unknown setting 'sedes'"),
         ({"../kd": {}}, {}, "a folder cannot have this name"),
+        ({"kd": {"teacher": 5}}, {}, "run 'kd': teacher 5: expected a name, or a list of"),
+        ({"kd": {"teacher": []}}, {}, "run 'kd': teacher \\[\\]: expected"),
+        ({"kd": {"teacher": ["a.pth", "a.pth"]}}, {}, "a list of different ones"),
+        ({"kd": {"teacher": {"a": 1}}}, {}, "expected a name"),
+        ({"kd": {"teacher": "nonee"}}, {}, "teacher nonee is neither a file nor a run; runs: kd"),
+        ({"feature": {"teacher": ["a.pth", "b.pth"]}}, {}, "run 'feature': feature compares feat"),
+        (
+            {"b": {"stage": "student", "grid": {"lr": [1, 2]}}, "kd": {"teacher": "b"}},
+            {},
+            "teacher b is neither a file nor a run; runs: b lr=1, b lr=2",
+        ),
         (["kd"], {}, "a study needs"),
     ],
 )
@@ -156,7 +169,7 @@ def test_what_needs_a_failed_run_is_left_out_and_the_rest_goes_on(
     assert run_sweep(monkeypatch, path) == 1
     lines = capfd.readouterr().out
     assert "failed with status 2: b1, seed 0: train_teacher.py: error: " in lines
-    assert "left out: kd, seed 0, which learns from b1, seed 0\n" in lines
+    assert "left out: kd, seed 0: no weights of its teacher b1, seed 0\n" in lines
 
 
 def test_time_left_follows_the_pace_of_runs_of_the_kind(recipe):
@@ -185,7 +198,7 @@ def test_a_list_of_teachers_is_all_seeds_of_its_runs(recipe):
     runs = {
         "b1": {"stage": "teacher", "seeds": [7]},
         "none": {"stage": "student"},
-        "kd": {"teacher": ["b1", "none", "other.pth"], "seeds": [0]},
+        "kd": {"teacher": ["other.pth", "b1", "none"], "seeds": [0]},
         "at": {"seeds": [1]},
     }
     study = read_study(recipe(runs, teacher="none", seeds=[0, 1]))
@@ -193,10 +206,21 @@ def test_a_list_of_teachers_is_all_seeds_of_its_runs(recipe):
     teachers = [*study.runs["b1"], *study.runs["none"]]
     start = kd.words.index("--teacher") + 1
     files = [str(job.folder / "last.pth") for job in teachers]
-    assert kd.words[start : start + 4] == (*files, "other.pth")
+    assert kd.words[start : start + 4] == ("other.pth", *files)
     assert at.teachers == (study.runs["none"][0].folder,)
     assert sweep.chosen(study, ["kd"]) == [*teachers, kd]
     assert sweep.chosen(study, ["at"]) == [study.runs["none"][0], at]
+
+
+def test_only_runs_the_teachers_of_a_teacher_too(recipe):
+    runs = {
+        "b1": {"stage": "teacher"},
+        "kd": {"teacher": "b1"},
+        "cwd": {"teacher": "kd"},
+        "at": {"teacher": "b1"},
+    }
+    study = read_study(recipe(runs))
+    assert [job.run for job in sweep.chosen(study, ["cwd"])] == ["b1", "kd", "cwd"]
 
 
 def write_result(job: Job, counts: np.ndarray) -> None:
@@ -269,32 +293,60 @@ def test_a_baseline_with_the_same_grid_is_compared_value_by_value(recipe):
 def test_a_run_is_compared_with_the_baseline_trained_as_long(recipe, tmp_path, monkeypatch):
     """Baseline: 30 % after 2 hours, 50 % after 8; half way on the logarithm, 4 hours, 40 %."""
     student = {"stage": "student", "max-steps": 7200}
+    taught = {"method": "kd", "teacher": "t.pth", "max-steps": 7200}
     runs = {
         "none": student,
         "long": {**student, "max-steps": 28800},
         "other": {**student, "lr": 0.1, "max-steps": 28800},
-        "kd": {"teacher": "t.pth", "max-steps": 7200},
-        "slow": {"method": "at", "teacher": "t.pth", "max-steps": 7200},
+        "b1": {**student, "stage": "teacher"},
+        "kd": taught,
+        "slow": {**taught, "method": "at"},
+        "fast": {**taught, "method": "cwd"},
+        "elsewhere": {**taught, "baseline": "other"},
+        "by epochs": {"method": "dist", "teacher": "t.pth"},
     }
     study = read_study(recipe(runs, baseline="none", flags={"batch-size": 1}))
-    measured = [(300, 1), (500, 1), (900, 1), (450, 0.5), (450, 0.1)]
+    measured = [
+        (300, 1), (500, 1), (900, 1), (900, 1), (450, 0.5), (450, 0.1), (450, 2), (450, 0.5),
+        (450, 0.5),
+    ]  # fmt: skip
     for job, (common, pace) in zip(study.jobs, measured, strict=True):
         write_result(job, np.full((2, 2, 1), [[common], [1000]]))
         (job.folder / "log.csv").write_text(f"step,images_per_second\n7200,{pace}\n")
     found = outcomes(study)
-    assert [one.at_equal_hours for one in found] == [
-        None, None, pytest.approx(40), pytest.approx(5), None
-    ]  # fmt: skip
+    gains = {one.run: one.at_equal_hours for one in found if one.at_equal_hours is not None}
+    assert gains == {
+        "other": pytest.approx(40),
+        "b1": pytest.approx(60),
+        "kd": pytest.approx(5),
+    }
+    assert math.isnan(found[-1].hours)
     assert "| 95 % interval | at equal hours |" in table(study, found)
     monkeypatch.setattr(pyplot, "close", lambda figure: None)
     plot(study, found, tmp_path / "plot.png")
-    cost, gains = pyplot.gcf().axes
+    cost, differences = pyplot.gcf().axes
     assert [[2, 30], [8, 50]] in [line.get_xydata().round(6).tolist() for line in cost.get_lines()]
-    assert [label.get_text() for label in gains.get_yticklabels()] == [
-        "kd", "slow", "long", "other"
-    ]  # fmt: skip
-    assert gains.get_xlabel() == "points of mIoU to none, 95 % interval"
+    labels = [label.get_text() for label in differences.get_yticklabels()]
+    assert labels[0] == "elsewhere - other" and labels[-1] in ("other - none", "b1 - none")
     pyplot.close("all")
+
+
+def test_equal_hours_are_over_the_seeds_that_all_share(recipe):
+    """Seed 0: the baseline 30 and 50 %, kd 45 half way. Seeds that one alone has do not count."""
+    student = {"stage": "student", "max-steps": 7200}
+    runs = {
+        "none": {**student, "seeds": [0, 1]},
+        "long": {**student, "max-steps": 28800, "seeds": [0]},
+        "kd": {"teacher": "t.pth", "max-steps": 7200, "seeds": [0, 2]},
+        "at": {"teacher": "t.pth", "max-steps": 7200, "seeds": [2]},
+    }
+    study = read_study(recipe(runs, baseline="none", flags={"batch-size": 1}))
+    for job, common in zip(study.jobs, (300, 900, 500, 450, 900, 900), strict=True):
+        write_result(job, np.full((2, 2, 1), [[common], [1000]]))
+        pace = 1 if job.stage == "student" else 0.5
+        (job.folder / "log.csv").write_text(f"step,images_per_second\n7200,{pace}\n")
+    *_, kd, at = outcomes(study)
+    assert kd.at_equal_hours == pytest.approx(5) and at.at_equal_hours is None
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,12 @@ import numpy as np
 from eval.per_image import mean_iou, read_counts
 from eval.reporting.markdown import markdown_table
 from train.study.jobs import COUNTS, SCORES, is_done, seconds_per_step
-from train.study.recipe import Job, Study
+from train.study.study import Job, Study
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
-OF_LENGTH_AND_PLACE = ("--max-steps=", "--seed=", "--savedir=", "--run-name=")
-SLACK = 1.05  # a run that takes longer than the longest baseline by more is compared with none
+NO_SETTINGS = ("--max-steps=", "--seed=", "--savedir=", "--run-name=")
+SLACK = 1.05  # hours that are beyond the baseline's by this factor are still compared
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,15 @@ class Outcome:
         scores: mIoU of each seed, in percent.
         per_class: IoU of each class in percent, mean over seeds; None where a class is absent.
         steps: optimizer steps.
-        hours: of training on this machine, without validation; nan where there is no log.
+        hours: of training where it was trained, without validation and without its teacher's own
+            training; nan where there is no log, and for a run that epochs end.
         difference: mean difference to the baseline over the seeds that both have; None for the
             baseline itself, and without a common seed.
         interval: its 95 % confidence interval over seeds and images.
-        at_equal_hours: difference of its mean to that of the baseline trained for as many hours,
-            between the lengths at which the study trains the baseline; None for these themselves,
-            for a run that takes longer than all of them, and where there is a single one.
+        at_equal_hours: difference to the baseline trained for as many hours, over the seeds that
+            the run and all lengths of the baseline share, without an interval; None for the
+            baseline's lengths themselves, for hours that are not between theirs, for a run that is
+            compared with another baseline, and without a common seed.
     """
 
     run: str
@@ -69,32 +71,40 @@ def outcomes(study: Study) -> list[Outcome]:
         if jobs
     ]
     lengths = baseline_lengths(study, found)
-    return [replace(one, at_equal_hours=_at_equal_hours(one, lengths)) for one in found]
+    return [replace(one, at_equal_hours=_at_equal_hours(study, one, lengths)) for one in found]
 
 
 def baseline_lengths(study: Study, found: Sequence[Outcome]) -> list[Outcome]:
     """Return the baseline, and runs that differ from it in steps alone, by hours of training."""
     if study.baseline is None:
         return []
-    kept = {
-        run: [word for word in jobs[0].words if not word.startswith(OF_LENGTH_AND_PLACE)]
-        for run, jobs in study.runs.items()
-    }
-    alike = [
-        one for one in found if kept[one.run] == kept[study.baseline] and not math.isnan(one.hours)
-    ]
-    return sorted(alike, key=lambda one: one.hours)
+    settings = {run: _settings(jobs[0]) for run, jobs in study.runs.items()}
+    alike = [one for one in found if settings[one.run] == settings[study.baseline]]
+    return sorted((one for one in alike if one.hours > 0), key=lambda one: one.hours)
 
 
-def _at_equal_hours(one: Outcome, lengths: Sequence[Outcome]) -> float | None:
+def _settings(job: Job) -> tuple[str, list[str]]:
+    """Return what makes a run what it is, but for its length, seed and folder."""
+    return job.stage, [word for word in job.words if not word.startswith(NO_SETTINGS)]
+
+
+def _at_equal_hours(study: Study, one: Outcome, lengths: Sequence[Outcome]) -> float | None:
     """Interpolate the baseline over the logarithm of its hours."""
-    if len(lengths) < 2 or one.run in {length.run for length in lengths}:
+    names = {length.run for length in lengths}
+    if len(lengths) < 2 or one.run in names or study.baseline_of(one.run) not in names:
         return None
     hours = [length.hours for length in lengths]
-    if not one.hours <= SLACK * hours[-1]:
+    seeds = set(one.seeds).intersection(*(length.seeds for length in lengths))
+    if not seeds or not hours[0] / SLACK <= one.hours <= hours[-1] * SLACK:
         return None
-    means = [length.mean for length in lengths]
-    return one.mean - float(np.interp(math.log(one.hours), np.log(hours), means))
+    means = [_mean_over(length, seeds) for length in lengths]
+    level = np.interp(math.log(one.hours), np.log(hours), means)
+    return _mean_over(one, seeds) - float(level)
+
+
+def _mean_over(one: Outcome, seeds: set[int]) -> float:
+    known = dict(zip(one.seeds, one.scores, strict=True))
+    return statistics.fmean(known[seed] for seed in seeds)
 
 
 def _outcome(run: str, jobs: Sequence[Job], baseline: dict[int, Job]) -> Outcome:
@@ -107,7 +117,7 @@ def _outcome(run: str, jobs: Sequence[Job], baseline: dict[int, Job]) -> Outcome
     difference, interval = paired_difference(pairs) if pairs else (None, None)
     paces = [pace for job in jobs if (pace := seconds_per_step(job))]
     steps = jobs[0].steps
-    hours = statistics.median(paces) * (steps or 0) / 3600 if paces else float("nan")
+    hours = statistics.median(paces) * steps / 3600 if paces and steps else float("nan")
     return Outcome(
         run=run,
         seeds=tuple(job.seed for job in jobs),

@@ -7,13 +7,13 @@ import statistics
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from eval.reporting.run_records import read_log
 from train.run_folder import LAST, LOG, RESULTS
-from train.study.recipe import Job, Study
+from train.study.study import Job, Study
 
 SCRIPTS = Path(__file__).parents[1]
 EVALUATE = SCRIPTS.parent / "eval" / "eval.py"
@@ -79,7 +79,7 @@ class Queue:
                 raise
         for job in self.waiting:
             lost = [name_of(t) for t in teachers_of(self.study, job) if not can_teach(t)]
-            self.tell(f"left out: {name_of(job)}, which learns from {'; '.join(lost)}")
+            self.tell(f"left out: {name_of(job)}: no weights of its teacher {'; '.join(lost)}")
         self.failed += self.waiting
 
     def _ready(self) -> list[Job]:
@@ -166,6 +166,16 @@ def can_teach(job: Job) -> bool:
 def teachers_of(study: Study, job: Job) -> list[Job]:
     """The jobs whose weights this one learns from; none where they are none of the study."""
     return [other for other in study.jobs if other.folder in job.teachers]
+
+
+def with_teachers(study: Study, jobs: Iterable[Job]) -> set[Job]:
+    """Jobs, and all that these need, by way of teachers that have teachers themselves."""
+    found: set[Job] = set()
+    added = set(jobs)
+    while added:
+        found |= added
+        added = {teacher for job in added for teacher in teachers_of(study, job)} - found
+    return found
 
 
 def to_train(study: Study, jobs: Sequence[Job]) -> list[Job]:

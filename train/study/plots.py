@@ -6,7 +6,7 @@ from pathlib import Path
 import matplotlib
 
 from train.study.comparison import Outcome, baseline_lengths
-from train.study.recipe import Study
+from train.study.study import Study
 
 matplotlib.use("Agg")
 from matplotlib import pyplot  # noqa: E402  (the backend comes first: servers have no display)
@@ -16,7 +16,7 @@ from matplotlib.axes import Axes  # noqa: E402
 def plot(study: Study, found: Sequence[Outcome], path: Path) -> None:
     """Draw mIoU over the grid where the runs differ in one number, and else over training cost.
 
-    Where runs are compared, their differences to the baseline are drawn beside it.
+    Beside the cost, where runs are compared, each one's difference to its baseline is drawn.
     """
     compared = [one for one in found if one.interval is not None]
     beside = bool(compared) and study.axis is None
@@ -41,12 +41,18 @@ def plot(study: Study, found: Sequence[Outcome], path: Path) -> None:
 
 
 def _plot_differences(study: Study, compared: Sequence[Outcome], axes: Axes) -> None:
-    """Draw a row per run, the best on top: difference to its baseline, and interval."""
+    """Draw a row per run, the best on top: difference to its baseline, and interval.
+
+    Blue is above the baseline, red below it, and grey where the interval holds 0.
+    """
     rows = sorted(compared, key=lambda one: one.difference or 0)
     for place, one in enumerate(rows):
         assert one.difference is not None and one.interval is not None
         axes.plot(one.interval, [place, place], "-", color="0.6")
-        axes.plot(one.difference, place, "o", color="C0" if one.interval[0] > 0 else "0.4")
+        low, high = one.interval
+        axes.plot(
+            one.difference, place, "o", color="C0" if low > 0 else "C3" if high < 0 else "0.4"
+        )
     named = {one.run: study.baseline_of(one.run) for one in rows}
     several = len(set(named.values())) > 1
     labels = [f"{run} - {base}" if several else run for run, base in named.items()]
@@ -65,10 +71,11 @@ def _plot_by_cost(study: Study, found: Sequence[Outcome], axes: Axes) -> None:
     if len(lengths) > 1:
         hours, means = [one.hours for one in lengths], [one.mean for one in lengths]
         axes.plot(hours, means, "--", lw=1, color="0.6", zorder=0)
-    for one in lengths[:1] if len(lengths) == 1 else []:
-        axes.axhline(one.mean, color="0.6", lw=1, ls="--", zorder=0)
+    for one in found:
+        if one.run == study.baseline and len(lengths) < 2:
+            axes.axhline(one.mean, color="0.6", lw=1, ls="--", zorder=0)
     axes.set_xlim(left=0)
-    axes.set_xlabel("hours of training on this machine")
+    axes.set_xlabel("hours of training")
 
 
 def _plot_by_place(study: Study, axis: str, found: Sequence[Outcome], axes: Axes) -> None:

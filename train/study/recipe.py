@@ -31,85 +31,15 @@ from pathlib import Path
 from typing import Any
 
 from losses import METHODS
+from losses.methods import find_method
+from models.shipped import NAME as SHIPPED
 from train.arguments import FlagParser, parse_options, read_recipe
+from train.run_folder import LAST
+from train.study.study import Job, Study
 
 OF_A_RUN = ("stage", "seeds", "teacher", "baseline", "grid")
 STAGES = ("teacher", "student", "sekd")
 NAME = re.compile(r"[\w.+=, -]+")
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run with one seed.
-
-    Attributes:
-        run: name of the run in the recipe, with the values of its grid.
-        family: that name without them.
-        place: its flags and values in the grid.
-        seed: of everything random in it.
-        stage: teacher, student or sekd.
-        words: command line of the stage's script.
-        folder: where the run is.
-        results: where its scores are: the same folder, or one of small files that outlives it.
-        teachers: folders of the recipe's jobs that have to end first.
-        steps: optimizer steps, None where epochs say how long it lasts.
-        images_per_step: of one process.
-    """
-
-    run: str
-    family: str
-    place: tuple[tuple[str, Any], ...]
-    seed: int
-    stage: str
-    words: tuple[str, ...]
-    folder: Path
-    results: Path
-    teachers: tuple[Path, ...]
-    steps: int | None
-    images_per_step: int
-
-
-@dataclass(frozen=True)
-class Study:
-    """A recipe that was read and checked.
-
-    Attributes:
-        path: of the recipe.
-        jobs: all runs with all seeds, in the recipe's order.
-        score: split that last weights are scored on, None for the data set's own.
-        baseline: run that the others are compared with, None for no comparison.
-        baselines: runs that are compared with another one than that, and with which.
-    """
-
-    path: Path
-    jobs: tuple[Job, ...]
-    score: str | None
-    baseline: str | None
-    baselines: Mapping[str, str] = field(default_factory=dict)
-
-    def baseline_of(self, run: str) -> str | None:
-        """Name the run that this one is compared with, None for no comparison."""
-        baseline = self.baselines.get(run, self.baseline)
-        return None if baseline == run else baseline
-
-    @property
-    def axis(self) -> str | None:
-        """Name the flag of numbers that alone makes up all grids, None where there is none."""
-        places = [dict(job.place) for job in self.jobs if job.place]
-        flags = {tuple(place) for place in places}
-        if len(flags) != 1 or len(flag := flags.pop()) != 1:
-            return None
-        values = {place[flag[0]] for place in places}
-        numbers = all(type(value) in (int, float) for value in values)  # True is an int as well
-        return flag[0] if numbers and len(values) > 1 else None
-
-    @property
-    def runs(self) -> dict[str, list[Job]]:
-        """Jobs by run."""
-        runs: dict[str, list[Job]] = {}
-        for job in self.jobs:
-            runs.setdefault(job.run, []).append(job)
-        return runs
 
 
 @dataclass
@@ -161,9 +91,7 @@ def read_study(path: Path, more: Mapping[str, Any] | None = None) -> Study:
     recipe.flags = {**recipe.flags, **(more or {})}
     runs = {run.name: run for run in _expanded(recipe)}
     jobs = tuple(
-        _job(recipe, run, seed, runs)
-        for run in runs.values()
-        for seed in run.flags.get("seeds", recipe.seeds)
+        _job(recipe, run, seed, runs) for run in runs.values() for seed in _seeds(recipe, run)
     )
     if recipe.baseline is not None:
         _known(recipe, recipe.baseline, runs)
@@ -216,17 +144,17 @@ def _job(recipe: _Recipe, run: _Run, seed: int, runs: Mapping[str, _Run]) -> Job
             f"{recipe.path}: run '{name}' needs 'stage: teacher' or 'stage: student': no method "
             "has this name"
         )
-    folder = recipe.savedir / name / f"seed{seed}"
+    folder = _folder(recipe, name, seed)
     merged = {**recipe.flags, **own}
-    teacher = flags.get("teacher", recipe.teacher) if stage == "sekd" else None
-    folders = _teacher_folders(recipe, teacher, runs)
-    if stage == "sekd":
-        merged["method"] = method
-        files = [folder / "last.pth" for folder in folders] + _teacher_files(teacher, runs)
-        merged |= {"teacher": files} if files else {}
     merged |= {"seed": seed, "savedir": folder.parent, "run-name": folder.name}
     words = [] if recipe.config is None else ["--config", str(recipe.config)]
+    teachers: list[tuple[Path, Path | None]] = []
     try:
+        if stage == "sekd":
+            teachers = list(_teachers(recipe, run, runs))
+            _check_ensemble(method, len(teachers))
+            merged["method"] = method
+            merged |= {"teacher": [file for file, _ in teachers]} if teachers else {}
         words += _spell(FlagParser(stage), merged)
         options = parse_options(stage, words, model="SegformerB0")
     except ValueError as error:
@@ -240,34 +168,65 @@ def _job(recipe: _Recipe, run: _Run, seed: int, runs: Mapping[str, _Run]) -> Job
         words=tuple(words),
         folder=folder,
         results=recipe.results / name / folder.name,
-        teachers=tuple(folders),
+        teachers=tuple(place for _, place in teachers if place is not None),
         steps=options.optimisation.max_steps,
         images_per_step=options.optimisation.batch_size * options.optimisation.accumulate,
     )
 
 
-def _teacher_folders(
-    recipe: _Recipe, teacher: str | list[str] | None, runs: Mapping[str, _Run]
-) -> list[Path]:
-    """Folders of the jobs that teach: a run's first seed, all seeds of a list's runs."""
-    first_only = not isinstance(teacher, list)
-    return [
-        recipe.savedir / run / f"seed{seed}"
-        for run in _listed(teacher)
-        if run in runs
-        for seed in runs[run].flags.get("seeds", recipe.seeds)[: 1 if first_only else None]
-    ]
+def _teachers(
+    recipe: _Recipe, run: _Run, runs: Mapping[str, _Run]
+) -> Iterator[tuple[Path, Path | None]]:
+    """Yield the file of each teacher, and its job's folder where it is a run of the recipe.
+
+    Raises:
+        ValueError: what is named is neither a run nor a file.
+    """
+    setting = run.flags.get("teacher", recipe.teacher)
+    if setting is None:
+        return
+    names = setting if isinstance(setting, list) else [setting]
+    if not (
+        names and all(isinstance(name, str) for name in names) and len(set(names)) == len(names)
+    ):
+        raise ValueError(f"teacher {setting!r}: expected a name, or a list of different ones")
+    for name in names:
+        taught_by = _named(name, run.place, runs)
+        if taught_by not in runs:
+            yield _teacher_file(name, runs), None
+            continue
+        seeds = _seeds(recipe, runs[taught_by])
+        for seed in seeds if isinstance(setting, list) else seeds[:1]:
+            folder = _folder(recipe, taught_by, seed)
+            yield folder / LAST, folder
 
 
-def _teacher_files(teacher: str | list[str] | None, runs: Mapping[str, _Run]) -> list[Path]:
-    """Teachers that are no run of the recipe: files."""
-    return [Path(name) for name in _listed(teacher) if name not in runs]
+def _teacher_file(name: str, runs: Mapping[str, _Run]) -> Path:
+    """Return the path of a teacher that is no run; a name with a typing mistake is none."""
+    path = Path(name)
+    if path.suffix or len(path.parts) > 1 or path.exists() or name == SHIPPED:
+        return path
+    known = [run.name for run in runs.values() if run.family == name] or list(runs)
+    raise ValueError(f"teacher {name} is neither a file nor a run; runs: {', '.join(known)}")
 
 
-def _listed(teacher: str | list[str] | None) -> list[str]:
-    if teacher is None:
-        return []
-    return teacher if isinstance(teacher, list) else [teacher]
+def _check_ensemble(method: str, teachers: int) -> None:
+    """Refuse now what training would refuse after all teachers have been trained."""
+    if teachers < 2 or method == "none":
+        return
+    if {term.reads for term in find_method(method).terms} != {"logits"}:
+        raise ValueError(
+            f"{method} compares features, which several teachers do not share: name one teacher, "
+            "or a method on logits alone, such as kd"
+        )
+
+
+def _folder(recipe: _Recipe, name: str, seed: int) -> Path:
+    return recipe.savedir / name / f"seed{seed}"
+
+
+def _seeds(recipe: _Recipe, run: _Run) -> list[int]:
+    return run.flags.get("seeds", recipe.seeds)
 
 
 def _spell(parser: FlagParser, flags: Mapping[str, Any]) -> list[str]:

@@ -197,7 +197,7 @@ def test_photographs_that_are_not_read(coco, export, refuses):
     entry = {"id": 1, "file_name": "a.HEIC", "height": 24, "width": 32}
     coco({"segmentation": [SQUARE]}, images=[entry])
     (export / "a.HEIC").touch()
-    assert "a.HEIC: photographs of this kind are not read; convert them to .jpg" in refuses()
+    assert "a.HEIC: images of this kind are not read; convert photographs to .jpg" in refuses()
 
 
 def test_objects_without_a_segmentation_are_told(coco, bring, capsys):

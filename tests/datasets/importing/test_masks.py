@@ -217,7 +217,7 @@ def test_photographs_of_unread_kinds_are_refused(export, photographs, masks, ref
     for path in (export / "images").iterdir():
         path.rename(path.with_suffix(suffix))
     masks(export / "masks", MASKS)
-    assert f"a{suffix}: photographs of this kind are not read; convert them" in refuses()
+    assert f"a{suffix}: images of this kind are not read; convert" in refuses()
 
 
 def test_the_mask_that_may_be_meant_is_named(export, photographs, masks, refuses):
