@@ -14,7 +14,7 @@ LOOKED_AT = 8  # images whose size is read
 VALIDATIONS = 10  # of each run
 IN_MEMORY = 1e9  # bytes of decoded training images that are kept there
 # SegFormer's rate is for ImageNet weights; a network that knows nothing learns faster with ten
-# times as much (results/cwfid.md).
+# times as much (results/cwfid-tuning.md).
 RANDOM_START = {"lr": 6e-4}
 PRETRAINED_START = {"lr": 6e-5, "head-lr": 10, "pretrained": True}
 
