@@ -173,6 +173,14 @@ class Method:
         for term in self.terms:
             assert term.reads in (*INTERMEDIATES, *self.adapters), f"{term.name}: {term.reads}"
 
+    def compared(self, options: MethodOptions | WatchedOptions) -> set[str]:
+        """Which of the teacher's `INTERMEDIATES` the terms that take part are compared with."""
+        targets = (
+            self.adapters[term.reads].target if term.reads in self.adapters else term.reads
+            for term in self.terms
+        )
+        return {target for target in targets if options.stages(target)}
+
 
 def maps_of(out: Any, kind: str) -> list[Tensor]:
     """The intermediates `kind` of a network, as a list."""

@@ -43,7 +43,7 @@ class Distiller(nn.Module):
         )
         self.weights = {term.name: watched.weight * _weight(term, watched) for term in terms}
         self.sources = {term.name: term.reads for term in terms}
-        self.reads = frozenset(self.targets[name] for name in used)
+        self.reads = frozenset(method.compared(watched))
         self.ignored = watched.ignored()
 
     def forward(

@@ -123,8 +123,7 @@ def build_distiller(
     """Build the adapters and losses of `--method`.
 
     Raises:
-        ValueError: the method compares logits and the teacher's classes are not the student's, or
-            it compares features and there are several teachers.
+        ValueError: the method compares logits and the teacher's classes are not the student's.
     """
     options = run.options.of_distillation
     distiller = build_method(
@@ -152,11 +151,6 @@ def build_distiller(
     if distiller.ignored:
         flags = ", ".join(distiller.ignored)
         run.accelerator.print(f"without effect: --method {options.method} does not read {flags}")
-    if isinstance(teacher, TeacherEnsemble) and distiller.reads != {"logits"}:
-        raise ValueError(
-            f"--method {options.method} compares features, which several teachers do not share: "
-            "pass one --teacher, or a method on logits alone, such as kd"
-        )
     same_classes = not teacher.classes or tuple(teacher.classes) == tuple(data.classes)
     if "logits" in distiller.reads and not same_classes:
         raise ValueError(

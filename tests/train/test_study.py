@@ -86,7 +86,11 @@ def test_flags_of_a_run_win_over_those_of_all_and_a_name_may_be_a_method(recipe)
         ({"kd": {"teacher": ["a.pth", "a.pth"]}}, {}, "a list of different ones"),
         ({"kd": {"teacher": {"a": 1}}}, {}, "expected a name"),
         ({"kd": {"teacher": "nonee"}}, {}, "teacher nonee is neither a file nor a run; runs: kd"),
-        ({"feature": {"teacher": ["a.pth", "b.pth"]}}, {}, "run 'feature': feature compares feat"),
+        (
+            {"feature": {"teacher": ["a.pth", "b.pth"]}},
+            {},
+            "run 'feature': --method feature compares",
+        ),
         (
             {"b": {"stage": "student", "grid": {"lr": [1, 2]}}, "kd": {"teacher": "b"}},
             {},

@@ -10,7 +10,8 @@ from command_line.arguments import (
     probability,
 )
 from losses import METHODS
-from losses.declaration import DIVERGENCES, NORM_TYPES
+from losses.declaration import DIVERGENCES, NORM_TYPES, MethodOptions
+from losses.methods import find_method
 from train.options.flag import find_name, flag, published_switch, two_way
 from train.options.optimisation import PRECISIONS
 
@@ -132,7 +133,7 @@ class DistillationOptions:
         """The same with the published loss flag as a method; `--method` and it must not disagree.
 
         Raises:
-            ValueError: they do, or an unknown method.
+            ValueError: they do, or an unknown method, or several teachers for one on features.
         """
         published = self._published_method()
         method = self.method or published or DEFAULT_METHOD
@@ -140,13 +141,24 @@ class DistillationOptions:
         if len(parts) > 1 and "none" in (part.lower() for part in parts):
             raise ValueError(f"--method {method}: none cannot be joined with other methods")
         self._check_unlabelled(parts)
+        method = "+".join(find_name("--method", part, (*METHODS, "none")) for part in parts)
+        self._check_ensemble(method)
         return replace(
             self,
-            method="+".join(find_name("--method", part, (*METHODS, "none")) for part in parts),
+            method=method,
             # Recorded as --method alone, so that a resumed run may name either spelling.
             knowledge_distillation_loss=None,
             knowledge_distillation_feature_fusion=None,
         )
+
+    def _check_ensemble(self, method: str) -> None:
+        if method == "none" or self.teacher is None or len(self.teacher) < 2:
+            return
+        if find_method(method).compared(MethodOptions(embed=self.embed)) != {"logits"}:
+            raise ValueError(
+                f"--method {method} compares features, which several teachers do not share: pass "
+                "one --teacher, or a method on logits alone, such as kd"
+            )
 
     def _check_unlabelled(self, parts: list[str]) -> None:
         if self.unlabelled is None and self.unlabelled_share is not None:

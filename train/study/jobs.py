@@ -168,24 +168,23 @@ def teachers_of(study: Study, job: Job) -> list[Job]:
     return [other for other in study.jobs if other.folder in job.teachers]
 
 
-def with_teachers(study: Study, jobs: Iterable[Job]) -> set[Job]:
-    """Jobs, and all that these need, by way of teachers that have teachers themselves."""
+def with_teachers(
+    study: Study, jobs: Iterable[Job], is_needed: Callable[[Job], bool] = lambda teacher: True
+) -> set[Job]:
+    """Jobs, and the needed ones of their teachers, which may have teachers themselves."""
     found: set[Job] = set()
     added = set(jobs)
     while added:
         found |= added
-        added = {teacher for job in added for teacher in teachers_of(study, job)} - found
+        teachers = {teacher for job in added for teacher in teachers_of(study, job)}
+        added = {teacher for teacher in teachers - found if is_needed(teacher)}
     return found
 
 
 def to_train(study: Study, jobs: Sequence[Job]) -> list[Job]:
     """Jobs that have not ended, and the teachers that these need and that have no weights here."""
-    waiting = {job for job in jobs if not is_done(job)}
-    needed = waiting
-    while needed:
-        teachers = {teacher for job in needed for teacher in teachers_of(study, job)}
-        needed = {teacher for teacher in teachers - waiting if not can_teach(teacher)}
-        waiting |= needed
+    unfinished = (job for job in jobs if not is_done(job))
+    waiting = with_teachers(study, unfinished, lambda teacher: not can_teach(teacher))
     return [job for job in study.jobs if job in waiting]
 
 

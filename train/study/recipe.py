@@ -31,7 +31,6 @@ from pathlib import Path
 from typing import Any
 
 from losses import METHODS
-from losses.methods import find_method
 from models.shipped import NAME as SHIPPED
 from train.arguments import FlagParser, parse_options, read_recipe
 from train.run_folder import LAST
@@ -152,7 +151,6 @@ def _job(recipe: _Recipe, run: _Run, seed: int, runs: Mapping[str, _Run]) -> Job
     try:
         if stage == "sekd":
             teachers = list(_teachers(recipe, run, runs))
-            _check_ensemble(method, len(teachers))
             merged["method"] = method
             merged |= {"teacher": [file for file, _ in teachers]} if teachers else {}
         words += _spell(FlagParser(stage), merged)
@@ -208,17 +206,6 @@ def _teacher_file(name: str, runs: Mapping[str, _Run]) -> Path:
         return path
     known = [run.name for run in runs.values() if run.family == name] or list(runs)
     raise ValueError(f"teacher {name} is neither a file nor a run; runs: {', '.join(known)}")
-
-
-def _check_ensemble(method: str, teachers: int) -> None:
-    """Refuse now what training would refuse after all teachers have been trained."""
-    if teachers < 2 or method == "none":
-        return
-    if {term.reads for term in find_method(method).terms} != {"logits"}:
-        raise ValueError(
-            f"{method} compares features, which several teachers do not share: name one teacher, "
-            "or a method on logits alone, such as kd"
-        )
 
 
 def _folder(recipe: _Recipe, name: str, seed: int) -> Path:
