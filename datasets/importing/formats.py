@@ -42,11 +42,10 @@ def recognise(export: Export) -> str:
     for name, candidate in FORMATS.items():
         if candidate.detect(export):
             return name
-    for path in export.files:
-        if path.suffix.lower() in UNREAD_SUFFIXES:
-            raise ValueError(f"{path}: {UNREAD_ADVICE}")
+    unread = [path for path in export.files if path.suffix.lower() in UNREAD_SUFFIXES]
+    advice = f"{unread[0]}: {UNREAD_ADVICE}; " if unread else ""
     needs = "; ".join(f"{name}: {entry.needs}" for name, entry in FORMATS.items())
     raise ValueError(
-        f"--input {export.request.path}: no known format; found {export.summary()}; needed one of: "
-        f"{needs}; images that are elsewhere: --images DIR"
+        f"--input {export.request.path}: no known format; {advice}found {export.summary()}; "
+        f"needed one of: {needs}; images that are elsewhere: --images DIR"
     )

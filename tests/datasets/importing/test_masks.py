@@ -220,6 +220,14 @@ def test_photographs_of_unread_kinds_are_refused(export, photographs, masks, ref
     assert f"a{suffix}: images of this kind are not read; convert" in refuses()
 
 
+def test_a_stray_image_of_an_unread_kind_does_not_hide_the_list_of_formats(export, refuses):
+    (export / "logo.gif").touch()
+    (export / "notes.txt").touch()
+    told = refuses()
+    assert "logo.gif: images of this kind are not read" in told
+    assert "found 1 .gif, 1 .txt" in told and "needed one of: coco: " in told
+
+
 def test_the_mask_that_may_be_meant_is_named(export, photographs, masks, refuses):
     photographs(export / "images")
     masks(export / "masks", {f"seg-{name}": ids() for name in NAMES})
