@@ -46,6 +46,6 @@ def recognise(export: Export) -> str:
     advice = f"{unread[0]}: {UNREAD_ADVICE}; " if unread else ""
     needs = "; ".join(f"{name}: {entry.needs}" for name, entry in FORMATS.items())
     raise ValueError(
-        f"--input {export.request.path}: no known format; {advice}found {export.summary()}; "
-        f"needed one of: {needs}; images that are elsewhere: --images DIR"
+        f"--input {export.request.path}: no known format; found {export.summary()}; "
+        f"{advice}needed one of: {needs}; images that are elsewhere: --images DIR"
     )
