@@ -13,7 +13,7 @@ import yaml
 from matplotlib import pyplot
 
 from train import sweep
-from train.study.comparison import outcomes, paired_difference, table
+from train.study.comparison import as_json, outcomes, paired_difference, table
 from train.study.jobs import COUNTS, SCORES, is_done, seconds_left, to_train
 from train.study.plots import plot
 from train.study.recipe import read_study
@@ -261,6 +261,15 @@ def test_the_difference_is_paired_over_seeds_and_images(recipe):
     # What is common to both runs is no uncertainty of their difference.
     assert kd.difference == pytest.approx(10) and kd.interval == pytest.approx((10, 10))
     assert kd.spread == pytest.approx(5 / 2**0.5)
+
+
+def test_the_command_line_of_a_row_is_that_of_a_seed_that_was_trained(recipe):
+    study = read_study(recipe({"none": {"stage": "student"}}, seeds=[0, 1, 2]))
+    for job in study.jobs[1:]:
+        write_result(job, np.full((3, 2, 1), 500))
+    (row,) = as_json(study, outcomes(study), {})["runs"]
+    assert row["seeds"] == (1, 2)
+    assert row["flags"] == list(study.jobs[1].words) and "--seed=1" in row["flags"]
 
 
 def test_a_run_may_be_compared_with_a_baseline_of_its_own(recipe):

@@ -228,10 +228,10 @@ def by_seed(found: Sequence[Outcome]) -> str:
 
 
 def as_json(study: Study, found: Sequence[Outcome], versions: dict[str, Any]) -> dict[str, Any]:
-    """Return everything in the tables, and the command line of each run."""
-    words = {run: list(jobs[0].words) for run, jobs in study.runs.items()}
+    """Return everything in the tables, and each run's command line, of a seed that has ended."""
+    words = {(job.run, job.seed): list(job.words) for job in study.jobs}
     runs = [
-        {**vars(one), "mean": one.mean, "spread": one.spread, "flags": words[one.run]}
+        {**vars(one), "mean": one.mean, "spread": one.spread, "flags": words[one.run, one.seeds[0]]}
         for one in found
     ]
     for run in runs:
