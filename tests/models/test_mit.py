@@ -82,6 +82,22 @@ def test_attention_equals_its_definition():
     torch.testing.assert_close(attention(x), expected)
 
 
+def test_attention_of_a_training_step_in_bfloat16_equals_that_of_inference():
+    torch.manual_seed(0)
+    attention = EfficientAttention(16, num_heads=2, sr_ratio=2)
+    x = torch.randn(2, 6, 8, 16)
+    with torch.autocast("cpu", torch.bfloat16):
+        learning = attention(x)
+        with torch.no_grad():
+            answering = attention(x)
+    assert learning.dtype == answering.dtype == torch.bfloat16
+    torch.testing.assert_close(learning, answering, atol=0.01, rtol=0.02)
+    expected = torch.autograd.grad(attention(x).square().sum(), tuple(attention.parameters()))
+    found = torch.autograd.grad(learning.float().square().sum(), tuple(attention.parameters()))
+    for quick, exact in zip(found, expected, strict=True):
+        assert (quick - exact).norm() <= 0.03 * exact.norm()
+
+
 def test_stochastic_depth_grows_linearly():
     encoder = MixTransformer(DIMS, (2, 2, 2, 2), drop_path_rate=0.7)
     blocks = [block for s in range(1, 5) for block in encoder.get_submodule(f"block{s}")]
