@@ -60,7 +60,8 @@ ADDED = {
     "train/train_student.py": SMALL_RUN,
     "train/train_sekd.py": SMALL_RUN,
     "train/sweep.py": "--plan",
-    "train/pipeline.py": "--plan --steps 2 --device cpu",  # tests/train/test_pipeline.py runs it
+    # tests/train/test_pipeline.py runs it
+    "train/pipeline.py": "--plan --steps 2 --device cpu --preset laptop --config small.yaml",
     "eval/eval.py": "--num-workers 0 --device cpu",
     "eval/compare.py": "--num-workers 0 --device cpu",
     "eval/report.py": "--num-workers 0 --device cpu",
@@ -68,6 +69,8 @@ ADDED = {
     "eval/gradcam.py": "--device cpu",
     "datasets/prepare.py synthetic": "--count 6 2 2 --size 48x64 --workers 1",
 }
+# Added where a command has the flag, after the above.
+ADDED_TO_FLAG = {"--latency": "--latency 48x64"}
 # What a script needs that not every installation has; without it the command is left out.
 OPTIONAL = {"eval/gradcam.py": "pytorch_grad_cam"}
 # Besides, networks are of their own shape but with few channels (`TINY` in tests/conftest.py).
@@ -144,6 +147,8 @@ class Workshop:
         self.folder, self.monkeypatch = folder, monkeypatch
         monkeypatch.chdir(folder)
         shutil.copytree(ROOT / "recipes", folder / "recipes")
+        small = {"height": 32, "image-size": "native", "batch-size": 2, "num-workers": 0}
+        Path("small.yaml").write_text(yaml.safe_dump(small))
         for number in range(10):
             write_pair(Path("FIELD"), f"field{number}", draw_ids(number), draw_ids(number))
         shutil.copytree("FIELD/JPEGImages", "photos")
@@ -189,6 +194,7 @@ class Workshop:
         if script in OPTIONAL and importlib.util.find_spec(OPTIONAL[script]) is None:
             return
         added = [ADDED.get(" ".join(words[:count]), "") for count in (1, 2)]
+        added += [more for flag, more in ADDED_TO_FLAG.items() if flag in flags]
         self.call(script, [*flags, *" ".join(added).split()])
 
     def call(self, script: str, words: list[str]) -> None:
