@@ -3,8 +3,12 @@
 import csv
 import json
 import math
+import os
 import shutil
+import signal
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +18,7 @@ from matplotlib import pyplot
 
 from train import sweep
 from train.study.comparison import as_json, outcomes, paired_difference, table
-from train.study.jobs import COUNTS, SCORES, is_done, seconds_left, to_train
+from train.study.jobs import COUNTS, SCORES, Queue, is_done, seconds_left, to_train
 from train.study.plots import plot
 from train.study.recipe import read_study
 from train.study.study import Job
@@ -174,6 +178,41 @@ def test_what_needs_a_failed_run_is_left_out_and_the_rest_goes_on(
     lines = capfd.readouterr().out
     assert "failed with status 2: b1, seed 0: train_teacher.py: error: " in lines
     assert "left out: kd, seed 0: no weights of its teacher b1, seed 0\n" in lines
+
+
+TRAINING = """
+import os, pathlib, signal, sys, time
+def save(*_):
+    time.sleep(0.3)
+    pathlib.Path("saved").write_text(str(os.getpgrp()))
+    sys.exit(130)
+signal.signal(signal.SIGTERM, save)
+pathlib.Path("ready").touch()
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_who_stops_a_study_stops_its_runs_and_they_save(recipe, tmp_path, monkeypatch, number):
+    monkeypatch.chdir(tmp_path)
+    Path("training.py").write_text(TRAINING)
+    study = read_study(recipe({"none": {"stage": "student"}, "more": {"stage": "student"}}))
+    told: list[str] = []
+    queue = Queue(study, study.jobs, 1, f"{sys.executable} training.py", told.append)
+
+    def stop():
+        while not Path("ready").exists():
+            time.sleep(0.05)
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=stop).start()
+    before = signal.getsignal(signal.SIGHUP)
+    with pytest.raises(KeyboardInterrupt):
+        queue.run()
+    assert told == ["started: none, seed 0"]
+    # Of a group of its own: the Ctrl-C of a terminal goes to a whole group, and would end it twice.
+    assert int(Path("saved").read_text()) != os.getpgrp()
+    assert signal.getsignal(signal.SIGHUP) is before
 
 
 def test_time_left_follows_the_pace_of_runs_of_the_kind(recipe):

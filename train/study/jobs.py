@@ -3,12 +3,14 @@
 import os
 import shlex
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from pathlib import Path
 
 from eval.reporting.run_records import read_log
@@ -62,7 +64,7 @@ class Queue:
             KeyboardInterrupt: after the running jobs have saved and ended.
         """
         running = self.running
-        with ThreadPoolExecutor(self.parallel) as pool:
+        with _hang_up_stops(), ThreadPoolExecutor(self.parallel) as pool:
             try:
                 while self.waiting or running:
                     for job in self._ready()[: self.parallel - len(running)]:
@@ -126,11 +128,14 @@ class Queue:
             with self.lock:
                 if self.stopped:
                     return 130
+                # In a group of its own, so that Ctrl-C reaches it once, by `_stop`: a second
+                # signal would end it before it has saved.
                 process = subprocess.Popen(
                     words,
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     env={**os.environ, "OMP_NUM_THREADS": threads},
+                    process_group=0,
                 )
                 self.processes.add(process)
             status = process.wait()
@@ -146,11 +151,34 @@ class Queue:
         self.tell(f"failed with status {status}: {name_of(job)}: {last} ({log_of(job)})")
 
     def _stop(self) -> None:
-        """Wait for the jobs, which have heard the same Ctrl-C and save before they end."""
+        """Have the jobs save and end, and wait for them; a second Ctrl-C has them end sooner."""
         with self.lock:
             self.stopped = True
-        for process in list(self.processes):
-            process.wait()
+            processes = list(self.processes)
+        _terminate(processes)
+        try:
+            for process in processes:
+                process.wait()
+        except KeyboardInterrupt:
+            _terminate(processes)
+            raise
+
+
+def _terminate(processes: Iterable[subprocess.Popen]) -> None:
+    for process in processes:
+        process.terminate()
+
+
+@contextmanager
+def _hang_up_stops() -> Iterator[None]:
+    """Let a terminal that is closed stop the study as Ctrl-C does; not where nohup ignores it."""
+    before = signal.getsignal(signal.SIGHUP)
+    if before is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def is_done(job: Job) -> bool:
