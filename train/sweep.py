@@ -27,6 +27,7 @@ from train.study.comparison import as_json, document, outcomes
 from train.study.jobs import Queue, seconds_left, steps_done, with_teachers, write_plan
 from train.study.plots import plot
 from train.study.recipe import read_study
+from train.study.settings import check_settings
 from train.study.study import Job, Study
 
 
@@ -37,6 +38,7 @@ def main() -> int:
         check_target(args.output, "--output")
     more = {} if args.datadir is None else {"datadir": str(args.datadir)}
     study = read_study(args.recipe, more)
+    check_settings(study)
     jobs = chosen(study, args.only)
     left = seconds_left(jobs, args.parallel)
     tqdm.write(f"{len(jobs)} runs, time left: {format_time(left)}")

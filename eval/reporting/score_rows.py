@@ -32,7 +32,7 @@ def table_rows(results: Sequence[Result]) -> list[dict[str, str]]:
         row = {
             "run": result["name"],
             "M params": f"{result['params']['deployed'] / 1e6:.2f}",
-            "G MACs": f"{result['flops']['deployed'] / 1e9:.2f}",
+            "G MACs": _giga(result["flops"]["deployed"]),
             "mIoU": f"{100 * result['miou']:.2f}",
         }
         if student is not None:
@@ -44,6 +44,11 @@ def table_rows(results: Sequence[Result]) -> list[dict[str, str]]:
             row[name] = "absent" if iou is None else f"{100 * iou:.2f}"
         rows.append(row)
     return rows
+
+
+def _giga(count: float | None) -> str:
+    """Billions; those of an exported file are not counted."""
+    return "-" if count is None else f"{count / 1e9:.2f}"
 
 
 def seed_rows(results: Sequence[Result]) -> list[dict[str, str]]:

@@ -11,8 +11,8 @@ from PIL import Image
 
 from command_line.cli import run
 from conventions.preprocessing import Preprocessing
+from eval import compare, export, predict, report
 from eval import eval as scoring
-from eval import export, predict
 from eval.deployment import latency
 from eval.deployment.deploy import Deployed, to_onnx
 from eval.exported import openvino_ir, tensorrt_engine
@@ -65,6 +65,21 @@ def same_scores(found, expected):
     assert found["per_class"] == pytest.approx(expected["per_class"], abs=1e-3)
     for key in ("params", "image_size", "protocol", "images", "model", "dataset"):
         assert found[key] == expected[key], key
+
+
+def test_an_exported_file_stands_beside_its_checkpoint(
+    call, write_checkpoint, voc_root, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    state, _ = write_checkpoint()
+    call(export, "--state", state, "--format", "onnx")
+    data = ["--dataset", "VOC", "--datadir", voc_root, "--num-workers", "0", "--cpu"]
+    both = [state, tmp_path / "best.onnx"]
+    printed = call(compare, *both, *data, "--output", "comparison")
+    (costs,) = [line for line in printed.splitlines() if "G MACs" in line]
+    assert [cell.strip() for cell in costs.split("│")][3] == "-"
+    call(report, *both, *data, "--output", "report.html")
+    assert "<td>-</td>" in (tmp_path / "report.html").read_text()
 
 
 @pytest.mark.parametrize("inside", [[], INSIDE])

@@ -21,6 +21,7 @@ from train.study.comparison import as_json, outcomes, paired_difference, table
 from train.study.jobs import COUNTS, SCORES, Queue, is_done, seconds_left, to_train
 from train.study.plots import plot
 from train.study.recipe import read_study
+from train.study.settings import check_settings
 from train.study.study import Job
 
 SMALL = {
@@ -85,6 +86,17 @@ def test_flags_of_a_run_win_over_those_of_all_and_a_name_may_be_a_method(recipe)
         ({"kd": {"baseline": "none"}}, {}, "baseline none is no run; runs: kd"),
         ({"kd": {}}, {"sedes": [1]}, "unknown setting 'sedes'"),
         ({"../kd": {}}, {}, "a folder cannot have this name"),
+        ({"kd": {}}, {"seeds": 3}, "study.yaml: seeds 3: expected a list of different whole numb"),
+        ({"kd": {"seeds": [0, 0]}}, {}, "run 'kd': seeds \\[0, 0\\]: expected a list of different"),
+        ({"kd": {"grid": {"lr": 0.1}}}, {}, "run 'kd': grid {'lr': 0.1}: expected lists of val"),
+        ({"kd": {"grid": {"lr": "3e-4"}}}, {}, "run 'kd': grid .*: expected lists of values"),
+        ({"kd": {"grid": ["lr"]}}, {}, "run 'kd': grid .*: expected lists of values by flag"),
+        ({"kd": {"method": 3}}, {}, "run 'kd': method 3: expected a name"),
+        ({"kd": {"baseline": ["a"]}}, {}, "run 'kd': baseline \\['a'\\]: expected a name"),
+        ({"kd": {}}, {"flags": ["a"]}, "study.yaml: flags \\['a'\\]: expected flags and their"),
+        ({"kd": {}}, {"savedir": None}, "study.yaml: savedir None: expected a name"),
+        ({"kd": {}}, {"results": None}, "study.yaml: results None: expected a name"),
+        ({"kd": 5}, {}, "study.yaml: runs {'kd': 5}: expected runs and their flags"),
         ({"kd": {"teacher": 5}}, {}, "run 'kd': teacher 5: expected a name, or a list of"),
         ({"kd": {"teacher": []}}, {}, "run 'kd': teacher \\[\\]: expected"),
         ({"kd": {"teacher": ["a.pth", "a.pth"]}}, {}, "a list of different ones"),
@@ -151,7 +163,7 @@ def test_results_outlive_the_weights_and_a_teacher_without_weights_is_trained_ag
     study = read_study(path)
     before = outcomes(study)
     assert sorted(file.name for file in (kept / "none" / "seed0").iterdir()) == [
-        COUNTS, "log.csv", SCORES
+        "args.yaml", COUNTS, "log.csv", SCORES
     ]  # fmt: skip
     shutil.rmtree(tmp_path / "runs")
     assert outcomes(study) == before and before[0].hours > 0
@@ -167,6 +179,36 @@ def test_results_outlive_the_weights_and_a_teacher_without_weights_is_trained_ag
     assert run_sweep(monkeypatch, path) == 0
     started = [line for line in capfd.readouterr().out.splitlines() if "started" in line]
     assert started == ["started: b0, seed 0", "started: kd, seed 0"]
+
+
+def test_scores_of_other_settings_than_the_recipe_s_are_refused(recipe, tmp_path):
+    (tmp_path / "shared.yaml").write_text("{lr: 0.1, num-workers: 1}")
+    runs = {"none": {"stage": "student", "max-steps": 100, "pretrained": "fields"}}
+    settings = {"config": str(tmp_path / "shared.yaml"), "results": str(tmp_path / "kept")}
+    study = read_study(recipe(runs, score="val", **settings))
+    (job,) = study.jobs
+    assert job.settings["max_steps"] == 100 and job.settings["lr"] == 0.1
+    assert "weight_decay" not in job.settings
+    check_settings(study)  # nothing has ended
+    job.results.mkdir(parents=True)
+    (job.results / SCORES).write_text('{"subset": "val"}')
+    check_settings(study)  # a record from before settings were kept
+    trained = {**job.settings, "datadir": "/elsewhere", "num_workers": 8, "savedir": "other"}
+    (job.results / "args.yaml").write_text(yaml.safe_dump(trained))
+    check_settings(study)
+    for changed, message in (
+        ({"max-steps": 200}, "args.yaml: trained with max-steps 100, and .*study.yaml says 200"),
+        (
+            {"lr": 0.2},
+            f"lr 0.1, and .* says 0.2: give the run another name, or remove {job.results}",
+        ),
+        ({"pretrained": False}, "trained with pretrained fields, and .* says none"),
+    ):
+        other = {"none": {**runs["none"], **changed}}
+        with pytest.raises(ValueError, match=message):
+            check_settings(read_study(recipe(other, score="val", **settings)))
+    with pytest.raises(ValueError, match="scores.json: scored on val, and .*study.yaml says test"):
+        check_settings(read_study(recipe(runs, score="test", **settings)))
 
 
 def test_what_needs_a_failed_run_is_left_out_and_the_rest_goes_on(
@@ -192,13 +234,29 @@ time.sleep(60)
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
-def test_who_stops_a_study_stops_its_runs_and_they_save(recipe, tmp_path, monkeypatch, number):
+LAUNCHER = """
+import subprocess, sys
+sys.exit(subprocess.call([sys.executable, "training.py"]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "program"),
+    [
+        (signal.SIGINT, "training.py"),
+        (signal.SIGHUP, "training.py"),
+        (signal.SIGINT, "launcher.py"),  # which hands no signal on
+    ],
+)
+def test_who_stops_a_study_stops_its_runs_and_they_save(
+    recipe, tmp_path, monkeypatch, number, program
+):
     monkeypatch.chdir(tmp_path)
     Path("training.py").write_text(TRAINING)
+    Path("launcher.py").write_text(LAUNCHER)
     study = read_study(recipe({"none": {"stage": "student"}, "more": {"stage": "student"}}))
     told: list[str] = []
-    queue = Queue(study, study.jobs, 1, f"{sys.executable} training.py", told.append)
+    queue = Queue(study, study.jobs, 1, f"{sys.executable} {program}", told.append)
 
     def stop():
         while not Path("ready").exists():
@@ -430,6 +488,9 @@ def test_the_plot_of_a_grid_has_a_line_per_family(recipe, tmp_path, monkeypatch)
     for job, common in zip(study.jobs, (400, 300, 500, 350, 600), strict=True):
         write_result(job, np.full((2, 2, 1), [[common], [1000]]))
     monkeypatch.setattr(pyplot, "close", lambda figure: None)
+    beginning = [one for one in outcomes(study) if one.run == "all"]
+    plot(study, beginning, tmp_path / "plot.png")  # by cost: no run of a grid has ended
+    assert pyplot.gcf().axes[0].get_xlabel() == "hours of training"
     plot(study, outcomes(study), tmp_path / "plot.png")
     (axes,) = pyplot.gcf().axes
     lines = {line.get_label(): line.get_xydata().tolist() for line in axes.get_lines()}

@@ -15,6 +15,7 @@ from typing import IO
 
 from command_line.notes import note
 from command_line.outputs import replacing
+from command_line.process_group import start, terminate, wait_for_all
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCK = ".lock"
@@ -93,17 +94,13 @@ class Runner:
 
     def _wait(self, command: Sequence[str], output: IO[bytes] | None) -> int:
         with self._handing_on():
-            # In a group of its own, so that Ctrl-C reaches it once: a second signal would end it
-            # before it has saved.
-            self.process = subprocess.Popen(
-                command,
-                stdout=output,
-                pass_fds=[self.lock],
-                process_group=0,
-            )
+            # A second signal would end it before it has saved: `_hand_on` hands on the one.
+            self.process = start(command, stdout=output, pass_fds=[self.lock])
             if self.stopped:  # while it was being started
-                self.process.terminate()
+                terminate(self.process)
             status = self.process.wait()
+            if self.stopped:
+                wait_for_all(self.process)
         if self.stopped:
             raise KeyboardInterrupt
         return status
@@ -125,4 +122,4 @@ class Runner:
     def _hand_on(self, number: int, frame: object) -> None:
         self.stopped = True
         if self.process is not None:
-            self.process.send_signal(signal.SIGTERM)
+            terminate(self.process)

@@ -13,8 +13,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 
+from command_line.process_group import start, terminate, wait_for_all
 from eval.reporting.run_records import read_log
-from train.run_folder import LAST, LOG, RESULTS
+from train.run_folder import ARGUMENTS, LAST, LOG, RESULTS
 from train.study.study import Job, Study
 
 SCRIPTS = Path(__file__).parents[1]
@@ -106,7 +107,8 @@ class Queue:
             return status
         if job.results != job.folder:
             job.results.mkdir(parents=True, exist_ok=True)
-            shutil.copy(job.folder / LOG, job.results / LOG)
+            for name in (ARGUMENTS, LOG):
+                shutil.copy(job.folder / name, job.results / name)
         return self._start(job, self._scoring(job))
 
     def _scoring(self, job: Job) -> list[str]:
@@ -128,14 +130,12 @@ class Queue:
             with self.lock:
                 if self.stopped:
                     return 130
-                # In a group of its own, so that Ctrl-C reaches it once, by `_stop`: a second
-                # signal would end it before it has saved.
-                process = subprocess.Popen(
+                # A second signal would end it before it has saved: `_stop` hands on the one.
+                process = start(
                     words,
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     env={**os.environ, "OMP_NUM_THREADS": threads},
-                    process_group=0,
                 )
                 self.processes.add(process)
             status = process.wait()
@@ -155,18 +155,15 @@ class Queue:
         with self.lock:
             self.stopped = True
             processes = list(self.processes)
-        _terminate(processes)
         try:
             for process in processes:
-                process.wait()
+                terminate(process)
+            for process in processes:
+                wait_for_all(process)
         except KeyboardInterrupt:
-            _terminate(processes)
+            for process in processes:
+                terminate(process)
             raise
-
-
-def _terminate(processes: Iterable[subprocess.Popen]) -> None:
-    for process in processes:
-        process.terminate()
 
 
 @contextmanager

@@ -28,10 +28,10 @@ def plot(study: Study, found: Sequence[Outcome], path: Path) -> None:
         squeeze=False,
     )
     axes = panels[0, 0]
-    if study.axis is None:
-        _plot_by_cost(study, found, axes)
-    else:
+    if study.axis is not None and any(study.runs[one.run][0].place for one in found):
         _plot_by_place(study, study.axis, found, axes)
+    else:
+        _plot_by_cost(study, found, axes)
     axes.set_ylabel("mIoU, %")
     axes.legend(fontsize=8, ncols=2)
     if beside:

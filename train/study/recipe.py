@@ -28,7 +28,16 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Field,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+)
 
 from losses import METHODS
 from models.shipped import NAME as SHIPPED
@@ -39,6 +48,44 @@ from train.study.study import Job, Study
 OF_A_RUN = ("stage", "seeds", "teacher", "baseline", "grid")
 STAGES = ("teacher", "student", "sekd")
 NAME = re.compile(r"[\w.+=, -]+")
+
+
+def _different(seeds: list[int]) -> list[int]:
+    if len(set(seeds)) < len(seeds):
+        raise ValueError("twice the same")
+    return seeds
+
+
+Text = Annotated[StrictStr, Field(min_length=1)]
+Seeds = Annotated[list[StrictInt], Field(min_length=1), AfterValidator(_different)]
+EXPECTED = {
+    "seeds": "a list of different whole numbers, as in [0, 1, 2]",
+    "grid": "lists of values by flag, as in {lr: [0.1, 0.2]}",
+    "flags": "flags and their values, as in {max-steps: 100}",
+    "runs": "runs and their flags, as in {kd: {kd-weight: 0.5}}",
+}  # of all others: a name
+
+
+class _RunSettings(BaseModel):
+    """Shapes of what a run of the recipe may set beside its flags."""
+
+    seeds: Seeds = [0]
+    grid: dict[StrictStr, Annotated[list[Any], Field(min_length=1)]] = {}
+    baseline: Text = "none"
+    method: Text | None = None
+
+
+class _Settings(BaseModel):
+    """Shapes of what the recipe itself sets."""
+
+    savedir: Text
+    runs: dict[StrictStr | StrictInt, dict[StrictStr, Any] | None]
+    results: Text = "."
+    config: Text | None = None
+    flags: dict[StrictStr, Any] = {}
+    seeds: Seeds = [0]
+    score: Text | None = None
+    baseline: Text | None = None
 
 
 @dataclass
@@ -84,6 +131,7 @@ def read_study(path: Path, more: Mapping[str, Any] | None = None) -> Study:
         raise ValueError(f"{path}: unknown setting '{unknown[0]}'; known: {', '.join(known)}")
     if not isinstance(written.get("runs"), dict) or "savedir" not in written:
         raise ValueError(f"{path}: a study needs 'savedir: FOLDER' and 'runs: {{NAME: FLAGS}}'")
+    _check(_Settings, written, f"{path}: ")
     savedir = Path(written.pop("savedir"))
     results = Path(written.pop("results", savedir))
     recipe = _Recipe(path, savedir, results, **written)
@@ -108,10 +156,20 @@ def _expanded(recipe: _Recipe) -> Iterator[_Run]:
         flags = dict(flags or {})
         if not NAME.fullmatch(str(family)):
             raise ValueError(f"{recipe.path}: run '{family}': a folder cannot have this name")
+        _check(_RunSettings, flags, f"{recipe.path}: run '{family}': ")
         grid = flags.pop("grid", {})
         for values in itertools.product(*grid.values()):
             place = dict(zip(grid, values, strict=True))
             yield _Run(_at(str(family), place), str(family), place, {**flags, **place})
+
+
+def _check(shapes: type[BaseModel], written: Mapping[str, Any], where: str) -> None:
+    try:
+        shapes.model_validate(written)
+    except ValidationError as error:
+        name = str(error.errors()[0]["loc"][0])
+        expected = EXPECTED.get(name, "a name")
+        raise ValueError(f"{where}{name} {written[name]!r}: expected {expected}") from None
 
 
 def _at(family: str, place: Mapping[str, Any]) -> str:
@@ -153,8 +211,11 @@ def _job(recipe: _Recipe, run: _Run, seed: int, runs: Mapping[str, _Run]) -> Job
             teachers = list(_teachers(recipe, run, runs))
             merged["method"] = method
             merged |= {"teacher": [file for file, _ in teachers]} if teachers else {}
-        words += _spell(FlagParser(stage), merged)
+        parser = FlagParser(stage)
+        words += _spell(parser, merged)
         options = parse_options(stage, words, model="SegformerB0")
+        shared = {} if recipe.config is None else read_recipe(Path(recipe.config))
+        set_here = {**parser.check(shared, recipe.config), **parser.check(merged, "its flags")}
     except ValueError as error:
         raise ValueError(f"{recipe.path}: run '{name}': {error}") from None
     return Job(
@@ -169,6 +230,7 @@ def _job(recipe: _Recipe, run: _Run, seed: int, runs: Mapping[str, _Run]) -> Job
         teachers=tuple(place for _, place in teachers if place is not None),
         steps=options.optimisation.max_steps,
         images_per_step=options.optimisation.batch_size * options.optimisation.accumulate,
+        settings={name: value for name, value in options.saved().items() if name in set_here},
     )
 
 

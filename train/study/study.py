@@ -22,6 +22,7 @@ class Job:
         teachers: folders of the recipe's jobs that have to end first.
         steps: optimizer steps, None where epochs say how long it lasts.
         images_per_step: of one process.
+        settings: flags that the recipe sets, as `args.yaml` holds them.
     """
 
     run: str
@@ -35,6 +36,7 @@ class Job:
     teachers: tuple[Path, ...]
     steps: int | None
     images_per_step: int
+    settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
