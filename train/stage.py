@@ -68,7 +68,7 @@ def train(run: Run, task: Task, data: Data) -> None:
             outages_told(keeper),
             torch.autograd.set_detect_anomaly(run.options.optimisation.detect_anomaly),
             opened_folder(run, write_flags=not parts.done),
-            open_trackers(run, parts.state.progress) as tracker,
+            open_trackers(run, parts.state.progress, parts.done) as tracker,
         ):
             total, done = parts.schedule.total_steps, parts.state.progress.step
             hidden = not run.accelerator.is_main_process

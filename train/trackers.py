@@ -47,12 +47,13 @@ class CsvLog(Tracker):
 
     Args:
         folder: of the run.
-        epochs_done: where the run begins or continues; rows of later epochs, which it repeats, go.
+        progress: where the run begins or continues; rows of later epochs, which it repeats, go.
+        ended: whether nothing is left to train, so that no epoch is repeated.
     """
 
-    def __init__(self, folder: Path, epochs_done: int) -> None:
+    def __init__(self, folder: Path, progress: Progress, ended: bool) -> None:
         self.path = folder / LOG
-        self.rows = _rows_up_to(self.path, epochs_done)
+        self.rows = _rows_up_to(self.path, progress, ended)
         self._write()
 
     def epoch(self, row: Mapping[str, float | None], step: int) -> None:
@@ -74,11 +75,14 @@ class CsvLog(Tracker):
             writer.writerows(self.rows)
 
 
-def _rows_up_to(path: Path, epoch: int) -> list[dict[str, object]]:
-    if epoch == 0 or not path.exists():
+def _rows_up_to(path: Path, progress: Progress, ended: bool) -> list[dict[str, object]]:
+    if progress.step == 0 or not path.exists():
         return []
+    # A last epoch that --max-steps cut short has a row too. A run that is made longer finishes
+    # that epoch and logs it anew; one that has ended keeps the row.
+    column, last = ("step", progress.step) if ended else ("epoch", progress.epoch)
     with path.open(newline="") as file:
-        return [row for row in csv.DictReader(file) if int(row["epoch"]) <= epoch]
+        return [row for row in csv.DictReader(file) if int(row[column]) <= last]
 
 
 class TensorBoardLog(Tracker):
@@ -87,7 +91,7 @@ class TensorBoardLog(Tracker):
     Args:
         folder: of the run.
         flags: shown as a table, and beside the final scores in the tab HPARAMS.
-        first_step: of this part of the run; what an interrupted one drew beyond it is dropped.
+        first_step: where the run begins or continues; what was drawn beyond it is dropped.
         every: optimizer steps between two points of the loss curves.
     """
 
@@ -95,7 +99,9 @@ class TensorBoardLog(Tracker):
         self, folder: Path, flags: Mapping[str, object], first_step: int, every: int
     ) -> None:
         self.every, self.flags = every, flags
-        self.writer = SummaryWriter(folder, purge_step=first_step or None)
+        # TensorBoard drops what has this step or a later one: the validation at `first_step` stays.
+        purged = first_step + 1 if first_step else None
+        self.writer = SummaryWriter(folder, purge_step=purged)
         table = "\n".join(f"| {key} | {value} |" for key, value in flags.items())
         self.writer.add_text("flags", f"| flag | value |\n|---|---|\n{table}", first_step)
 
@@ -273,13 +279,16 @@ class Trackers(Tracker):
 
 
 @contextmanager
-def open_trackers(run: Run, progress: Progress) -> Iterator[Tracker]:
-    """The trackers of a run, closed at the end; other processes than the first have none."""
+def open_trackers(run: Run, progress: Progress, ended: bool) -> Iterator[Tracker]:
+    """The trackers of a run, closed at the end; other processes than the first have none.
+
+    `ended` says that nothing is left to train.
+    """
     trackers: list[Tracker] = []
     if run.accelerator.is_main_process:
         options, flags = run.options.logging, run.options.saved()
         trackers = [
-            CsvLog(run.folder, progress.epoch),
+            CsvLog(run.folder, progress, ended),
             TensorBoardLog(run.folder, flags, progress.step, options.steps_loss),
         ]
         if options.visualize:

@@ -11,6 +11,7 @@ import pytest
 import torch
 import visdom
 
+from train.checkpoint import Progress
 from train.trackers import CsvLog, TensorBoardLog, Trackers, VisdomLog
 
 
@@ -80,7 +81,7 @@ def test_a_server_that_dies_is_left_alone(visdom_port):
 
 def test_csv_keeps_the_epochs_before_and_drops_those_to_be_repeated(tmp_path):
     for done, epochs in ((0, (1, 2, 3)), (2, (3, 4))):
-        log = CsvLog(tmp_path, done)
+        log = CsvLog(tmp_path, Progress(epoch=done, step=done), ended=False)
         for epoch in epochs:
             log.epoch({"epoch": epoch, "loss": epoch + 0.5, "miou": None}, step=epoch)
         log.close()
@@ -89,12 +90,27 @@ def test_csv_keeps_the_epochs_before_and_drops_those_to_be_repeated(tmp_path):
     assert rows[2] == {"epoch": "3", "loss": "3.5", "miou": ""}
 
 
+@pytest.mark.parametrize("steps", [2, 4])  # within the first epoch, and within the second
+def test_the_row_of_an_epoch_that_max_steps_cut_short_stays_until_it_is_finished(
+    steps, run_stage, runs
+):
+    path = runs / "cut" / "log.csv"
+    flags = ("--run-name", "cut", "--warmup-steps", "0")
+    assert run_stage("student", *flags, "--max-steps", steps) == 0
+    before = path.read_text()
+    assert f",{steps}," in before.splitlines()[-1]
+    assert run_stage("student", *flags, "--max-steps", steps, "--resume") == 0
+    assert path.read_text() == before
+    assert run_stage("student", *flags, "--max-steps", 6, "--resume") == 0
+    assert [row["step"] for row in csv.DictReader(path.open())] == ["3", "6"]
+
+
 def test_csv_keeps_its_rows_when_a_resumed_run_adds_none(tmp_path):
-    log = CsvLog(tmp_path, 0)
-    log.epoch({"epoch": 1, "loss": 0.5}, step=1)
+    log = CsvLog(tmp_path, Progress(), ended=False)
+    log.epoch({"epoch": 1, "step": 1, "loss": 0.5}, step=1)
     log.close()
     before = (tmp_path / "log.csv").read_text()
-    CsvLog(tmp_path, 1).close()
+    CsvLog(tmp_path, Progress(epoch=1, step=1), ended=True).close()
     assert (tmp_path / "log.csv").read_text() == before
 
 
@@ -167,3 +183,17 @@ def test_tensorboard_holds_scalars_pictures_and_flags(tmp_path):
     assert {"train/loss", "epoch/miou"} <= set(tags["scalars"])
     assert tags["images"] == ["validation/field"]
     assert events.Scalars("train/loss")[0].step == 5
+
+
+def test_tensorboard_drops_what_is_repeated_and_keeps_the_validation_before(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    log = TensorBoardLog(tmp_path, {}, 0, every=1)
+    for step, miou in ((3, 0.25), (6, 0.5), (7, 0.75)):
+        log.epoch({"miou": miou}, step)
+    log.close()
+    (first,) = tmp_path.iterdir()
+    first.rename(tmp_path / "events.out.tfevents.1")  # older by name, as it is after a second
+    TensorBoardLog(tmp_path, {}, 6, every=1).close()
+    points = EventAccumulator(str(tmp_path)).Reload().Scalars("epoch/miou")
+    assert [(point.step, point.value) for point in points] == [(3, 0.25), (6, 0.5)]
