@@ -28,10 +28,14 @@ SAVE_AFTER_SECONDS = 300  # at most about this much work is lost to a crash
 class Progress:
     """How far a run is: epochs finished, batches of the current one, optimizer steps.
 
-    A batch is that of each of `processes`. `tally` is of the current epoch, and logged at its end.
+    A batch is that of each of `processes`, and an epoch is drawn from so many `images` with labels
+    and `unlabelled` ones; None where a checkpoint from before these were counted is resumed.
+    `tally` is of the current epoch, and logged at its end.
     """
 
     processes: int = 1
+    images: int | None = None
+    unlabelled: int | None = None
     epoch: int = 0
     batch: int = 0
     step: int = 0

@@ -1,6 +1,7 @@
 """Go on with a run from its last.pth, if it is the same run."""
 
 from collections.abc import Sequence
+from copy import copy
 from pathlib import Path
 
 import torch
@@ -33,13 +34,12 @@ def resume(run: Run, student: Segmenter, state: TrainingState, info: dict) -> di
     Raises:
         ValueError: the file is of another network, method or data, or holds no training state.
     """
-    path = run.options.run.resume
+    path, begun = run.options.run.resume, copy(state.progress)
     assert path is not None
     saved = resume_training(path, student, state)
     check_same_method(saved["method"], info["method"])
     check_same_classes(saved["classes"], info["classes"])
-    processes = run.accelerator.num_processes
-    check_same_batches(saved["args"], info["args"], state.progress, processes)
+    check_same_batches(saved["args"], info["args"], state.progress, begun)
     run.accelerator.print(f"resumed at step {state.progress.step} from {path}")
     return saved["metrics"]
 
@@ -141,23 +141,46 @@ def check_same_classes(saved: Sequence[str] | None, classes: Sequence[str]) -> N
         )
 
 
-def check_same_batches(saved: dict, flags: dict, progress: Progress, processes: int) -> None:
+def check_same_batches(saved: dict, flags: dict, progress: Progress, begun: Progress) -> None:
     """Refuse to continue in the middle of an epoch that was cut into other batches.
 
-    Between two epochs the number of processes may change: from then on it is this run's.
+    Between two epochs the number of processes and those of images may change: from then on they are
+    this run's.
+
+    Args:
+        saved: flags of the run that is resumed.
+        flags: of this run.
+        progress: of the run that is resumed.
+        begun: progress of this run as if it started anew.
 
     Raises:
-        ValueError: naming the flag that differs, or the number of processes.
+        ValueError: naming the flag that differs, or the number of processes or images.
     """
-    if progress.batch and progress.processes != processes:
+    if progress.batch:
+        _check_same_epoch(saved, flags, progress, begun)
+    progress.processes = begun.processes
+    progress.images, progress.unlabelled = begun.images, begun.unlabelled
+
+
+def _check_same_epoch(saved: dict, flags: dict, progress: Progress, begun: Progress) -> None:
+    if progress.processes != begun.processes:
         raise ValueError(
             f"--resume: the run was stopped in an epoch that {progress.processes} process(es) "
-            f"share: go on with as many, not with {processes}"
+            f"share: go on with as many, not with {begun.processes}"
         )
-    progress.processes = processes
     for name in CUT_BY:
-        if progress.batch and flags.get(name) != saved.get(name):
+        if flags.get(name) != saved.get(name):
             flag = "--" + name.replace("_", "-")
             raise ValueError(
                 f"{flag} cannot change in the middle of an epoch: resume with {saved.get(name)}"
+            )
+    counts = (
+        ("training images", progress.images, begun.images),
+        ("unlabelled images", progress.unlabelled, begun.unlabelled),
+    )
+    for kind, before, now in counts:
+        if before is not None and before != now:
+            raise ValueError(
+                f"--resume: the run was stopped in an epoch of {before} {kind}, and now there are "
+                f"{now}: bring back the same ones, or start anew under another --run-name"
             )

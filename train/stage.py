@@ -103,7 +103,11 @@ def prepare(run: Run, task: Task, data: Data) -> Parts:
         optimizer=optimizer,
         scheduler=build_scheduler(optimizer, *steps),
         scaler=accelerator.scaler,
-        progress=Progress(accelerator.num_processes),
+        progress=Progress(
+            accelerator.num_processes,
+            images=len(data.train),
+            unlabelled=0 if data.unlabelled is None else len(data.unlabelled),
+        ),
         average=None if ema is None else ModelEmaV3(task.student, ema, use_warmup=True),
     )
     mixing = BatchMixing(run.options.data.cutmix, run.options.data.copy_paste)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from models import load_checkpoint, shipped
 from train.checkpoint import Keeper, Progress
-from train.resuming import check_same_batches
+from train.resuming import CUT_BY, check_same_batches
 from train.tasks import SupervisedTask
 
 
@@ -252,11 +252,57 @@ def test_a_run_stopped_before_its_next_validation_keeps_its_scores(
 
 def test_an_epoch_is_not_continued_by_other_processes():
     with pytest.raises(ValueError, match=r"1 process\(es\).*go on with as many, not with 2"):
-        check_same_batches({}, {}, Progress(processes=1, epoch=1, batch=2), processes=2)
+        check_same_batches({}, {}, Progress(processes=1, epoch=1, batch=2), Progress(processes=2))
     begun = Progress(processes=1, epoch=1, batch=0)
     flags = {"batch_size": 2, "accumulate": 1, "limit_train": None, "train_split": None, "seed": 0}
-    check_same_batches({}, flags, begun, processes=2)
+    check_same_batches({}, flags, begun, Progress(processes=2))
     assert begun.processes == 2
+
+
+def write_list(root, names):
+    (root / "ImageSets" / "Segmentation" / "train.txt").write_text("\n".join(names))
+
+
+@pytest.mark.parametrize("left", [2, 4])  # what is left of the epoch: nothing, and a batch
+def test_an_epoch_is_not_continued_with_fewer_images(
+    left, run_stage, runs, voc, tmp_path, interrupt_after, load, capsys
+):
+    data = shutil.copytree(voc, tmp_path / "data")
+    names = [f"field{i:02d}" for i in range(6)]
+    interrupt_after(1)
+    assert run_stage("student", "--run-name", "r", data=data) == 130
+    write_list(data, names[:left])
+    assert run_stage("student", "--run-name", "r", "--resume", data=data) == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert f"an epoch of 6 training images, and now there are {left}: bring back" in told
+    write_list(data, names)
+    interrupt_after(3)
+    assert run_stage("student", "--run-name", "r", "--resume", data=data) == 130
+    write_list(data, names[:left])  # between two epochs it may change
+    longer = ("--num-epochs", "4", "--resume")
+    assert run_stage("student", "--run-name", "r", *longer, data=data) == 0
+    assert load(runs / "r" / "last.pth")["training"]["progress"]["images"] == left
+
+
+def test_an_epoch_is_not_continued_with_fewer_unlabelled_images():
+    flags = {name: None for name in CUT_BY}
+    stopped = Progress(batch=1, images=6, unlabelled=5)
+    with pytest.raises(ValueError, match="5 unlabelled images, and now there are 4"):
+        check_same_batches(flags, flags, stopped, Progress(images=6, unlabelled=4))
+
+
+def test_a_checkpoint_that_does_not_count_its_images_is_resumed(
+    run_stage, runs, interrupt_after, load
+):
+    interrupt_after(2)
+    assert run_stage("student", "--run-name", "r") == 130
+    last = runs / "r" / "last.pth"
+    content = load(last)
+    for name in ("images", "unlabelled"):
+        del content["training"]["progress"][name]
+    torch.save(content, last)
+    assert run_stage("student", "--run-name", "r", "--resume") == 0
+    assert load(last)["training"]["progress"]["images"] == 6
 
 
 def test_what_is_saved_within_an_epoch_is_within_it(run_stage, monkeypatch):
