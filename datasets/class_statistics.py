@@ -6,6 +6,7 @@ from torch.utils.data import Subset
 from tqdm import tqdm
 
 from datasets.base import SegmentationDataset
+from datasets.tolerance import note_left_out
 
 # ENet's constant: with it the rarest class weighs about 1 / ln(1.02) = 50 times, the commonest
 # about 1 / ln(2.02) = 1.4 times, so that rare classes count without drowning the others.
@@ -17,13 +18,17 @@ def count_pixels(label: Tensor, num_classes: int) -> Tensor:
     return torch.bincount(label.flatten(), minlength=256)[:num_classes]
 
 
-def class_frequencies(dataset: SegmentationDataset | Subset, progress: bool = False) -> Tensor:
+def class_frequencies(
+    dataset: SegmentationDataset | Subset, progress: bool = False, skip_bad: bool = False
+) -> Tensor:
     """Share of each class in the labelled pixels of a data set or a part of one, float64 (K,).
 
-    Reads every label once, before any transform; void pixels are left out.
+    Reads every label once, before any transform; void pixels are left out, and with `skip_bad`
+    labels that cannot be read, which are noted.
 
     Raises:
         ValueError: a label is damaged or outside the class list, or there is no labelled pixel.
+        OSError: a label is not there.
     """
     part = dataset if isinstance(dataset, Subset) else Subset(dataset, range(len(dataset)))
     whole = part.dataset
@@ -31,7 +36,12 @@ def class_frequencies(dataset: SegmentationDataset | Subset, progress: bool = Fa
     counts = torch.zeros(whole.num_classes, dtype=torch.int64)
     labels = [whole.pairs[index][1] for index in part.indices]
     for path in tqdm(labels, "class frequencies", unit="label", disable=not progress, leave=False):
-        counts += count_pixels(whole.read_label(path), whole.num_classes)
+        try:
+            counts += count_pixels(whole.read_label(path), whole.num_classes)
+        except (ValueError, OSError) as error:
+            if not skip_bad:
+                raise
+            note_left_out(error)
     if not counts.any():
         raise ValueError(f"{whole.root}: split {whole.split!r} has no labelled pixel")
     return counts.double() / counts.sum()

@@ -9,13 +9,18 @@ from command_line.notes import note
 from datasets.base import Sample
 
 
+def note_left_out(error: Exception) -> None:
+    """Say once what could not be read, for training that goes on without it."""
+    note(f"left out, --on-bad-sample skip: {error}")
+
+
 class TolerantDataset(Dataset[Sample]):
     """Reads the next image that can be read in the place of one that cannot.
 
     What cannot be read is told once; `sample["replaced"]` counts it.
 
     Args:
-        dataset: samples of a training split.
+        dataset: samples of a training split, or of photographs without labels.
     """
 
     def __init__(self, dataset: Dataset[Sample]) -> None:
@@ -35,7 +40,7 @@ class TolerantDataset(Dataset[Sample]):
             try:
                 sample = self.dataset[(index + further) % len(self)]
             except (ValueError, OSError) as error:
-                note(f"left out, --on-bad-sample skip: {error}")
+                note_left_out(error)
                 first = first or error
             else:
                 return {**sample, "replaced": int(further > 0)}

@@ -46,7 +46,7 @@ class Data:
     palette: tuple[tuple[int, int, int], ...]
     labels: LabelSpace
     preprocessing: Preprocessing
-    unlabelled: Unlabelled | None = None
+    unlabelled: Unlabelled | TolerantDataset | None = None
 
     @property
     def scored(self) -> tuple[str, ...]:
@@ -85,8 +85,9 @@ def build_data(run: Run) -> Data:
     if options.cache == "ram":
         _keep_in_memory(run, [train] if val is None else [train, val])
     augmented = _with(train_transform, train)
+    unlabelled = _unlabelled(run, train_split, val_split, train_transform)
     data = Data(
-        train=TolerantDataset(augmented) if options.on_bad_sample == "skip" else augmented,
+        train=TolerantDataset(augmented) if options.skips_bad else augmented,
         train_plain=_with(plain_transform, train),
         val=None if val is None else _with(plain_transform, val),
         test=_with(plain_transform, split(options.test_split, None))
@@ -97,7 +98,7 @@ def build_data(run: Run) -> Data:
         palette=(*declared.palette, VOID_OUTPUT_COLOUR) if with_void else declared.palette,
         labels=labels,
         preprocessing=preprocessing,
-        unlabelled=_unlabelled(run, train_split, val_split, train_transform),
+        unlabelled=TolerantDataset(unlabelled) if unlabelled and options.skips_bad else unlabelled,
     )
     _announce(run, data, train_split, val_split)
     if options.dataset == "VOC":  # own data: the others are published

@@ -183,7 +183,8 @@ def _choose_weights(run: Run, data: Data) -> list[float] | None:
     wanted = run.options.optimisation.class_weights
     weights: list[float] | None = None
     if wanted == "auto":
-        weights = class_weights(class_frequencies(data.train_plain)).tolist()
+        skip = run.options.data.skips_bad
+        weights = class_weights(class_frequencies(data.train_plain, skip_bad=skip)).tolist()
     elif wanted != "none":
         weights = _read_weights(wanted)
     elif data.scored != data.classes:

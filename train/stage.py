@@ -262,7 +262,7 @@ def epoch_counts(run: Run, meter: Meter) -> dict[str, int]:
     counts = {}
     if run.accelerator.scaler is not None:
         counts[SKIPPED] = meter.tally.skipped
-    if run.options.data.on_bad_sample == "skip":
+    if run.options.data.skips_bad:
         counts[REPLACED] = meter.tally.replaced
     return counts
 

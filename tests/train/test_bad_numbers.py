@@ -103,6 +103,36 @@ def test_bad_images_are_skipped_and_counted(run_stage, runs, damaged, capsys):
     assert [row["replaced_images"] for row in log_of(runs / NAME)] == ["2", "2"]
 
 
+def test_a_bad_label_is_left_out_of_the_class_weights(run_stage, runs, voc, tmp_path, capsys):
+    data = shutil.copytree(voc, tmp_path / "damaged")
+    label = data / "SegmentationClass" / "field01.png"
+    label.write_bytes(label.read_bytes()[:60])
+    flags = ("--class-weights", "auto", "--on-bad-sample")
+    assert run_stage("student", *flags, "error", data=data) == 2
+    capsys.readouterr()
+    assert run_stage("student", *flags, "skip", data=data) == 0
+    printed = capsys.readouterr()
+    assert "class weights: " in printed.out
+    assert printed.err.count("note: left out, --on-bad-sample skip: ") == 1  # told once
+    assert [row["replaced_images"] for row in log_of(runs / NAME)] == ["1", "1"]
+
+
+def test_bad_photographs_without_labels_are_skipped_and_counted(
+    run_stage, runs, write_voc, tmp_path, capsys
+):
+    assert run_stage("teacher", "--num-epochs", "1") == 0
+    photographs = write_voc(tmp_path / "more", train=3, val=1, seed=5) / "JPEGImages"
+    bad = photographs / "field01.jpg"
+    bad.write_bytes(bad.read_bytes()[:-100])  # its header is whole
+    flags = ("--unlabelled", photographs, "--num-epochs", "1", "--on-bad-sample")
+    assert run_stage("sekd", *flags, "error") == 2
+    capsys.readouterr()
+    assert run_stage("sekd", *flags, "skip") == 0
+    assert f"note: left out, --on-bad-sample skip: {bad}" in capsys.readouterr().err
+    (row,) = log_of(runs / "sekd-SegformerB0-VOC-sekd-ct")
+    assert int(row["replaced_images"]) > 0
+
+
 def test_a_resumed_epoch_counts_all_that_it_skipped(run_stage, runs, damaged, interrupt_after):
     flags = ("--on-bad-sample", "skip", "--num-epochs", "1", "--run-name", "r")
     interrupt_after(2)

@@ -97,12 +97,17 @@ class DataOptions:
         for name, side in (("--height", self.height), ("--width", width)):
             if side < MIN_SIDE:
                 raise ValueError(f"{name} {side}: networks need images of at least {MIN_SIDE} px")
-        if self.on_bad_sample == "skip" and self.cache == "ram":
+        if self.skips_bad and self.cache == "ram":
             raise ValueError("--cache ram reads all images before: leave out --on-bad-sample skip")
         least, most = self.scale
         if least > most:
             raise ValueError(f"--scale {least} {most}: the smaller number comes first")
         return replace(self, dataset=dataset, width=width)
+
+    @property
+    def skips_bad(self) -> bool:
+        """Whether training goes on without images and labels that cannot be read."""
+        return self.on_bad_sample == "skip"
 
     @property
     def evaluation_size(self) -> int | tuple[int, int] | None:
