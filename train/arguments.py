@@ -6,6 +6,7 @@ the published scripts are among them, so that published command lines run as pri
 """
 
 import argparse
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -150,9 +151,12 @@ def parse_options(stage: str, arguments: Sequence[str], **defaults: object) -> O
         values = parser.read(arguments, recipe)
     if values["resume"] is None:
         return Options.of(stage, values)
-    named = Path(values["resume"]) if values["resume"] else Options.of(stage, values).folder
+    # A path from inside a run folder, such as last.pth, does not name the folder. What is kept
+    # beside the folder, such as its lock, is called after it.
+    named = Path(os.path.abspath(values["resume"] or Options.of(stage, values).folder))
     for folder in (named, named.parent):
-        recover(folder)
+        if folder.name:  # the root has none, and is no run
+            recover(folder)
     source = named if values["resume"] else find_run(Options.of(stage, values))
     if source.is_dir():
         source = source / LAST

@@ -301,6 +301,14 @@ def test_the_later_source_wins(tmp_path):
         parse("--resume", str(run))
 
 
+def test_a_run_is_resumed_from_inside_the_folder_of_runs(tmp_path, monkeypatch):
+    (tmp_path / "one").mkdir()
+    torch.save({"args": {"stage": "sekd", "seed": 3}}, tmp_path / "one" / "last.pth")
+    monkeypatch.chdir(tmp_path)
+    options = parse("--savedir", ".", "--run-name", "one", "--resume")
+    assert (options.run.seed, options.run.resume) == (3, Path("one/last.pth"))
+
+
 @pytest.mark.parametrize("concern", [each.name for each in fields(Options)][1:])
 def test_nobody_writes_into_options(concern):
     options = parse()

@@ -204,6 +204,16 @@ def test_resume_from_a_file_and_of_a_finished_run(run_stage, runs):
     assert last.stat().st_mtime_ns == before
 
 
+@pytest.mark.parametrize("path", ["last.pth", "./last.pth", ".", "pictures/.."])
+def test_resume_from_inside_the_run_folder(path, run_stage, runs, load, monkeypatch):
+    assert run_stage("student", "--max-steps", "1") == 0
+    folder = runs / "student-SegformerB0-VOC"
+    monkeypatch.chdir(folder)
+    assert run_stage("student", "--max-steps", "2", "--resume", path) == 0
+    assert load(folder / "last.pth")["training"]["progress"]["step"] == 2
+    assert [each.name for each in runs.iterdir()] == [folder.name]  # no lock is left
+
+
 def test_a_run_may_end_within_an_epoch(run_stage, runs, load):
     assert run_stage("student", "--max-steps", "4", "--epochs-save", "1") == 0
     folder = runs / "student-SegformerB0-VOC"
