@@ -27,7 +27,7 @@ from train.options import (
 )
 from train.options.flag import add_flags
 from train.overwriting import recover
-from train.run_folder import LAST, find_run
+from train.run_folder import LAST, check_place, find_run
 
 DESCRIPTIONS = {
     "teacher": "Train a teacher network with labels.",
@@ -135,7 +135,8 @@ def parse_options(stage: str, arguments: Sequence[str], **defaults: object) -> O
         defaults: what this stage's script sets differently, by flag name.
 
     Raises:
-        ValueError: flags that contradict each other, an unknown name, an unreadable recipe.
+        ValueError: flags that contradict each other, an unknown name, an unreadable recipe, a run
+            that cannot be resumed.
         SystemExit: status 2, for what argparse refuses.
     """
     parser = FlagParser(stage)
@@ -163,6 +164,9 @@ def parse_options(stage: str, arguments: Sequence[str], **defaults: object) -> O
     saved = read_arguments(source)
     if saved.pop("stage", stage) != stage:
         raise ValueError(f"--resume {source} is a run of another stage than train_{stage}.py")
+    if values["resume"]:
+        typed = parser.read(arguments, {"savedir": None, "run_name": None})  # over no defaults
+        check_place(source, typed["savedir"], typed["run_name"])
     values = parser.read(arguments, parser.check(saved, source) | recipe)
     options = Options.of(stage, values)
     return replace(options, run=replace(options.run, resume=source))

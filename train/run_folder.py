@@ -14,6 +14,7 @@ from train.options import Options
 
 BEST, LAST, ARGUMENTS, LOG = "best.pth", "last.pth", "args.yaml", "log.csv"
 TEST_SCORES, RESULTS = "test.json", "results.json"
+DATE = r"-\d{8}-\d{6}"  # what `--savedate` adds to a name
 # What a run replaces while it trains; a process that died may have left halves of them.
 REPLACED = ("*.pth", ARGUMENTS, LOG, TEST_SCORES, RESULTS)
 
@@ -74,7 +75,7 @@ def find_run(options: Options) -> Path:
     wanted = options.folder
     runs = [wanted]
     if options.run.savedate:
-        dated = re.compile(re.escape(wanted.name) + r"-\d{8}-\d{6}")
+        dated = re.compile(re.escape(wanted.name) + DATE)
         beside = wanted.parent.iterdir() if wanted.parent.is_dir() else ()
         runs = [path for path in beside if dated.fullmatch(path.name)]
     runs = [run for run in runs if (run / LAST).is_file()]
@@ -84,6 +85,30 @@ def find_run(options: Options) -> Path:
             "run without --resume, or name the file with --resume FILE"
         )
     return max(runs, key=lambda run: (run / LAST).stat().st_mtime)
+
+
+def check_place(checkpoint: Path, savedir: Path | None, run_name: str | None) -> None:
+    """Refuse flags that name another folder than that of the checkpoint, where its run continues.
+
+    Args:
+        checkpoint: of `--resume FILE`.
+        savedir: as typed; None if it was not.
+        run_name: likewise; with `--savedate` the folder's name ends with a date.
+
+    Raises:
+        ValueError: naming the flag.
+    """
+    folder = checkpoint.parent
+    flag = None
+    if run_name is not None and not re.fullmatch(re.escape(run_name) + f"({DATE})?", folder.name):
+        flag = f"--run-name {run_name}"
+    elif savedir is not None and savedir.resolve() != folder.parent.resolve():
+        flag = f"--savedir {savedir}"
+    if flag is not None:
+        raise ValueError(
+            f"--resume {checkpoint} continues in {folder}: leave out {flag}, or resume a copy of "
+            "that folder"
+        )
 
 
 def find_teacher(savedir: Path, dataset: str, datadir: Path | None, classes: Sequence[str]) -> Path:

@@ -301,6 +301,37 @@ def test_the_later_source_wins(tmp_path):
         parse("--resume", str(run))
 
 
+@pytest.mark.parametrize(
+    "flags, refused",
+    [
+        (["--run-name", "two"], "leave out --run-name two, or"),
+        (["--run-name", "on"], "leave out --run-name on, or"),
+        (["--savedir", "elsewhere"], "leave out --savedir elsewhere, or"),
+        (["--run-name", "one"], None),
+        (["--savedir", "runs", "--run-name", "one-20260101-000000"], None),
+    ],
+)
+def test_a_run_that_is_named_is_resumed_in_its_own_folder(flags, refused, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    last = Path("runs", "one-20260101-000000", "last.pth")
+    last.parent.mkdir(parents=True)
+    torch.save({"args": {"stage": "sekd", "savedir": "/of/another/machine"}}, last)
+    if refused is None:
+        assert parse("--resume", str(last), *flags).run.resume == last.absolute()
+        return
+    with pytest.raises(ValueError, match=refused):
+        parse("--resume", str(last), *flags)
+
+
+def test_a_recipe_does_not_name_the_place_of_a_resumed_run(tmp_path):
+    (tmp_path / "one").mkdir()
+    torch.save({"args": {"stage": "sekd"}}, tmp_path / "one" / "last.pth")
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("savedir: runs\nrun-name: two")
+    options = parse("--config", str(recipe), "--resume", str(tmp_path / "one"))
+    assert options.run.resume == tmp_path / "one" / "last.pth"
+
+
 def test_a_run_is_resumed_from_inside_the_folder_of_runs(tmp_path, monkeypatch):
     (tmp_path / "one").mkdir()
     torch.save({"args": {"stage": "sekd", "seed": 3}}, tmp_path / "one" / "last.pth")
