@@ -29,12 +29,11 @@ def terminate(process: subprocess.Popen) -> None:
         os.killpg(process.pid, signal.SIGTERM)
 
 
-def wait_for_all(process: subprocess.Popen) -> int:
-    """Wait until nothing of a command's group runs any more; return the command's exit status."""
-    status = process.wait()
+def wait_for_all(process: subprocess.Popen) -> None:
+    """Wait until nothing of a command's group runs any more."""
+    process.wait()
     while any(_is_in(process.pid, each) for each in psutil.process_iter()):
         time.sleep(POLL_SECONDS)
-    return status
 
 
 def _is_in(group: int, process: psutil.Process) -> bool:

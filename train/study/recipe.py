@@ -26,9 +26,10 @@ teachers is an ensemble of all seeds of its runs.
 import itertools
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -56,6 +57,7 @@ def _different(seeds: list[int]) -> list[int]:
     return seeds
 
 
+Shapes = TypeVar("Shapes", bound=BaseModel)
 Text = Annotated[StrictStr, Field(min_length=1)]
 Seeds = Annotated[list[StrictInt], Field(min_length=1), AfterValidator(_different)]
 EXPECTED = {
@@ -75,33 +77,24 @@ class _RunSettings(BaseModel):
     method: Text | None = None
 
 
-class _Settings(BaseModel):
-    """Shapes of what the recipe itself sets."""
+class _Recipe(BaseModel):
+    """The recipe as it is written, before runs are made of it."""
 
+    path: Path
     savedir: Text
+    results: Text
     runs: dict[StrictStr | StrictInt, dict[StrictStr, Any] | None]
-    results: Text = "."
     config: Text | None = None
     flags: dict[StrictStr, Any] = {}
     seeds: Seeds = [0]
     score: Text | None = None
     baseline: Text | None = None
+    teacher: Any = None  # see `_teachers`
 
-
-@dataclass
-class _Recipe:
-    """The recipe as it is written, before runs are made of it."""
-
-    path: Path
-    savedir: Path
-    results: Path
-    runs: Mapping[str, Mapping[str, Any] | None]
-    config: str | None = None
-    flags: Mapping[str, Any] = field(default_factory=dict)
-    seeds: list[int] = field(default_factory=lambda: [0])
-    score: str | None = None
-    baseline: str | None = None
-    teacher: str | list[str] | None = None
+    @cached_property
+    def shared(self) -> dict[str, Any]:
+        """Flags of the recipe that all runs share."""
+        return {} if self.config is None else read_recipe(Path(self.config))
 
 
 @dataclass(frozen=True)
@@ -126,15 +119,13 @@ def read_study(path: Path, more: Mapping[str, Any] | None = None) -> Study:
         FileNotFoundError: there is no such file.
     """
     written = read_recipe(path)
-    known = [setting.name for setting in fields(_Recipe) if setting.name != "path"]
+    known = [name for name in _Recipe.model_fields if name != "path"]
     if unknown := sorted(set(written) - set(known)):
         raise ValueError(f"{path}: unknown setting '{unknown[0]}'; known: {', '.join(known)}")
     if not isinstance(written.get("runs"), dict) or "savedir" not in written:
         raise ValueError(f"{path}: a study needs 'savedir: FOLDER' and 'runs: {{NAME: FLAGS}}'")
-    _check(_Settings, written, f"{path}: ")
-    savedir = Path(written.pop("savedir"))
-    results = Path(written.pop("results", savedir))
-    recipe = _Recipe(path, savedir, results, **written)
+    written = {"results": written["savedir"], **written, "path": path}
+    recipe = _checked(_Recipe, written, f"{path}: ")
     recipe.flags = {**recipe.flags, **(more or {})}
     runs = {run.name: run for run in _expanded(recipe)}
     jobs = tuple(
@@ -156,16 +147,16 @@ def _expanded(recipe: _Recipe) -> Iterator[_Run]:
         flags = dict(flags or {})
         if not NAME.fullmatch(str(family)):
             raise ValueError(f"{recipe.path}: run '{family}': a folder cannot have this name")
-        _check(_RunSettings, flags, f"{recipe.path}: run '{family}': ")
+        _checked(_RunSettings, flags, f"{recipe.path}: run '{family}': ")
         grid = flags.pop("grid", {})
         for values in itertools.product(*grid.values()):
             place = dict(zip(grid, values, strict=True))
             yield _Run(_at(str(family), place), str(family), place, {**flags, **place})
 
 
-def _check(shapes: type[BaseModel], written: Mapping[str, Any], where: str) -> None:
+def _checked(shapes: type[Shapes], written: Mapping[str, Any], where: str) -> Shapes:
     try:
-        shapes.model_validate(written)
+        return shapes.model_validate(written)
     except ValidationError as error:
         name = str(error.errors()[0]["loc"][0])
         expected = EXPECTED.get(name, "a name")
@@ -212,10 +203,10 @@ def _job(recipe: _Recipe, run: _Run, seed: int, runs: Mapping[str, _Run]) -> Job
             merged["method"] = method
             merged |= {"teacher": [file for file, _ in teachers]} if teachers else {}
         parser = FlagParser(stage)
-        words += _spell(parser, merged)
+        flags_of_run = parser.check(merged, "its flags")
+        words += _spell(parser, flags_of_run)
         options = parse_options(stage, words, model="SegformerB0")
-        shared = {} if recipe.config is None else read_recipe(Path(recipe.config))
-        set_here = {**parser.check(shared, recipe.config), **parser.check(merged, "its flags")}
+        set_here = {**parser.check(recipe.shared, recipe.config), **flags_of_run}
     except ValueError as error:
         raise ValueError(f"{recipe.path}: run '{name}': {error}") from None
     return Job(
@@ -226,7 +217,7 @@ def _job(recipe: _Recipe, run: _Run, seed: int, runs: Mapping[str, _Run]) -> Job
         stage=stage,
         words=tuple(words),
         folder=folder,
-        results=recipe.results / name / folder.name,
+        results=Path(recipe.results) / name / folder.name,
         teachers=tuple(place for _, place in teachers if place is not None),
         steps=options.optimisation.max_steps,
         images_per_step=options.optimisation.batch_size * options.optimisation.accumulate,
@@ -271,7 +262,7 @@ def _teacher_file(name: str, runs: Mapping[str, _Run]) -> Path:
 
 
 def _folder(recipe: _Recipe, name: str, seed: int) -> Path:
-    return recipe.savedir / name / f"seed{seed}"
+    return Path(recipe.savedir) / name / f"seed{seed}"
 
 
 def _seeds(recipe: _Recipe, run: _Run) -> list[int]:
@@ -279,9 +270,9 @@ def _seeds(recipe: _Recipe, run: _Run) -> list[int]:
 
 
 def _spell(parser: FlagParser, flags: Mapping[str, Any]) -> list[str]:
-    """The words of a command line that set the flags of a run."""
+    """The words of a command line that set the checked flags of a run."""
     words: list[str] = []
-    for name, value in parser.check(flags, "its flags").items():
+    for name, value in flags.items():
         option, *opposite = parser.actions[name].option_strings
         if parser.actions[name].nargs == 0:
             words += [option] if value else opposite
