@@ -96,8 +96,13 @@ def run(main: Callable[[], int | None]) -> NoReturn:
         end_quietly(status)
         end_readers()
     except BaseException as error:
-        end_quietly()
-        end_readers()  # before the loaders are cleared away, which would wait for them
+        while True:
+            try:
+                end_quietly()
+                end_readers()  # before the loaders are cleared away, which would wait for them
+                break
+            except RuntimeError:  # of one more that has died: PyTorch interrupts whatever runs
+                continue
         ended = _status_of(error)
         if ended is None:
             raise

@@ -26,8 +26,9 @@ class OutageError(Exception):
 
 def find_outage(error: BaseException | None) -> str | None:
     """Say which outage led to an error; None if none did, or if the error has words of its own."""
-    if isinstance(error, OutageError):
-        return str(error)  # says more than what it was raised for
+    for each in _chain(error):
+        if isinstance(each, OutageError):
+            return str(each)  # says more than what it was raised for, or what followed
     if isinstance(error, ValueError) or getattr(error, "errno", "") is None:
         return None
     reasons = (_reason(each) for each in _chain(error))

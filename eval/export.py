@@ -38,6 +38,7 @@ from command_line.outputs import check_writable, replacing
 from conventions.preprocessing import Preprocessing
 from datasets import DATASETS
 from datasets.transforms import collate
+from datasets.workers import leave_signals_to_parent
 from eval.complexity import count_parameters
 from eval.deployment.agreement import compare
 from eval.deployment.deploy import (
@@ -259,7 +260,12 @@ def miou(network: nn.Module, subject: Subject, args: argparse.Namespace) -> floa
     workers = default_workers() if args.num_workers is None else args.num_workers
     metrics = evaluate(
         network,
-        DataLoader(dataset, num_workers=workers, collate_fn=collate),
+        DataLoader(
+            dataset,
+            num_workers=workers,
+            collate_fn=collate,
+            worker_init_fn=leave_signals_to_parent,
+        ),
         num_classes=subject.labels.outputs,
         ignore_index=subject.labels.ignored,
         preprocessing=UNTOUCHED if raw else subject.preprocessing,

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Subset
 
 from datasets import SegmentationDataset
 from datasets.transforms import collate
+from datasets.workers import leave_signals_to_parent
 from eval.evaluator import Metric, Observer, evaluate
 from eval.metrics import SegmentationMetrics
 from eval.results import named_scores
@@ -58,6 +59,7 @@ def score_images(
         batch_size=args.batch_size,
         num_workers=args.num_workers,
         collate_fn=collate,
+        worker_init_fn=leave_signals_to_parent,
         pin_memory=device.type == "cuda",
     )
     return evaluate(

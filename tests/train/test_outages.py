@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from command_line import cli
 from command_line.cli import run
-from command_line.outages import find_outage
+from command_line.outages import OutageError, find_outage
 from train.checkpoint import Keeper
 from train.folder_lock import locked
 
@@ -187,6 +188,44 @@ def test_a_reader_that_dies_is_one_line(workers, capsys):
     assert end.value.code == 1
     told = capsys.readouterr().err
     assert told.count("\n") == 1 and "a process that reads data has died" in told
+
+
+@pytest.mark.parametrize("function", ["end_quietly", "end_readers"])
+def test_a_reader_that_dies_while_another_is_dealt_with(function, capsys, monkeypatch):
+    def handler(*_):
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
+
+    function_itself, deaths = getattr(cli, function), [1, 2, 3]
+
+    def interrupted(*arguments):
+        if deaths:
+            deaths.pop()
+            signal.raise_signal(signal.SIGCHLD)
+        function_itself(*arguments)
+
+    def main():
+        monkeypatch.setattr(cli, function, interrupted)
+        raise EOFError  # of the first one's socket
+
+    before = signal.signal(signal.SIGCHLD, handler)
+    try:
+        with pytest.raises(SystemExit) as end:
+            run(main)
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    assert end.value.code == 1 and not deaths
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and "a process that reads data has died" in told
+
+
+def test_what_an_outage_leaves_is_told_whatever_follows_it():
+    try:
+        try:
+            raise OutageError("the disk is full; last.pth is kept")
+        finally:
+            raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
+    except RuntimeError as error:
+        assert find_outage(error) == "the disk is full; last.pth is kept"
 
 
 @pytest.mark.parametrize(
