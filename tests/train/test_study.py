@@ -371,6 +371,25 @@ def test_the_difference_is_paired_over_seeds_and_images(recipe):
     assert kd.spread == pytest.approx(5 / 2**0.5)
 
 
+@pytest.mark.parametrize(
+    "gains, difference, interval",
+    [
+        ([80], 8, None),  # what the next seed gains, nobody knows
+        ([80, 120], 10, (10 - 2 * 2**0.5, 10 + 2 * 2**0.5)),  # one draw in four is seed 0 twice
+    ],
+)
+def test_the_interval_knows_how_few_seeds_there_are(gains, difference, interval, recipe):
+    runs = {"none": {"stage": "student"}, "kd": {"teacher": "t.pth"}}
+    study = read_study(recipe(runs, seeds=list(range(len(gains))), baseline="none"))
+    for job in study.jobs:
+        gain = gains[job.seed] if job.run == "kd" else 0
+        levels = np.array([200, 500, 800]) + gain
+        write_result(job, np.stack([levels, np.full(3, 1000)], axis=1)[:, :, None])
+    _, kd = outcomes(study)
+    assert kd.difference == pytest.approx(difference)
+    assert kd.interval == (interval and pytest.approx(interval))
+
+
 def test_the_command_line_of_a_row_is_that_of_a_seed_that_was_trained(recipe):
     study = read_study(recipe({"none": {"stage": "student"}}, seeds=[0, 1, 2]))
     for job in study.jobs[1:]:

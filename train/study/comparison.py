@@ -34,7 +34,7 @@ class Outcome:
             training; nan where there is no log, and for a run that epochs end.
         difference: mean difference to the baseline over the seeds that both have; None for the
             baseline itself, and without a common seed.
-        interval: its 95 % confidence interval over seeds and images.
+        interval: its 95 % confidence interval over seeds and images; None for a single seed.
         at_equal_hours: difference to the baseline trained for as many hours, over the seeds that
             the run and all lengths of the baseline share, without an interval; None for the
             baseline's lengths themselves, for hours that are not between theirs, for a run that is
@@ -137,18 +137,21 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 def paired_difference(
     pairs: Sequence[tuple[Job, Job]], resamples: int = RESAMPLES
-) -> tuple[float, tuple[float, float]]:
+) -> tuple[float, tuple[float, float] | None]:
     """Mean difference of mIoU between runs of the same seed on the same images, in points.
 
     The interval is a bootstrap over both sources of chance: seeds are drawn with replacement, and
-    images likewise, the same ones for both runs of a pair.
+    images likewise, the same ones for both runs of a pair. Few seeds drawn so scatter too little:
+    their distances from the mean are enlarged by sqrt(n / (n - 1)), against what Hesterberg (The
+    American Statistician 69(4), 2015) calls narrowness bias. A single seed has no interval: one
+    over images alone says nothing of the next seed.
 
     Args:
         pairs: (run, baseline) of one seed each.
         resamples: draws of the bootstrap, at a fixed seed.
 
     Returns:
-        The difference, and its percentile interval of 95 %.
+        The difference, and its percentile interval of 95 %; None with fewer than two pairs.
 
     Raises:
         ValueError: two runs were scored on different images.
@@ -163,25 +166,26 @@ def paired_difference(
             )
         counts.append((mine, theirs))
     both = np.array(counts).transpose(1, 0, 2, 3, 4)  # (run or baseline, seeds, images, 2, K)
-    measured = _difference(both.sum(2))
-    draws = np.random.default_rng(0)
+    measured = float(_differences(both).mean())
     seeds, images = both.shape[1:3]
-    drawn = [
-        _difference(
-            both[:, draws.integers(seeds, size=seeds)][:, :, draws.integers(images, size=images)]
-            .sum(2)
-        )
-        for _ in range(resamples)
-    ]  # fmt: skip
+    if seeds == 1:
+        return measured, None
+    draws = np.random.default_rng(0)
+    enlarged = math.sqrt(seeds / (seeds - 1))
+    drawn = []
+    for _ in range(resamples):
+        differences = _differences(both[:, :, draws.integers(images, size=images)])
+        distances = enlarged * (differences - differences.mean())
+        drawn.append(differences.mean() + distances[draws.integers(seeds, size=seeds)].mean())
     tail = 50 * (1 - CONFIDENCE)
     low, high = np.percentile(drawn, [tail, 100 - tail])
     return measured, (float(low), float(high))
 
 
-def _difference(counts: np.ndarray) -> float:
-    """Counts (2, seeds, 2, K) -> points of mIoU between the first and the second."""
-    mine, theirs = mean_iou(counts).mean(1)
-    return float(100 * (mine - theirs))
+def _differences(both: np.ndarray) -> np.ndarray:
+    """Counts (2, seeds, images, 2, K) -> points of mIoU, first less second, (seeds,)."""
+    mine, theirs = mean_iou(both.sum(2))
+    return 100 * (mine - theirs)
 
 
 def document(study: Study, found: Sequence[Outcome], command: str) -> str:

@@ -18,7 +18,7 @@ def plot(study: Study, found: Sequence[Outcome], path: Path) -> None:
 
     Beside the cost, where runs are compared, each one's difference to its baseline is drawn.
     """
-    compared = [one for one in found if one.interval is not None]
+    compared = [one for one in found if one.difference is not None]
     beside = bool(compared) and study.axis is None
     figure, panels = pyplot.subplots(
         1,
@@ -43,11 +43,15 @@ def plot(study: Study, found: Sequence[Outcome], path: Path) -> None:
 def _plot_differences(study: Study, compared: Sequence[Outcome], axes: Axes) -> None:
     """Draw a row per run, the best on top: difference to its baseline, and interval.
 
-    Blue is above the baseline, red below it, and grey where the interval holds 0.
+    Blue is above the baseline, red below it, grey where the interval holds 0, and hollow where a
+    single seed has none.
     """
     rows = sorted(compared, key=lambda one: one.difference or 0)
     for place, one in enumerate(rows):
-        assert one.difference is not None and one.interval is not None
+        assert one.difference is not None
+        if one.interval is None:
+            axes.plot(one.difference, place, "o", color="0.4", mfc="none")
+            continue
         axes.plot(one.interval, [place, place], "-", color="0.6")
         low, high = one.interval
         axes.plot(
@@ -59,7 +63,7 @@ def _plot_differences(study: Study, compared: Sequence[Outcome], axes: Axes) -> 
     axes.set_yticks(range(len(rows)), labels)
     axes.axvline(0, lw=1, color="0.6", zorder=0)
     to = "its baseline" if several else next(iter(named.values()))
-    axes.set_xlabel(f"points of mIoU to {to}, 95 % interval")
+    axes.set_xlabel(f"points of mIoU to {to}, 95 % interval (hollow: one seed)")
 
 
 def _plot_by_cost(study: Study, found: Sequence[Outcome], axes: Axes) -> None:
