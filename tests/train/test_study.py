@@ -471,6 +471,34 @@ def test_a_run_is_compared_with_the_baseline_trained_as_long(recipe, tmp_path, m
     pyplot.close("all")
 
 
+def test_hours_of_teachers_are_told_with_those_of_their_teachers(recipe):
+    runs = {
+        "teacher": {"stage": "teacher", "seeds": [0]},
+        "none": {"stage": "student"},
+        "taught": {"method": "kd", "teacher": "teacher"},
+        "alone": {"method": "kd", "teacher": "t.pth"},
+        "mean": {"method": "kd", "teacher": ["none"]},
+        "chain": {"method": "kd", "teacher": ["taught"]},
+    }
+    flags = {"batch-size": 1, "max-steps": 3600}
+    study = read_study(recipe(runs, baseline="none", flags=flags, seeds=[0, 1]))
+    hours = {"teacher": 4, "none": 1, "taught": 2, "alone": 2, "mean": 2, "chain": 2}
+    for job in study.jobs:
+        write_result(job, np.full((2, 2, 1), [[500], [1000]]))
+        (job.folder / "log.csv").write_text(f"step,images_per_second\n3600,{1 / hours[job.run]}\n")
+    found = outcomes(study)
+    of_teachers = {one.run: one.teacher_hours for one in found}
+    # Both seeds of `taught` learnt from one teacher, which was trained once.
+    assert of_teachers == pytest.approx(
+        {"teacher": 0, "none": 0, "taught": 4, "alone": 0, "mean": 2, "chain": 8}
+    )
+    text = table(study, found)
+    assert "| hours | teacher hours | mIoU |" in text
+    assert (
+        "| taught | 2 | 3600 | 2.00 | 4.00 |" in text and "| none | 2 | 3600 | 1.00 | - |" in text
+    )
+
+
 def test_equal_hours_are_over_the_seeds_that_all_share(recipe):
     """Seed 0: the baseline 30 and 50 %, kd 45 half way. Seeds that one alone has do not count."""
     student = {"stage": "student", "max-steps": 7200}

@@ -32,6 +32,8 @@ class Outcome:
         steps: optimizer steps.
         hours: of training where it was trained, without validation and without its teacher's own
             training; nan where there is no log, and for a run that epochs end.
+        teacher_hours: likewise of all runs of the study that one seed of it learnt from, theirs
+            among them; a teacher that serves several runs counts in each. 0 without any.
         difference: mean difference to the baseline over the seeds that both have; None for the
             baseline itself, and without a common seed.
         interval: its 95 % confidence interval over seeds and images; None for a single seed.
@@ -47,6 +49,7 @@ class Outcome:
     per_class: dict[str, float | None]
     steps: int | None
     hours: float
+    teacher_hours: float = 0.0
     difference: float | None = None
     interval: tuple[float, float] | None = None
     at_equal_hours: float | None = None
@@ -71,7 +74,27 @@ def outcomes(study: Study) -> list[Outcome]:
         if jobs
     ]
     lengths = baseline_lengths(study, found)
-    return [replace(one, at_equal_hours=_at_equal_hours(study, one, lengths)) for one in found]
+    return [
+        replace(
+            one,
+            at_equal_hours=_at_equal_hours(study, one, lengths),
+            teacher_hours=statistics.fmean(
+                sum(map(_hours, teachers_of(study, job))) for job in ended[one.run]
+            ),
+        )
+        for one in found
+    ]
+
+
+def teachers_of(study: Study, job: Job) -> set[Job]:
+    """Return the jobs that one learns from, and those that these have learnt from."""
+    direct = {other for other in study.jobs if other.folder in job.teachers}
+    return direct.union(*(teachers_of(study, teacher) for teacher in direct))
+
+
+def _hours(job: Job) -> float:
+    pace = seconds_per_step(job)
+    return pace * job.steps / 3600 if pace and job.steps else float("nan")
 
 
 def baseline_lengths(study: Study, found: Sequence[Outcome]) -> list[Outcome]:
@@ -115,16 +138,14 @@ def _outcome(run: str, jobs: Sequence[Job], baseline: dict[int, Job]) -> Outcome
     }
     pairs = [(job, baseline[job.seed]) for job in jobs if job.seed in baseline]
     difference, interval = paired_difference(pairs) if pairs else (None, None)
-    paces = [pace for job in jobs if (pace := seconds_per_step(job))]
-    steps = jobs[0].steps
-    hours = statistics.median(paces) * steps / 3600 if paces and steps else float("nan")
+    hours = [each for job in jobs if not math.isnan(each := _hours(job))]
     return Outcome(
         run=run,
         seeds=tuple(job.seed for job in jobs),
         scores=tuple(100 * result["miou"] for result in results),
         per_class=classes,
-        steps=steps,
-        hours=hours,
+        steps=jobs[0].steps,
+        hours=statistics.median(hours) if hours else float("nan"),
         difference=difference,
         interval=interval,
     )
@@ -201,12 +222,16 @@ def table(study: Study, found: Sequence[Outcome]) -> str:
     compared = study.baseline is not None or bool(study.baselines)
     if compared:
         columns += ["to" if study.baselines else f"to {study.baseline}", "95 % interval"]
+    taught = any(one.teacher_hours for one in found)  # nan as well
+    columns[4:4] = ["teacher hours"] if taught else []
     timed = any(one.at_equal_hours is not None for one in found)
     columns += ["at equal hours"] if timed else []
     rows = []
     for one in found:
         spread = "" if one.spread is None else f" ± {one.spread:.2f}"
         cells = [one.run, str(len(one.seeds)), str(one.steps or "-"), f"{one.hours:.2f}"]
+        if taught:
+            cells.append(f"{one.teacher_hours:.2f}" if one.teacher_hours else "-")
         cells.append(f"{one.mean:.2f}{spread}")
         if compared:
             to = f"{study.baseline_of(one.run)}: " if study.baselines else ""
@@ -239,8 +264,9 @@ def as_json(study: Study, found: Sequence[Outcome], versions: dict[str, Any]) ->
         for one in found
     ]
     for run in runs:
-        if math.isnan(run["hours"]):  # JSON has no nan
-            run["hours"] = None
+        for hours in ("hours", "teacher_hours"):
+            if math.isnan(run[hours]):  # JSON has no nan
+                run[hours] = None
     return {
         "recipe": study.path.name,
         "baseline": study.baseline,
