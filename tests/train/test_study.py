@@ -471,7 +471,7 @@ def test_a_run_is_compared_with_the_baseline_trained_as_long(recipe, tmp_path, m
     pyplot.close("all")
 
 
-def test_hours_of_teachers_are_told_with_those_of_their_teachers(recipe):
+def test_teachers_are_told_with_their_hours_and_scores(recipe, tmp_path, monkeypatch):
     runs = {
         "teacher": {"stage": "teacher", "seeds": [0]},
         "none": {"stage": "student"},
@@ -484,7 +484,8 @@ def test_hours_of_teachers_are_told_with_those_of_their_teachers(recipe):
     study = read_study(recipe(runs, baseline="none", flags=flags, seeds=[0, 1]))
     hours = {"teacher": 4, "none": 1, "taught": 2, "alone": 2, "mean": 2, "chain": 2}
     for job in study.jobs:
-        write_result(job, np.full((2, 2, 1), [[500], [1000]]))
+        common = 600 if job.run == "teacher" else 500 + 10 * job.seed
+        write_result(job, np.full((2, 2, 1), [[common], [1000]]))
         (job.folder / "log.csv").write_text(f"step,images_per_second\n3600,{1 / hours[job.run]}\n")
     found = outcomes(study)
     of_teachers = {one.run: one.teacher_hours for one in found}
@@ -494,9 +495,17 @@ def test_hours_of_teachers_are_told_with_those_of_their_teachers(recipe):
     )
     text = table(study, found)
     assert "| hours | teacher hours | mIoU |" in text
-    assert (
-        "| taught | 2 | 3600 | 2.00 | 4.00 |" in text and "| none | 2 | 3600 | 1.00 | - |" in text
-    )
+    assert "| taught | 2 | 3600 | 2.00 | 4.00 |" in text
+    assert "| none | 2 | 3600 | 1.00 | - |" in text
+    scores = {one.run: one.teacher_score for one in found if one.teacher_score is not None}
+    assert scores == pytest.approx({"taught": 60, "mean": 50.5, "chain": 50.5})
+    monkeypatch.setattr(pyplot, "close", lambda figure: None)
+    plot(study, found, tmp_path / "plot.png")
+    *_, by_teacher = pyplot.gcf().axes
+    assert by_teacher.get_xlabel() == "mIoU of the teacher, %"
+    places = {line.get_label(): line.get_xdata()[0] for line in by_teacher.get_lines()}
+    assert scores.items() <= places.items()
+    pyplot.close("all")
 
 
 def test_equal_hours_are_over_the_seeds_that_all_share(recipe):

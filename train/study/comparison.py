@@ -34,6 +34,8 @@ class Outcome:
             training; nan where there is no log, and for a run that epochs end.
         teacher_hours: likewise of all runs of the study that one seed of it learnt from, theirs
             among them; a teacher that serves several runs counts in each. 0 without any.
+        teacher_score: mean mIoU of the runs of the study that it learnt from, in percent; None
+            without any. Of several, which teach the mean of their probabilities, it is the mean.
         difference: mean difference to the baseline over the seeds that both have; None for the
             baseline itself, and without a common seed.
         interval: its 95 % confidence interval over seeds and images; None for a single seed.
@@ -50,6 +52,7 @@ class Outcome:
     steps: int | None
     hours: float
     teacher_hours: float = 0.0
+    teacher_score: float | None = None
     difference: float | None = None
     interval: tuple[float, float] | None = None
     at_equal_hours: float | None = None
@@ -79,17 +82,36 @@ def outcomes(study: Study) -> list[Outcome]:
             one,
             at_equal_hours=_at_equal_hours(study, one, lengths),
             teacher_hours=statistics.fmean(
-                sum(map(_hours, teachers_of(study, job))) for job in ended[one.run]
+                sum(map(_hours, _taught_by(study, job))) for job in ended[one.run]
             ),
+            teacher_score=_teacher_score(study, ended[one.run]),
         )
         for one in found
     ]
 
 
-def teachers_of(study: Study, job: Job) -> set[Job]:
+def _teachers(study: Study, job: Job) -> set[Job]:
+    return {other for other in study.jobs if other.folder in job.teachers}
+
+
+def _taught_by(study: Study, job: Job) -> set[Job]:
     """Return the jobs that one learns from, and those that these have learnt from."""
-    direct = {other for other in study.jobs if other.folder in job.teachers}
-    return direct.union(*(teachers_of(study, teacher) for teacher in direct))
+    direct = _teachers(study, job)
+    return direct.union(*(_taught_by(study, teacher) for teacher in direct))
+
+
+def _teacher_score(study: Study, jobs: Sequence[Job]) -> float | None:
+    scored = [one for job in jobs for one in _teachers(study, job) if is_done(one)]
+    return statistics.fmean(map(_miou, scored)) if scored else None
+
+
+def _miou(job: Job) -> float:
+    return 100 * float(_scores(job)["miou"])
+
+
+def _scores(job: Job) -> dict[str, Any]:
+    scores: dict[str, Any] = json.loads((job.results / SCORES).read_text())
+    return scores
 
 
 def _hours(job: Job) -> float:
@@ -131,7 +153,7 @@ def _mean_over(one: Outcome, seeds: set[int]) -> float:
 
 
 def _outcome(run: str, jobs: Sequence[Job], baseline: dict[int, Job]) -> Outcome:
-    results = [json.loads((job.results / SCORES).read_text()) for job in jobs]
+    results = [_scores(job) for job in jobs]
     classes = {
         name: _mean([result["per_class"][name] for result in results])
         for name in results[0]["per_class"]
@@ -142,7 +164,7 @@ def _outcome(run: str, jobs: Sequence[Job], baseline: dict[int, Job]) -> Outcome
     return Outcome(
         run=run,
         seeds=tuple(job.seed for job in jobs),
-        scores=tuple(100 * result["miou"] for result in results),
+        scores=tuple(map(_miou, jobs)),
         per_class=classes,
         steps=jobs[0].steps,
         hours=statistics.median(hours) if hours else float("nan"),

@@ -16,28 +16,50 @@ from matplotlib.axes import Axes  # noqa: E402
 def plot(study: Study, found: Sequence[Outcome], path: Path) -> None:
     """Draw mIoU over the grid where the runs differ in one number, and else over training cost.
 
-    Beside the cost, where runs are compared, each one's difference to its baseline is drawn.
+    Beside the cost, where runs are compared, each one's difference to its baseline is drawn; and
+    that over its teacher's score, where teachers of the study differ.
     """
     compared = [one for one in found if one.difference is not None]
-    beside = bool(compared) and study.axis is None
+    taught = [one for one in compared if one.teacher_score is not None]
+    by_run = bool(compared) and study.axis is None
+    by_teacher = len({one.teacher_score for one in taught}) > 1
+    count = 1 + by_run + by_teacher
     figure, panels = pyplot.subplots(
         1,
-        2 if beside else 1,
-        figsize=(13 if beside else 8, max(5.0, 0.35 * len(found))),
+        count,
+        figsize=(8.0 if count == 1 else 6.5 * count, max(5.0, 0.35 * len(found))),
         layout="constrained",
         squeeze=False,
     )
-    axes = panels[0, 0]
+    axes, *beside = panels[0]
     if study.axis is not None and any(study.runs[one.run][0].place for one in found):
         _plot_by_place(study, study.axis, found, axes)
     else:
         _plot_by_cost(study, found, axes)
     axes.set_ylabel("mIoU, %")
     axes.legend(fontsize=8, ncols=2)
-    if beside:
-        _plot_differences(study, compared, panels[0, 1])
+    if by_run:
+        _plot_differences(study, compared, beside[0])
+    if by_teacher:
+        _plot_by_teacher(taught, beside[-1])
     figure.savefig(path, format="png", dpi=120)
     pyplot.close(figure)
+
+
+def _plot_by_teacher(taught: Sequence[Outcome], axes: Axes) -> None:
+    """Draw a point and its interval per run, hollow with a single seed: what each teacher gave."""
+    for one in taught:
+        assert one.teacher_score is not None and one.difference is not None
+        alone = one.interval is None
+        (point,) = axes.plot(
+            one.teacher_score, one.difference, "o", mfc="none" if alone else None, label=one.run
+        )
+        if one.interval is not None:
+            axes.plot([one.teacher_score] * 2, one.interval, "-", lw=1, color=point.get_color())
+    axes.axhline(0, lw=1, color="0.6", zorder=0)
+    axes.set_xlabel("mIoU of the teacher, %")
+    axes.set_ylabel("points of mIoU to the baseline")
+    axes.legend(fontsize=8)
 
 
 def _plot_differences(study: Study, compared: Sequence[Outcome], axes: Axes) -> None:
