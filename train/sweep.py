@@ -23,12 +23,13 @@ from command_line.cli import OneLineParser, run
 from command_line.outputs import check_target, replacing
 from eval.results import write_json
 from models.saving import software_versions
-from train.study.comparison import as_json, document, outcomes
+from train.study.comparison import outcomes
 from train.study.jobs import Queue, seconds_left, steps_done, with_teachers, write_plan
 from train.study.plots import plot
 from train.study.recipe import read_study
 from train.study.settings import check_settings
 from train.study.study import Job, Study
+from train.study.tables import as_json, document
 
 
 def main() -> int:

@@ -17,12 +17,13 @@ import yaml
 from matplotlib import pyplot
 
 from train import sweep
-from train.study.comparison import as_json, outcomes, paired_difference, table
+from train.study.comparison import outcomes, paired_difference
 from train.study.jobs import COUNTS, SCORES, Queue, is_done, seconds_left, to_train
 from train.study.plots import plot
 from train.study.recipe import read_study
 from train.study.settings import check_settings
 from train.study.study import Job
+from train.study.tables import as_json, table
 
 SMALL = {
     "height": 32, "image-size": 32, "batch-size": 2, "limit-train": 4, "limit-val": 2,

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from eval.per_image import mean_iou, read_counts
-from eval.reporting.markdown import markdown_table
 from train.study.jobs import COUNTS, SCORES, is_done, seconds_per_step
 from train.study.study import Job, Study
 
@@ -229,70 +228,3 @@ def _differences(both: np.ndarray) -> np.ndarray:
     """Counts (2, seeds, images, 2, K) -> points of mIoU, first less second, (seeds,)."""
     mine, theirs = mean_iou(both.sum(2))
     return 100 * (mine - theirs)
-
-
-def document(study: Study, found: Sequence[Outcome], command: str) -> str:
-    """Return the study as a Markdown section: the command, a table, and the scores seed by seed."""
-    title = f"## {study.path.stem}\n\n```\n{command}\n```\n\n"
-    return title + table(study, found) + "\n" + by_seed(found)
-
-
-def table(study: Study, found: Sequence[Outcome]) -> str:
-    """Return the Markdown table of runs."""
-    classes = list(found[0].per_class) if found else []
-    columns = ["run", "seeds", "steps", "hours", "mIoU"]
-    compared = study.baseline is not None or bool(study.baselines)
-    if compared:
-        columns += ["to" if study.baselines else f"to {study.baseline}", "95 % interval"]
-    taught = any(one.teacher_hours for one in found)  # nan as well
-    columns[4:4] = ["teacher hours"] if taught else []
-    timed = any(one.at_equal_hours is not None for one in found)
-    columns += ["at equal hours"] if timed else []
-    rows = []
-    for one in found:
-        spread = "" if one.spread is None else f" ± {one.spread:.2f}"
-        cells = [one.run, str(len(one.seeds)), str(one.steps or "-"), f"{one.hours:.2f}"]
-        if taught:
-            cells.append(f"{one.teacher_hours:.2f}" if one.teacher_hours else "-")
-        cells.append(f"{one.mean:.2f}{spread}")
-        if compared:
-            to = f"{study.baseline_of(one.run)}: " if study.baselines else ""
-            cells += [
-                "-" if one.difference is None else f"{to}{one.difference:+.2f}",
-                "-" if one.interval is None else "{:+.2f} to {:+.2f}".format(*one.interval),
-            ]
-        if timed:
-            cells.append("-" if one.at_equal_hours is None else f"{one.at_equal_hours:+.2f}")
-        values = one.per_class.values()
-        rows.append([*cells, *("-" if value is None else f"{value:.2f}" for value in values)])
-    return markdown_table([*columns, *classes], rows)
-
-
-def by_seed(found: Sequence[Outcome]) -> str:
-    """Return the Markdown table of mIoU, a row per run and a column per seed."""
-    seeds = sorted({seed for one in found for seed in one.seeds})
-    rows = []
-    for one in found:
-        known = dict(zip(one.seeds, one.scores, strict=True))
-        rows.append([one.run, *(f"{known[s]:.2f}" if s in known else "-" for s in seeds)])
-    return markdown_table(["mIoU", *(f"seed {seed}" for seed in seeds)], rows)
-
-
-def as_json(study: Study, found: Sequence[Outcome], versions: dict[str, Any]) -> dict[str, Any]:
-    """Return everything in the tables, and each run's command line, of a seed that has ended."""
-    words = {(job.run, job.seed): list(job.words) for job in study.jobs}
-    runs = [
-        {**vars(one), "mean": one.mean, "spread": one.spread, "flags": words[one.run, one.seeds[0]]}
-        for one in found
-    ]
-    for run in runs:
-        for hours in ("hours", "teacher_hours"):
-            if math.isnan(run[hours]):  # JSON has no nan
-                run[hours] = None
-    return {
-        "recipe": study.path.name,
-        "baseline": study.baseline,
-        "baselines": dict(study.baselines),
-        "versions": versions,
-        "runs": runs,
-    }
