@@ -134,7 +134,8 @@ def test_a_study_trains_scores_and_compares_and_is_not_done_twice(
     output = tmp_path / "study.md"
     assert run_sweep(monkeypatch, path, "--output", output, "--parallel", 2) == 0
     text = output.read_text()
-    assert "| run | seeds | steps | hours | mIoU | to none | 95 % interval |" in text
+    header = "| run | seeds | steps | hours | teacher hours | mIoU | to none | 95 % interval |"
+    assert header in text
     assert [line.split(" |")[0] for line in text.splitlines()[8:11]] == ["| b1", "| none", "| kd"]
     assert json.loads(output.with_suffix(".json").read_text())["baseline"] == "none"
     assert output.with_suffix(".png").read_bytes()[:4] == b"\x89PNG"
