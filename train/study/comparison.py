@@ -101,11 +101,7 @@ def _taught_by(study: Study, job: Job) -> set[Job]:
 
 def _teacher_score(study: Study, jobs: Sequence[Job]) -> float | None:
     scored = [one for job in jobs for one in _teachers(study, job) if is_done(one)]
-    return statistics.fmean(map(_miou, scored)) if scored else None
-
-
-def _miou(job: Job) -> float:
-    return 100 * float(_scores(job)["miou"])
+    return statistics.fmean(100 * _scores(one)["miou"] for one in scored) if scored else None
 
 
 def _scores(job: Job) -> dict[str, Any]:
@@ -163,7 +159,7 @@ def _outcome(run: str, jobs: Sequence[Job], baseline: dict[int, Job]) -> Outcome
     return Outcome(
         run=run,
         seeds=tuple(job.seed for job in jobs),
-        scores=tuple(map(_miou, jobs)),
+        scores=tuple(100 * result["miou"] for result in results),
         per_class=classes,
         steps=jobs[0].steps,
         hours=statistics.median(hours) if hours else float("nan"),
