@@ -11,6 +11,10 @@ from typing import TextIO
 from command_line.notes import note
 
 
+class InUseError(ValueError):
+    """Another process holds the lock of a folder."""
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Keep other processes from training in a run folder while the block runs.
@@ -19,7 +23,7 @@ def locked(folder: Path) -> Iterator[None]:
     this process, however that ends, and processes that are forked from it do not hold it.
 
     Raises:
-        ValueError: another process holds the lock.
+        InUseError: another process holds the lock.
     """
     path = folder.with_name(f".{folder.name}.lock")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,7 +47,7 @@ def _open_locked(path: Path, folder: Path) -> TextIO:
             file.seek(0)
             holder = file.read() or "another process"
             file.close()
-            raise ValueError(
+            raise InUseError(
                 f"{folder}: {holder} is training in it: wait for its end, or pass --run-name"
             ) from None
         except OSError as error:

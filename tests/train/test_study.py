@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -17,6 +18,7 @@ import yaml
 from matplotlib import pyplot
 
 from train import sweep
+from train.study import jobs
 from train.study.comparison import outcomes, paired_difference
 from train.study.jobs import COUNTS, SCORES, Queue, is_done, seconds_left, to_train
 from train.study.plots import plot
@@ -284,6 +286,53 @@ def test_who_stops_a_study_stops_its_runs_and_they_save(
     # Of a group of its own: the Ctrl-C of a terminal goes to a whole group, and would end it twice.
     assert int(Path("saved").read_text()) != os.getpgrp()
     assert signal.getsignal(signal.SIGHUP) is before
+
+
+HOLDER = """
+import pathlib, sys
+from train.folder_lock import locked
+with locked(pathlib.Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_two_studies_share_the_runs_and_the_second_waits_for_the_first(
+    recipe, tmp_path, monkeypatch, ended
+):
+    monkeypatch.setattr(jobs, "WATCH", 0.1)
+    (tmp_path / "fails.py").write_text("raise SystemExit(3)")
+    study = read_study(recipe({"one": {"stage": "student"}, "two": {"stage": "student"}}))
+    one = study.jobs[0]
+    held = one.folder.with_name(f"{one.folder.name}.study")
+    other = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(held)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": str(jobs.SCRIPTS.parent)},
+    )  # fmt: skip
+    assert other.stdout.readline() == "held\n"
+    told: list[str] = []
+
+    def tell(line: str) -> None:
+        told.append(line.split(" (")[0])
+        if line.startswith("failed") and other.poll() is None:
+            if ended:
+                one.folder.mkdir(parents=True)
+                (one.folder / SCORES).touch()
+                (one.folder / "results.json").touch()
+            other.communicate()
+
+    queue = Queue(study, study.jobs, 1, f"{sys.executable} {tmp_path / 'fails.py'}", tell)
+    queue.run()
+    assert told[:2] == ["in use elsewhere: one, seed 0", "started: two, seed 0"]
+    assert told[2].startswith("failed with status 3: two, seed 0")
+    if ended:
+        assert told[3:] == ["ended: one, seed 0"]
+    else:
+        assert told[3] == "started: one, seed 0"
+        assert told[4].startswith("failed with status 3: one, seed 0")
+    assert [job.run for job in queue.failed] == (["two"] if ended else ["two", "one"])
 
 
 def test_time_left_follows_the_pace_of_runs_of_the_kind(recipe):

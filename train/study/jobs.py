@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from command_line.process_group import start, terminate, wait_for_all
 from eval.reporting.run_records import read_log
+from train.folder_lock import InUseError, locked
 from train.run_folder import ARGUMENTS, LAST, LOG, RESULTS
 from train.study.study import Job, Study
 
@@ -26,6 +28,9 @@ SCORES, COUNTS = "scores.json", "counts.csv"
 
 class Queue:
     """Starts jobs as processes and remembers which are left.
+
+    Several queues, on machines that share their folders, may work on one study: a job that
+    another one is at is waited for, once there is nothing else to do.
 
     Args:
         study: what to run.
@@ -54,6 +59,7 @@ class Queue:
         self.tell = tell
         self.watch = watch
         self.failed: list[Job] = []
+        self.elsewhere: set[Job] = set()
         self.processes: set[subprocess.Popen] = set()
         self.lock = threading.Lock()
         self.stopped = False
@@ -75,8 +81,11 @@ class Queue:
                         break
                     ended, _ = wait(running, timeout=WATCH, return_when=FIRST_COMPLETED)
                     self.watch()
-                    for future in ended:
-                        self._note(running.pop(future), future.result())
+                    statuses = {running.pop(future): future.result() for future in ended}
+                    for job, status in statuses.items():
+                        self._note(job, status)
+                    if statuses and set(statuses.values()) == {None}:
+                        time.sleep(WATCH)
             except KeyboardInterrupt:
                 self._stop()
                 raise
@@ -97,7 +106,16 @@ class Queue:
             )
         ]
 
-    def _work(self, job: Job) -> int:
+    def _work(self, job: Job) -> int | None:
+        """Train and score a job; return the status of what failed, 0, or None if it is in use."""
+        try:
+            # Not the lock that training takes, which ends before the scoring.
+            with locked(job.folder.with_name(f"{job.folder.name}.study")):
+                return 0 if can_teach(job) else self._train_and_score(job)
+        except InUseError:
+            return None
+
+    def _train_and_score(self, job: Job) -> int:
         """Train, or resume, and score; return the status of what failed, or 0."""
         self.tell(f"started: {name_of(job)}")
         words = [*self.launcher, str(SCRIPTS / f"train_{job.stage}.py"), *job.words]
@@ -142,7 +160,13 @@ class Queue:
             self.processes.discard(process)
         return status
 
-    def _note(self, job: Job, status: int) -> None:
+    def _note(self, job: Job, status: int | None) -> None:
+        if status is None:
+            if job not in self.elsewhere:
+                self.tell(f"in use elsewhere: {name_of(job)}")
+            self.elsewhere.add(job)
+            self.waiting.append(job)  # behind what nobody is at
+            return
         if status == 0:
             self.tell(f"ended: {name_of(job)}")
             return
