@@ -4,8 +4,9 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 if not __package__:  # run by path: the project root, not this folder, is where imports start
@@ -23,6 +24,7 @@ from command_line.cli import OneLineParser, run
 from datasets.base import IMAGE_SUFFIXES, index_by_stem
 from datasets.class_statistics import class_weights
 from datasets.conversion import convert_sugar_beets, find_sugar_beets, masks_to_ids, parse_colours
+from datasets.drawing.world import KINDS
 from datasets.importing.command import add_flags, import_data
 from datasets.inspection import SplitReport, inspect, unseen_classes
 from datasets.layout import (
@@ -150,8 +152,13 @@ def synthetic(args: argparse.Namespace) -> None:
     counts = args.count + [max(1, args.count[0] // 4)] * (len(SPLITS) - len(args.count))
     if args.workers < 1:
         raise ValueError(f"--workers {args.workers}: at least 1")
+    if args.without and args.variety == "beet":
+        raise ValueError("--without: fields of --variety beet have no such kinds: leave it out")
     for count in counts:
         check_drawing(args.size, count, args.seed)
+    draw = partial(
+        draw_sample, args.seed, size=args.size, variety=args.variety, without=args.without
+    )
     splits = {
         name: [field_stem(name, index) for index in range(count)]
         for name, count in zip(SPLITS, counts, strict=True)
@@ -160,7 +167,7 @@ def synthetic(args: argparse.Namespace) -> None:
         (new / "JPEGImages").mkdir()
         (new / "SegmentationClass").mkdir()
         jobs = [
-            pool.submit(_write_field, new, args.seed, name, index, args.size, args.variety)
+            pool.submit(_write_field, new, draw, name, index)
             for name, count in zip(SPLITS, counts, strict=True)
             for index in range(count)
         ]
@@ -171,10 +178,8 @@ def synthetic(args: argparse.Namespace) -> None:
     _tell_splits(splits, args.output)
 
 
-def _write_field(
-    root: Path, seed: int, split: str, index: int, size: tuple[int, int], variety: str
-) -> None:
-    image, label = draw_sample(seed, split, index, size, variety)
+def _write_field(root: Path, draw: Callable, split: str, index: int) -> None:
+    image, label = draw(split, index)
     stem = field_stem(split, index)
     path = root / "JPEGImages" / f"{stem}.jpg"
     Image.fromarray(image).save(path, quality=JPEG_QUALITY, subsampling=0)
@@ -244,6 +249,9 @@ def build_parser() -> argparse.ArgumentParser:
     fields.add_argument("--variety", choices=tuple(VARIETIES), default="beet",
                         help="beet: sugar beets and seven weeds; world: crops, weeds, soils, light "
                         "and cameras of all kinds; mixed: both (default: beet)")  # fmt: skip
+    fields.add_argument("--without", nargs="+", choices=tuple(KINDS), default=[], metavar="KIND",
+                        help="leave out of world and mixed, to see what it gives: "
+                        + "; ".join(f"{name}, {what}" for name, what in KINDS.items()))  # fmt: skip
     fields.add_argument("--workers", type=int, default=os.cpu_count(),
                         help="processes that draw (default: one per core)")  # fmt: skip
     return parser

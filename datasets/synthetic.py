@@ -1,6 +1,6 @@
 """Drawn crop fields: a data set of any size that needs no download."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,13 +17,22 @@ from datasets.voc import VocLayout
 SPLITS = ("train", "val", "test")
 
 
-def draw_mixed(rng: np.random.Generator, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+def draw_beet(
+    rng: np.random.Generator, height: int, width: int, without: Collection[str] = ()
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw a field of beets, in which no kind of variation can be left out."""
+    return draw_field(rng, height, width)
+
+
+def draw_mixed(
+    rng: np.random.Generator, height: int, width: int, without: Collection[str] = ()
+) -> tuple[np.ndarray, np.ndarray]:
     """Draw a field of either variety, beet one time in three."""
-    draw = draw_field if rng.uniform() < 1 / 3 else draw_world
-    return draw(rng, height, width)
+    draw = draw_beet if rng.uniform() < 1 / 3 else draw_world
+    return draw(rng, height, width, without)
 
 
-VARIETIES: dict[str, Callable] = {"beet": draw_field, "world": draw_world, "mixed": draw_mixed}
+VARIETIES: dict[str, Callable] = {"beet": draw_beet, "world": draw_world, "mixed": draw_mixed}
 
 
 class Synthetic(VocLayout):
@@ -120,11 +129,19 @@ def field_stem(split: str, index: int) -> str:
 
 
 def draw_sample(
-    seed: int, split: str, index: int, size: tuple[int, int], variety: str = "beet"
+    seed: int,
+    split: str,
+    index: int,
+    size: tuple[int, int],
+    variety: str = "beet",
+    without: Collection[str] = (),
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw field `index` of a split: image, uint8 (H, W, 3), and label, uint8 (H, W)."""
+    """Draw field `index` of a split: image, uint8 (H, W, 3), and label, uint8 (H, W).
+
+    `without` are kinds of variation to leave out, see `datasets.drawing.world.KINDS`.
+    """
     rng = np.random.default_rng([seed, SPLITS.index(split), index])
-    return VARIETIES[variety](rng, *size)
+    return VARIETIES[variety](rng, *size, without)
 
 
 def check_drawing(size: tuple[int, int], count: int, seed: int) -> None:

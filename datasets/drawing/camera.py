@@ -1,23 +1,32 @@
 """What sun and camera make of a scene: shade, spectral bands, lens, sensor and file format."""
 
+from collections.abc import Collection
+
 import cv2
 import numpy as np
 
 from datasets.soil import coordinates, smooth_noise
 
 
-def photograph(rng: np.random.Generator, image: np.ndarray, cover: np.ndarray) -> np.ndarray:
-    """Photograph a scene, float32 (H, W, 3) to uint8; `cover` (H, W), 0 to 1, is that of plants."""
+def photograph(
+    rng: np.random.Generator, image: np.ndarray, cover: np.ndarray, without: Collection[str] = ()
+) -> np.ndarray:
+    """Photograph a scene, float32 (H, W, 3) to uint8; `cover` (H, W), 0 to 1, is that of plants.
+
+    `without` are kinds of variation to leave out, see `datasets.drawing.world.KINDS`.
+    """
     photo = _lit_by_leaves(rng, image, cover)
     photo = photo * _illumination(rng, *image.shape[:2])[..., None]
-    if rng.uniform() < 0.18:
+    if rng.uniform() < 0.18 and "infrared" not in without:
         photo = _near_infrared(rng, photo, cover)
         hue_noise = 0.3
     else:
         hue_noise = 1.0
-    if rng.uniform() < 0.6:
+    if rng.uniform() < 0.6 and "shadows" not in without:
         photo = _tinted_shadows(rng, photo)
     photo = _developed(rng, photo, hue_noise)
+    if "camera" in without:
+        return np.clip(photo, 0, 255).astype(np.uint8)
     if rng.uniform() < 0.45:
         photo = _misregistered(rng, photo)
     photo = _lens(rng, photo)

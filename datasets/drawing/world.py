@@ -10,6 +10,7 @@ which leaf belongs to a crop cannot be learnt by heart, though habits that crops
 Lengths are relative to the shorter side of the picture.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import cv2
@@ -21,8 +22,16 @@ from datasets.drawing.plants import Plant, draw_plant
 from datasets.drawing.species import Species, draw_species
 from datasets.fields import CROP, SOIL, SUPERSAMPLING, WEED, shrink_label
 from datasets.plants import Light
-from datasets.soil import smooth_noise
+from datasets.soil import draw_soil, smooth_noise
 
+# What can be left out, to measure what it gives.
+KINDS = {
+    "grounds": "all soils but the one of beet fields, and what lies on them",
+    "tilt": "cameras that look from one side",
+    "infrared": "near infrared and false colours",
+    "shadows": "coloured shadows",
+    "camera": "fringes, blur, sharpening, strong noise and JPEG",
+}
 LAYERS = 2  # of plants, each of which casts its shadow on those below
 MAX_WEEDS = 90
 MAX_CROPS = 150
@@ -46,8 +55,10 @@ class World:
     tint: np.ndarray  # RGB factors on all plants
 
 
-def draw_world(rng: np.random.Generator, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw one field.
+def draw_world(
+    rng: np.random.Generator, height: int, width: int, without: Collection[str] = ()
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw one field, without some of `KINDS`.
 
     Returns:
         The image, uint8 (H, W, 3) RGB, and its label, uint8 (H, W) of SOIL, CROP and WEED. A pixel
@@ -55,11 +66,12 @@ def draw_world(rng: np.random.Generator, height: int, width: int) -> tuple[np.nd
     """
     for_scene, for_ground, for_plants, for_camera = rng.spawn(4)
     world = draw_scene(for_scene)
-    ground = draw_ground(for_ground, height, width, world.light, world.row_angle)
+    drawn = draw_soil if "grounds" in without else draw_ground
+    ground = drawn(for_ground, height, width, world.light, world.row_angle)
     large = (width * SUPERSAMPLING, height * SUPERSAMPLING)
     canvas = cv2.resize(np.pad(ground, ((0, 0), (0, 0), (0, 1)), constant_values=SOIL), large)
     _plant(for_plants, canvas, world)
-    if for_camera.uniform() < 0.3:
+    if for_camera.uniform() < 0.3 and "tilt" not in without:
         canvas = _tilted(for_camera, canvas)
     image = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA)[..., :3]
     ids = np.ascontiguousarray(canvas[..., 3])
@@ -67,7 +79,7 @@ def draw_world(rng: np.random.Generator, height: int, width: int) -> tuple[np.nd
     cover = cv2.resize(plants, (width, height), interpolation=cv2.INTER_AREA)
     cover = cover.astype(np.float32) / 255
     image = cv2.add(image, _leaf_texture(for_camera, cover), dtype=cv2.CV_32F)
-    photo = photograph(for_camera, image, cover)
+    photo = photograph(for_camera, image, cover, without)
     return photo, shrink_label(ids, height, width)
 
 

@@ -325,7 +325,18 @@ def test_synthetic_refuses_and_leaves_nothing(tmp_path, fails):
     assert "--size 8x8" in fails("synthetic", "--output", output, "--size", 8)
     assert "--workers 0" in fails("synthetic", "--output", output, "--workers", 0)
     assert "three numbers" in fails("synthetic", "--output", output, "--count", 1, 1, 1, 1)
+    assert "--variety beet" in fails("synthetic", "--output", output, "--without", "tilt")
     assert os.listdir(tmp_path) == []
+
+
+def test_synthetic_leaves_out_what_is_not_wanted(tmp_path):
+    flags = ["--count", 1, "--size", "40x56", "--workers", 1, "--variety", "world"]
+    pictures = {}
+    for name, more in (("all", []), ("bare", ["--without", "grounds", "camera"])):
+        assert run("synthetic", "--output", tmp_path / name, *flags, *more) == 0
+        pictures[name] = build_dataset("Synthetic", tmp_path / name, "train")[0]
+    assert np.array_equal(pictures["all"]["label"], pictures["bare"]["label"])
+    assert not np.array_equal(pictures["all"]["image"], pictures["bare"]["image"])
 
 
 def test_the_script_runs_by_path_from_its_own_folder(tmp_path):

@@ -4,7 +4,7 @@ import pytest
 from datasets.drawing.camera import photograph
 from datasets.drawing.plants import Plant, draw_plant
 from datasets.drawing.species import HABITS, draw_species
-from datasets.drawing.world import draw_scene, draw_world
+from datasets.drawing.world import KINDS, draw_scene, draw_world
 from datasets.fields import CROP, SOIL, WEED
 from datasets.synthetic import Synthetic
 
@@ -79,17 +79,31 @@ def test_fields_vary_and_hold_all_classes():
     assert (cover[:, WEED] == 0).any() and (cover[:, CROP] == 0).any()
 
 
-def test_near_infrared_makes_plants_bright_in_every_camera():
+@pytest.mark.parametrize(("without", "least", "most"), [([], 0.05, 0.5), (["infrared"], 0, 0.01)])
+def test_near_infrared_makes_plants_bright_in_every_camera(without, least, most):
     """In a band of near infrared plants are brighter than soil that looked the same before."""
     cover = np.zeros((40, 40), np.float32)
     cover[10:30, 10:30] = 1
     grey = np.full((40, 40, 3), 90, np.float32)
     differences = []
     for seed in range(60):
-        photo = photograph(np.random.default_rng(seed), grey, cover).astype(float)
+        photo = photograph(np.random.default_rng(seed), grey, cover, without).astype(float)
         differences.append(photo[12:28, 12:28].mean((0, 1)) - photo[:8].mean((0, 1)))
-    brighter = np.max(differences, axis=1) > 25
-    assert 0.05 < brighter.mean() < 0.5
+    brighter = np.max(differences, axis=1) > 40  # more than clouds and shade do
+    assert least <= brighter.mean() < most
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kind_of_variation_can_be_left_out_and_the_rest_stays(kind):
+    """Fields that do not have it are drawn alike; of the others some change."""
+    unchanged = 0
+    for seed in range(24):
+        image, label = world(seed)
+        bare, its_label = draw_world(np.random.default_rng(seed), *SIZE, without=[kind])
+        assert kind == "tilt" or np.array_equal(label, its_label)
+        unchanged += np.array_equal(image, bare)
+    assert unchanged < 24
+    assert unchanged > 0 or kind in ("grounds", "camera")  # which all fields have
 
 
 def test_mixed_fields_are_of_both_varieties():
