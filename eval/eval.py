@@ -133,14 +133,6 @@ def build_parser() -> OneLineParser:
         f"at these sizes, 512 or HEIGHTxWIDTH (without a value: {default})",
     )
     add("--per-folder", action="store_true", help="also the scores of each folder of images")
-    add(
-        "--merge",
-        nargs="+",
-        default=[],
-        metavar="NAME=A,B",
-        help="also the IoU of several classes as one, as in vegetation=crop,weed; the mean stays "
-        "that of the single classes",
-    )
     add_evaluation_flags(parser)
     parser.show_first("--json", *FIRST)
     return parser

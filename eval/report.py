@@ -138,11 +138,11 @@ def score_table(runs: Sequence[ScoredRun], milliseconds: Sequence[str]) -> list[
     """Return the table of scores, with a column per run: cost first, then scores, then classes."""
     results = [scored.result for scored in runs]
     lines = transposed(table_rows(results))
-    classes = len(runs[0].subject.dataset.classes)
+    ious = len(results[0]["per_class"]) + len(results[0].get("merged", {}))
     lines.insert(3, ["ms per image", *milliseconds])
     lines.insert(3, ["image size", *("{} × {}".format(*r["flops"]["size"]) for r in results)])
     accuracies = (f"{100 * result['pixel_accuracy']:.2f}" for result in results)
-    lines.insert(len(lines) - classes, ["pixel accuracy", *accuracies])
+    lines.insert(len(lines) - ious, ["pixel accuracy", *accuracies])
     return lines
 
 

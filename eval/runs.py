@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from eval.evaluator import Metric, all_of
+from eval.merged import merged_ious, parse_merged
 from eval.metrics import SegmentationMetrics
 from eval.per_image import ImageCounts, mean_iou
 from eval.plants import PlantMetrics
@@ -65,6 +66,7 @@ def score_runs(args: argparse.Namespace, device: torch.device) -> list[ScoredRun
         name = kind = kind_of(subject)
         if name in {run.name for run in runs}:  # such as another seed
             name = f"{name} ({state})"
+        merged = parse_merged(args.merge, subject.dataset.classes)
         shown = Shown(subject, spread(len(subject.dataset), args.images))
         images = ImageCounts(*subject.labels)
         also: list[Metric] = [images]
@@ -76,6 +78,7 @@ def score_runs(args: argparse.Namespace, device: torch.device) -> list[ScoredRun
         result = summarize(
             subject,
             metrics.compute(),
+            merged=merged_ious(metrics.matrix, merged),
             conditions=scores_by(subject, groups, "condition"),
             plants=None if args.plants is None else plants.compute(),
             inference=str(subject.inference),

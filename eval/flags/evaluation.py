@@ -61,6 +61,14 @@ def add_evaluation_flags(parser: argparse.ArgumentParser) -> None:
         "(without a value: 1, the predicted weed pixels alone)",
     )
     how.add_argument(
+        "--merge",
+        nargs="+",
+        default=[],
+        metavar="NAME=A,B",
+        help="also the IoU of several classes as one, as in vegetation=crop,weed; the mean stays "
+        "that of the single classes",
+    )
+    how.add_argument(
         "--batch-size", type=positive_integer, default=1, help="images per batch (default: 1)"
     )
     how.add_argument(

@@ -21,7 +21,7 @@ def reference_student(results: Sequence[Result]) -> Result | None:
 
 
 def table_rows(results: Sequence[Result]) -> list[dict[str, str]]:
-    """Make one record per run: cost per image, mIoU and each class's IoU in %.
+    """Make one record per run: cost per image, mIoU, the IoU of each class and merged class, in %.
 
     "vs student" is the difference, in points, to `reference_student`; without one, the column is
     left out.
@@ -40,10 +40,15 @@ def table_rows(results: Sequence[Result]) -> list[dict[str, str]]:
         for name, key in PLANT_ROWS.items():
             if plants := result.get("plants"):
                 row[name] = "-" if plants[key] is None else f"{100 * plants[key]:.1f}"
-        for name, iou in result["per_class"].items():
+        for name, iou in _ious(result).items():
             row[name] = "absent" if iou is None else f"{100 * iou:.2f}"
         rows.append(row)
     return rows
+
+
+def _ious(result: Result) -> dict[str, float | None]:
+    """The IoU of each class, and of the classes that `--merge` takes as one."""
+    return {**result["per_class"], **result.get("merged", {})}
 
 
 def _giga(count: float | None) -> str:
@@ -69,8 +74,8 @@ def seed_rows(results: Sequence[Result]) -> list[dict[str, str]]:
         if student is not None:
             alone = fmean(member["miou"] for member in kinds[student["kind"]])
             row["vs student"] = f"{100 * (fmean(mious) - alone):+.2f}"
-        for name in members[0]["per_class"]:
-            ious = [member["per_class"][name] for member in members]
+        for name in _ious(members[0]):
+            ious = [_ious(member)[name] for member in members]
             row[name] = "absent" if None in ious else _spread(ious)
         rows.append(row)
     return rows

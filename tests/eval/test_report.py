@@ -56,7 +56,7 @@ def write_page(voc_root, tmp_path, monkeypatch):
 
 
 def test_page_says_what_the_runs_are(make_runs, write_page):
-    page = write_page(*make_runs()).read_text()
+    page = write_page(*make_runs(), "--merge", "plants=crop,weed").read_text()
     # Nothing is fetched: every address is data or a place on the page.
     addresses = re.findall(r'(?:src|srcset|href)="([^"]*)"', page)
     assert addresses and all(a.startswith(("data:", "#")) for a in addresses)
@@ -81,7 +81,7 @@ def test_page_says_what_the_runs_are(make_runs, write_page):
     rows = re.findall(r'<th scope="row">(?:<span[^>]*></span>)?([^<]*)</th>', table)
     assert rows == [
         "M params", "G MACs", "image size", "ms per image", "mIoU", "vs student", "pixel accuracy",
-        "soil", "crop", "weed",
+        "soil", "crop", "weed", "plants",
     ]  # fmt: skip
     assert "teacher SegformerB0: no log.csv beside its checkpoint" in page
     assert "old &lt;teacher&gt;" in page and "<teacher>" not in page
