@@ -75,8 +75,8 @@ def seed_rows(results: Sequence[Result]) -> list[dict[str, str]]:
             alone = fmean(member["miou"] for member in kinds[student["kind"]])
             row["vs student"] = f"{100 * (fmean(mious) - alone):+.2f}"
         for name in _ious(members[0]):
-            ious = [_ious(member)[name] for member in members]
-            row[name] = "absent" if None in ious else _spread(ious)
+            ious = [iou for member in members if (iou := _ious(member)[name]) is not None]
+            row[name] = _spread(ious) if len(ious) == len(members) else "absent"
         rows.append(row)
     return rows
 
