@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# What each kind of variation in the drawn fields gives: a SegFormer-B0 from random weights for each kind that is left
+# out, one for beet fields alone, and one for all; each scored on CWFID's training images and on fields that have all.
+#
+#   bash recipes/drawn-kinds.sh OUTPUT CWFID
+#
+# OUTPUT/cwfid/comparison.md and OUTPUT/drawn/comparison.md have the tables. The same command goes on where it was
+# stopped. PYTHON, FIELDS (to train on), STEPS, SEED and VARIANTS can be set in the environment.
+set -euo pipefail
+
+output=$(realpath -m "${1:?say where results go: drawn-kinds.sh OUTPUT CWFID}")
+cwfid=$(realpath -e "${2:?say where CWFID is: drawn-kinds.sh OUTPUT CWFID}")
+cd "$(dirname "$0")/.."
+python=${PYTHON:-.venv/bin/python}
+variants=${VARIANTS:-all beet grounds tilt infrared shadows camera}
+
+draw() {
+    local fields=$output/fields-$1
+    [ -d "$fields" ] && return
+    case $1 in
+        all) set -- "$1" --variety mixed ;;
+        beet) set -- "$1" --variety beet ;;
+        *) set -- "$1" --variety mixed --without "$1" ;;
+    esac
+    "$python" datasets/prepare.py synthetic --output "$fields" --count "${FIELDS:-600}" 100 1 --size 512 "${@:2}"
+}
+
+train() {
+    local run=$output/runs/$1 resume=()
+    [ -f "$run/results.json" ] && return
+    [ -f "$run/last.pth" ] && resume=(--resume)
+    "$python" train/train_student.py --config recipes/pretrain.yaml --datadir "$output/fields-$1" --max-steps "${STEPS:-1200}" \
+        --seed "${SEED:-0}" --savedir "$output/runs" --run-name "$1" "${resume[@]}"
+}
+
+compare() {
+    local runs=()
+    for variant in $variants; do runs+=("$output/runs/$variant/last.pth"); done
+    "$python" eval/compare.py "${runs[@]}" --merge vegetation=crop,weed "$@"
+}
+
+for variant in $variants; do
+    draw "$variant"
+    train "$variant"
+done
+compare --dataset CWFID --datadir "$cwfid" --subset train --output "$output/cwfid"
+draw all
+compare --dataset Synthetic --datadir "$output/fields-all" --subset val --output "$output/drawn"
