@@ -24,7 +24,8 @@ from command_line.outputs import check_target, replacing
 from eval.results import write_json
 from models.saving import software_versions
 from train.study.comparison import outcomes
-from train.study.jobs import Queue, seconds_left, steps_done, with_teachers, write_plan
+from train.study.job_queue import Queue
+from train.study.jobs import seconds_left, steps_done, with_teachers, write_plan
 from train.study.plots import plot
 from train.study.recipe import read_study
 from train.study.settings import check_settings

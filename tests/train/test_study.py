@@ -18,9 +18,10 @@ import yaml
 from matplotlib import pyplot
 
 from train import sweep
-from train.study import jobs
+from train.study import job_queue
 from train.study.comparison import outcomes, paired_difference
-from train.study.jobs import COUNTS, SCORES, Queue, is_done, seconds_left, to_train
+from train.study.job_queue import Queue
+from train.study.jobs import COUNTS, SCORES, is_done, seconds_left, to_train
 from train.study.plots import plot
 from train.study.recipe import read_study
 from train.study.settings import check_settings
@@ -301,7 +302,7 @@ with locked(pathlib.Path(sys.argv[1])):
 def test_two_studies_share_the_runs_and_the_second_waits_for_the_first(
     recipe, tmp_path, monkeypatch, ended
 ):
-    monkeypatch.setattr(jobs, "WATCH", 0.1)
+    monkeypatch.setattr(job_queue, "WATCH", 0.1)
     (tmp_path / "fails.py").write_text("raise SystemExit(3)")
     study = read_study(recipe({"one": {"stage": "student"}, "two": {"stage": "student"}}))
     one = study.jobs[0]
@@ -309,7 +310,7 @@ def test_two_studies_share_the_runs_and_the_second_waits_for_the_first(
     other = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(held)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONPATH": str(jobs.SCRIPTS.parent)},
+        env={**os.environ, "PYTHONPATH": str(job_queue.SCRIPTS.parent)},
     )  # fmt: skip
     assert other.stdout.readline() == "held\n"
     told: list[str] = []

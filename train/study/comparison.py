@@ -10,7 +10,14 @@ from typing import Any
 import numpy as np
 
 from eval.per_image import mean_iou, read_counts
-from train.study.jobs import COUNTS, SCORES, is_done, seconds_per_step
+from train.study.jobs import (
+    COUNTS,
+    SCORES,
+    is_done,
+    seconds_per_step,
+    teachers_of,
+    with_teachers,
+)
 from train.study.study import Job, Study
 
 RESAMPLES = 2000
@@ -81,7 +88,7 @@ def outcomes(study: Study) -> list[Outcome]:
             one,
             at_equal_hours=_at_equal_hours(study, one, lengths),
             teacher_hours=statistics.fmean(
-                sum(map(_hours, _taught_by(study, job))) for job in ended[one.run]
+                sum(map(_hours, with_teachers(study, [job]) - {job})) for job in ended[one.run]
             ),
             teacher_score=_teacher_score(study, ended[one.run]),
         )
@@ -89,18 +96,8 @@ def outcomes(study: Study) -> list[Outcome]:
     ]
 
 
-def _teachers(study: Study, job: Job) -> set[Job]:
-    return {other for other in study.jobs if other.folder in job.teachers}
-
-
-def _taught_by(study: Study, job: Job) -> set[Job]:
-    """Return the jobs that one learns from, and those that these have learnt from."""
-    direct = _teachers(study, job)
-    return direct.union(*(_taught_by(study, teacher) for teacher in direct))
-
-
 def _teacher_score(study: Study, jobs: Sequence[Job]) -> float | None:
-    scored = [one for job in jobs for one in _teachers(study, job) if is_done(one)]
+    scored = [one for job in jobs for one in teachers_of(study, job) if is_done(one)]
     return statistics.fmean(100 * _scores(one)["miou"] for one in scored) if scored else None
 
 
