@@ -81,6 +81,7 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path):
     [
         ({"model": "SegformerB1"}, "model differs from run to run; networks and method are"),
         ({"lrr": 1}, "unknown flag 'lrr'"),
+        ({"num_epochs": 20}, "num-epochs: a pipeline counts steps: say max-steps in its place"),
         ({"height": 8}, "--height 8: networks need images of at least 32 px"),
     ],
 )

@@ -105,6 +105,11 @@ def _own_flags(request: Request) -> dict[str, Any]:
             f"--config {request.config}: {wrong[0]} differs from run to run; networks and method "
             "are --model, --teacher-model and --method"
         )
+    if "num-epochs" in own and "max-steps" not in own:
+        raise ValueError(
+            f"--config {request.config}: num-epochs: a pipeline counts steps: say max-steps in its "
+            "place, or pass --steps"
+        )
     return own
 
 
