@@ -299,16 +299,14 @@ with locked(pathlib.Path(sys.argv[1])):
 
 
 @pytest.mark.parametrize("ended", [True, False])
-def test_two_studies_share_the_runs_and_the_second_waits_for_the_first(
-    recipe, tmp_path, monkeypatch, ended
-):
+@pytest.mark.parametrize("held", ["seed0.study", "seed0"])  # by a study; by a training of its own
+def test_what_another_process_trains_is_waited_for(recipe, tmp_path, monkeypatch, held, ended):
     monkeypatch.setattr(job_queue, "WATCH", 0.1)
     (tmp_path / "fails.py").write_text("raise SystemExit(3)")
     study = read_study(recipe({"one": {"stage": "student"}, "two": {"stage": "student"}}))
     one = study.jobs[0]
-    held = one.folder.with_name(f"{one.folder.name}.study")
     other = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(held)],
+        [sys.executable, "-c", HOLDER, str(one.folder.with_name(held))],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         env={**os.environ, "PYTHONPATH": str(job_queue.SCRIPTS.parent)},
     )  # fmt: skip

@@ -109,6 +109,8 @@ class Queue:
         try:
             # Not the lock that training takes, which ends before the scoring.
             with locked(job.folder.with_name(f"{job.folder.name}.study")):
+                with locked(job.folder):
+                    pass  # nor is it trained by hand, or by what has outlived its study
                 return 0 if can_teach(job) else self._train_and_score(job)
         except InUseError:
             return None
