@@ -170,8 +170,9 @@ def tell_kinds_apart(runs: Sequence[ScoredRun]) -> None:
         members = [run for run in runs if run.result["kind"] == kind]
         flags = [run.subject.info["args"] for run in members]
         seeds = [each.get("seed") for each in flags]
-        # Two runs of one seed differ in more than chance if their teachers differ.
-        alike = REPETITION_FLAGS - ({"teacher"} if len(set(seeds)) < len(seeds) else set())
+        # Two runs of one seed differ in more than chance if their teachers or their data differ.
+        repeated = len(set(seeds)) < len(seeds)
+        alike = REPETITION_FLAGS - ({"teacher", "datadir"} if repeated else set())
         for name in dict.fromkeys(name for each in flags for name in each):
             # Runs of an earlier release lack some flags.
             values = {str(each[name]) for each in flags if name in each}

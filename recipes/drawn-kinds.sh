@@ -5,7 +5,8 @@
 #   bash recipes/drawn-kinds.sh OUTPUT CWFID
 #
 # OUTPUT/cwfid/comparison.md and OUTPUT/drawn/comparison.md have the tables. The same command goes on where it was
-# stopped. PYTHON, FIELDS (to train on), STEPS, SEED and VARIANTS can be set in the environment.
+# stopped. PYTHON, FIELDS (to train on), STEPS, SEED (of training; the drawings stay) and VARIANTS can be set in the
+# environment; what OUTPUT holds was made with the values of its time, so others need another OUTPUT.
 set -euo pipefail
 
 output=$(realpath -m "${1:?say where results go: drawn-kinds.sh OUTPUT CWFID}")
@@ -26,7 +27,7 @@ draw() {
 }
 
 train() {
-    local run=$output/runs/$1 resume=()
+    local run=$output/runs/$1 resume=(--overwrite) # what was killed before its first checkpoint
     [ -f "$run/results.json" ] && return
     [ -f "$run/last.pth" ] && resume=(--resume)
     "$python" train/train_student.py --config recipes/pretrain.yaml --datadir "$output/fields-$1" --max-steps "${STEPS:-1200}" \

@@ -4,7 +4,7 @@ import fcntl
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -12,7 +12,17 @@ from command_line.notes import note
 
 
 class InUseError(ValueError):
-    """Another process holds the lock of a folder."""
+    """Another process holds the lock of a folder.
+
+    Attributes:
+        holder: that process, such as "process 12 on robot".
+    """
+
+    def __init__(self, folder: Path, holder: str) -> None:
+        super().__init__(
+            f"{folder}: {holder} is training in it: wait for its end, or pass --run-name"
+        )
+        self.holder = holder
 
 
 @contextmanager
@@ -37,6 +47,12 @@ def locked(folder: Path) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
+def check_free(folder: Path) -> None:
+    """Refuse a folder that another process trains in, as `locked` does, and hold nothing."""
+    with locked(folder):
+        pass
+
+
 def _open_locked(path: Path, folder: Path) -> TextIO:
     """Open and lock a file that whoever held it before may be about to remove."""
     while True:
@@ -47,11 +63,10 @@ def _open_locked(path: Path, folder: Path) -> TextIO:
             file.seek(0)
             holder = file.read() or "another process"
             file.close()
-            raise InUseError(
-                f"{folder}: {holder} is training in it: wait for its end, or pass --run-name"
-            ) from None
+            raise InUseError(folder, holder) from None
         except OSError as error:
             note(f"{path.parent} cannot lock files ({error.strerror}): start no two runs in one")
-        if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
-            return file
+        with suppress(OSError):  # it has been removed
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
         file.close()

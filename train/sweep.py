@@ -92,7 +92,12 @@ class StepsBar(tqdm):
 
 
 def write_tables(study: Study, output: Path) -> None:
-    """Write Markdown, JSON and a plot of what has ended so far, beside each other."""
+    """Write Markdown, JSON and a plot of what has ended so far, beside each other.
+
+    Raises:
+        ValueError: another process has trained a run with other settings than the recipe's.
+    """
+    check_settings(study)
     found = outcomes(study)
     if not found:
         return

@@ -26,11 +26,11 @@ from datasets.soil import draw_soil, smooth_noise
 
 # What can be left out, to measure what it gives.
 KINDS = {
-    "grounds": "all soils but the one of beet fields, and what lies on them",
+    "grounds": "soils other than that of beet fields, and mulch, film, pipes and litter",
     "tilt": "cameras that look from one side",
     "infrared": "near infrared and false colours",
     "shadows": "coloured shadows",
-    "camera": "fringes, blur, sharpening, strong noise and JPEG",
+    "camera": "coloured fringes, blur, sharpening, noise and JPEG",
 }
 LAYERS = 2  # of plants, each of which casts its shadow on those below
 MAX_WEEDS = 90
@@ -66,8 +66,8 @@ def draw_world(
     """
     for_scene, for_ground, for_plants, for_camera = rng.spawn(4)
     world = draw_scene(for_scene)
-    drawn = draw_soil if "grounds" in without else draw_ground
-    ground = drawn(for_ground, height, width, world.light, world.row_angle)
+    draw = draw_soil if "grounds" in without else draw_ground
+    ground = draw(for_ground, height, width, world.light, world.row_angle)
     large = (width * SUPERSAMPLING, height * SUPERSAMPLING)
     canvas = cv2.resize(np.pad(ground, ((0, 0), (0, 0), (0, 1)), constant_values=SOIL), large)
     _plant(for_plants, canvas, world)

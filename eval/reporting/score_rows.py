@@ -48,7 +48,8 @@ def table_rows(results: Sequence[Result]) -> list[dict[str, str]]:
 
 def _ious(result: Result) -> dict[str, float | None]:
     """The IoU of each class, and of the classes that `--merge` takes as one."""
-    return {**result["per_class"], **result.get("merged", {})}
+    merged = {f"{name} (merged)": iou for name, iou in result.get("merged", {}).items()}
+    return result["per_class"] | merged
 
 
 def _giga(count: float | None) -> str:

@@ -22,7 +22,8 @@ def test_two_runs_of_one_kind_are_both_shown(voc_root, write_checkpoint, tmp_pat
     table, seeds = (output / "comparison.md").read_text().split("\n\n")
     assert table.count("| student SegformerB0") == 2
     assert seeds.count("| student SegformerB0") == 1 and "± 0.00" in seeds
-    assert f"| plants | {merged} | {merged} |" in table and f"| plants | {merged} ± 0.00 |" in seeds
+    assert f"| plants (merged) | {merged} | {merged} |" in table
+    assert f"| plants (merged) | {merged} ± 0.00 |" in seeds
     # image, label and two predictions of 320 px in height, two rows of them
     picture = Image.open(output / "comparison.png")
     assert picture.width > 4 * 320 and picture.height > 2 * 320

@@ -57,6 +57,17 @@ def test_only_repetitions_share_a_kind():
     ]
 
 
+def test_data_tell_runs_of_one_seed_apart():
+    runs = [
+        SimpleNamespace(subject=subject(seed=0, datadir=place), result={"kind": "student B0"})
+        for place in ("a", "b")
+    ]
+    tell_kinds_apart(runs)
+    assert [run.result["kind"] for run in runs] == [
+        "student B0, --datadir a", "student B0, --datadir b"
+    ]  # fmt: skip
+
+
 def test_teachers_tell_runs_of_one_seed_apart():
     def kinds(*runs):
         runs = [SimpleNamespace(subject=subject(**run), result={"kind": "KD B0"}) for run in runs]

@@ -81,7 +81,7 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path):
     [
         ({"model": "SegformerB1"}, "model differs from run to run; networks and method are"),
         ({"lrr": 1}, "unknown flag 'lrr'"),
-        ({"num_epochs": 20}, "num-epochs: a pipeline counts steps: say max-steps in its place"),
+        ({"num_epochs": 20}, "num-epochs: a pipeline counts steps: write max-steps in its place"),
         ({"height": 8}, "--height 8: networks need images of at least 32 px"),
     ],
 )
@@ -95,10 +95,14 @@ def test_a_mistake_in_the_recipe_is_told_before_anything_is_done(voc, tmp_path, 
 
 def test_own_flags_override_the_preset(voc, tmp_path):
     path = tmp_path / "own.yaml"
-    path.write_text(yaml.safe_dump({"batch_size": 2, "lr": 0.1}))
-    request = Request("laptop", datadir=str(voc), classes="soil,crop,weed", config=str(path))
+    path.write_text(
+        yaml.safe_dump({"batch_size": 2, "lr": 0.1, "num-epochs": 9, "max-steps": None})
+    )
+    request = Request(
+        "laptop", datadir=str(voc), classes="soil,crop,weed", config=str(path), steps=7
+    )
     plan = make_plan(request, None)
-    assert (plan.recipe["batch-size"], plan.recipe["lr"]) == (2, 0.1)
+    assert (plan.recipe["batch-size"], plan.recipe["lr"], plan.recipe["max-steps"]) == (2, 0.1, 7)
     assert plan.facts == Facts(train=6, val=2, score="val", scored=2, short_side=48)
     stage, flags = plan.runs["distilled"]
     assert (stage, flags["method"], flags["model"]) == ("sekd", "sekd-ct", "SegformerB0")

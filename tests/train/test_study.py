@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -212,6 +213,10 @@ def test_scores_of_other_settings_than_the_recipe_s_are_refused(recipe, tmp_path
         other = {"none": {**runs["none"], **changed}}
         with pytest.raises(ValueError, match=message):
             check_settings(read_study(recipe(other, score="val", **settings)))
+        # Another process may have trained it since that check.
+        with pytest.raises(ValueError, match=message):
+            sweep.write_tables(read_study(tmp_path / "study.yaml"), tmp_path / "table.md")
+        assert not (tmp_path / "table.md").exists()
     with pytest.raises(ValueError, match="scores.json: scored on val, and .*study.yaml says test"):
         check_settings(read_study(recipe(runs, score="test", **settings)))
 
@@ -314,7 +319,7 @@ def test_what_another_process_trains_is_waited_for(recipe, tmp_path, monkeypatch
     told: list[str] = []
 
     def tell(line: str) -> None:
-        told.append(line.split(" (")[0])
+        told.append(line.split(" (")[0].replace(str(other.pid), "PID"))
         if line.startswith("failed") and other.poll() is None:
             if ended:
                 one.folder.mkdir(parents=True)
@@ -324,7 +329,8 @@ def test_what_another_process_trains_is_waited_for(recipe, tmp_path, monkeypatch
 
     queue = Queue(study, study.jobs, 1, f"{sys.executable} {tmp_path / 'fails.py'}", tell)
     queue.run()
-    assert told[:2] == ["in use elsewhere: one, seed 0", "started: two, seed 0"]
+    in_use = f"in use elsewhere: one, seed 0: process PID on {socket.gethostname()}"
+    assert told[:2] == [in_use, "started: two, seed 0"]
     assert told[2].startswith("failed with status 3: two, seed 0")
     if ended:
         assert told[3:] == ["ended: one, seed 0"]

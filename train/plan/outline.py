@@ -87,6 +87,11 @@ def make_plan(request: Request, folder: Path | None) -> Plan:
     if folder is not None and (folder / RECIPE).exists():
         recipe = read_recipe(folder / RECIPE)
     else:
+        if "num-epochs" in own and "max-steps" not in own:
+            raise ValueError(
+                f"--config {request.config}: num-epochs: a pipeline counts steps: write max-steps "
+                "in its place, or pass --steps"
+            )
         recipe = fit(preset, facts, request.steps, request.pretrained) | own
     plan = Plan(request, request.teacher_model or preset.teacher, recipe, facts)
     for stage, flags in plan.runs.values():
@@ -105,11 +110,8 @@ def _own_flags(request: Request) -> dict[str, Any]:
             f"--config {request.config}: {wrong[0]} differs from run to run; networks and method "
             "are --model, --teacher-model and --method"
         )
-    if "num-epochs" in own and "max-steps" not in own:
-        raise ValueError(
-            f"--config {request.config}: num-epochs: a pipeline counts steps: say max-steps in its "
-            "place, or pass --steps"
-        )
+    if own.get("max-steps") is None:
+        own.pop("max-steps", None)
     return own
 
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from command_line.process_group import start, terminate, wait_for_all
-from train.folder_lock import InUseError, locked
+from train.folder_lock import InUseError, check_free, locked
 from train.run_folder import ARGUMENTS, LAST, LOG
 from train.study.jobs import COUNTS, SCORES, can_teach, log_of, name_of, teachers_of, to_train
 from train.study.study import Job, Study
@@ -27,8 +27,8 @@ WATCH = 3  # seconds
 class Queue:
     """Starts jobs as processes and remembers which are left.
 
-    Several queues, on machines that share their folders, may work on one study: a job that
-    another one is at is waited for, once there is nothing else to do.
+    Several queues, on machines that share their folders, may work on one study: a job that another
+    process trains is waited for, once there is nothing else to do.
 
     Args:
         study: what to run.
@@ -84,7 +84,7 @@ class Queue:
                         self._note(job, status)
                     if statuses and set(statuses.values()) == {None}:
                         time.sleep(WATCH)
-            except KeyboardInterrupt:
+            except BaseException:
                 self._stop()
                 raise
         for job in self.waiting:
@@ -93,7 +93,7 @@ class Queue:
         self.failed += self.waiting
 
     def _ready(self) -> list[Job]:
-        """Jobs whose teachers have ended, in the recipe's order."""
+        """Jobs whose teachers have ended; those of other processes come last."""
         busy = {*self.waiting, *self.running.values()}
         return [
             job
@@ -107,12 +107,18 @@ class Queue:
     def _work(self, job: Job) -> int | None:
         """Train and score a job; return the status of what failed, 0, or None if it is in use."""
         try:
-            # Not the lock that training takes, which ends before the scoring.
+            # The lock of training itself would end before the scoring.
             with locked(job.folder.with_name(f"{job.folder.name}.study")):
-                with locked(job.folder):
-                    pass  # nor is it trained by hand, or by what has outlived its study
-                return 0 if can_teach(job) else self._train_and_score(job)
-        except InUseError:
+                check_free(job.folder)  # of a run by hand, or one that has outlived its study
+                if can_teach(job):
+                    return 0
+                if status := self._train_and_score(job):
+                    check_free(job.folder)  # of one that was still starting a moment ago
+                return status
+        except InUseError as error:
+            if job not in self.elsewhere:
+                self.tell(f"in use elsewhere: {name_of(job)}: {error.holder}")
+            self.elsewhere.add(job)
             return None
 
     def _train_and_score(self, job: Job) -> int:
@@ -162,10 +168,7 @@ class Queue:
 
     def _note(self, job: Job, status: int | None) -> None:
         if status is None:
-            if job not in self.elsewhere:
-                self.tell(f"in use elsewhere: {name_of(job)}")
-            self.elsewhere.add(job)
-            self.waiting.append(job)  # behind what nobody is at
+            self.waiting.append(job)  # last: what is free comes first
             return
         if status == 0:
             self.tell(f"ended: {name_of(job)}")

@@ -95,15 +95,19 @@ def test_near_infrared_makes_plants_bright_in_every_camera(without, least, most)
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_kind_of_variation_can_be_left_out_and_the_rest_stays(kind):
-    """Fields that do not have it are drawn alike; of the others some change."""
-    unchanged = 0
+    """Fields that do not have it are drawn alike; of the others some change, and vary as before."""
+    unchanged = without_another = 0
+    another = "infrared" if kind == "shadows" else "shadows"
     for seed in range(24):
         image, label = world(seed)
         bare, its_label = draw_world(np.random.default_rng(seed), *SIZE, without=[kind])
         assert kind == "tilt" or np.array_equal(label, its_label)
         unchanged += np.array_equal(image, bare)
+        barer, _ = draw_world(np.random.default_rng(seed), *SIZE, without=[kind, another])
+        without_another += np.array_equal(bare, barer)
     assert unchanged < 24
     assert unchanged > 0 or kind in ("grounds", "camera")  # which all fields have
+    assert 0 < without_another < 24
 
 
 def test_mixed_fields_are_of_both_varieties():
