@@ -565,16 +565,20 @@ def test_teachers_are_told_with_their_hours_and_scores(recipe, tmp_path, monkeyp
 
 
 def test_equal_hours_are_over_the_seeds_that_all_share(recipe):
-    """Seed 0: the baseline 30 and 50 %, kd 45 half way. Seeds that one alone has do not count."""
+    """Seed 0: the baseline 30 and 50 %, kd 45 half way. Seeds that one alone has do not count.
+
+    Nor does a length that is not beside the run's hours.
+    """
     student = {"stage": "student", "max-steps": 7200}
     runs = {
         "none": {**student, "seeds": [0, 1]},
         "long": {**student, "max-steps": 28800, "seeds": [0]},
+        "longest": {**student, "max-steps": 115200, "seeds": [1]},
         "kd": {"teacher": "t.pth", "max-steps": 7200, "seeds": [0, 2]},
         "at": {"teacher": "t.pth", "max-steps": 7200, "seeds": [2]},
     }
     study = read_study(recipe(runs, baseline="none", flags={"batch-size": 1}))
-    for job, common in zip(study.jobs, (300, 900, 500, 450, 900, 900), strict=True):
+    for job, common in zip(study.jobs, (300, 900, 500, 990, 450, 900, 900), strict=True):
         write_result(job, np.full((2, 2, 1), [[common], [1000]]))
         pace = 1 if job.stage == "student" else 0.5
         (job.folder / "log.csv").write_text(f"step,images_per_second\n7200,{pace}\n")

@@ -3,6 +3,7 @@
 import json
 import math
 import statistics
+from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -46,9 +47,9 @@ class Outcome:
             baseline itself, and without a common seed.
         interval: its 95 % confidence interval over seeds and images; None for a single seed.
         at_equal_hours: difference to the baseline trained for as many hours, over the seeds that
-            the run and all lengths of the baseline share, without an interval; None for the
-            baseline's lengths themselves, for hours that are not between theirs, for a run that is
-            compared with another baseline, and without a common seed.
+            the run shares with the two lengths of the baseline beside it, without an interval;
+            None for the baseline's lengths themselves, for hours that are not between theirs, for
+            a run that is compared with another baseline, and without a common seed.
     """
 
     run: str
@@ -126,15 +127,19 @@ def _settings(job: Job) -> tuple[str, list[str]]:
 
 
 def _at_equal_hours(study: Study, one: Outcome, lengths: Sequence[Outcome]) -> float | None:
-    """Interpolate the baseline over the logarithm of its hours."""
+    """Interpolate over the logarithm of hours, between the two lengths beside the run's."""
     names = {length.run for length in lengths}
     if len(lengths) < 2 or one.run in names or study.baseline_of(one.run) not in names:
         return None
-    hours = [length.hours for length in lengths]
-    seeds = set(one.seeds).intersection(*(length.seeds for length in lengths))
-    if not seeds or not hours[0] / SLACK <= one.hours <= hours[-1] * SLACK:
+    if not lengths[0].hours / SLACK <= one.hours <= lengths[-1].hours * SLACK:
         return None
-    means = [_mean_over(length, seeds) for length in lengths]
+    above = bisect([length.hours for length in lengths[1:-1]], one.hours) + 1
+    beside = lengths[above - 1 : above + 1]
+    seeds = set(one.seeds).intersection(*(length.seeds for length in beside))
+    if not seeds:
+        return None
+    hours = [length.hours for length in beside]
+    means = [_mean_over(length, seeds) for length in beside]
     level = np.interp(math.log(one.hours), np.log(hours), means)
     return _mean_over(one, seeds) - float(level)
 
