@@ -43,7 +43,13 @@ from eval.reporting.charts import (
 )
 from eval.reporting.pictures import ERROR_COLOUR
 from eval.reporting.run_records import RunRecord, read_record, training_command
-from eval.reporting.score_rows import reference_student, seed_rows, table_rows, transposed
+from eval.reporting.score_rows import (
+    ious_of,
+    reference_student,
+    seed_rows,
+    table_rows,
+    transposed,
+)
 from eval.runs import ScoredRun, predict_also, score_runs
 from models.encoder import MIN_SIZE
 
@@ -138,11 +144,10 @@ def score_table(runs: Sequence[ScoredRun], milliseconds: Sequence[str]) -> list[
     """Return the table of scores, with a column per run: cost first, then scores, then classes."""
     results = [scored.result for scored in runs]
     lines = transposed(table_rows(results))
-    ious = len(results[0]["per_class"]) + len(results[0].get("merged", {}))
     lines.insert(3, ["ms per image", *milliseconds])
     lines.insert(3, ["image size", *("{} × {}".format(*r["flops"]["size"]) for r in results)])
     accuracies = (f"{100 * result['pixel_accuracy']:.2f}" for result in results)
-    lines.insert(len(lines) - ious, ["pixel accuracy", *accuracies])
+    lines.insert(len(lines) - len(ious_of(results[0])), ["pixel accuracy", *accuracies])
     return lines
 
 

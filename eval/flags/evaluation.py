@@ -20,6 +20,11 @@ KINDS = ("teacher", "student", "distilled", "sekd", "transkd")
 
 def add_evaluation_flags(parser: argparse.ArgumentParser) -> None:
     """Add the flags that `eval.subject.load_subject` and `score` read, apart from ``--state``."""
+    _add_subject_flags(parser)
+    _add_scoring_flags(parser)
+
+
+def _add_subject_flags(parser: argparse.ArgumentParser) -> None:
     data = parser.add_argument_group("data (default: what the checkpoint was trained on)")
     data.add_argument("--dataset", help=f"one of {', '.join(DATASETS)}")
     data.add_argument("--datadir", type=Path, help="folder of the data set")
@@ -37,6 +42,8 @@ def add_evaluation_flags(parser: argparse.ArgumentParser) -> None:
         "published file are left out in any case",
     )
 
+
+def _add_scoring_flags(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("how")
     how.add_argument(
         "--protocol",

@@ -40,13 +40,13 @@ def table_rows(results: Sequence[Result]) -> list[dict[str, str]]:
         for name, key in PLANT_ROWS.items():
             if plants := result.get("plants"):
                 row[name] = "-" if plants[key] is None else f"{100 * plants[key]:.1f}"
-        for name, iou in _ious(result).items():
+        for name, iou in ious_of(result).items():
             row[name] = "absent" if iou is None else f"{100 * iou:.2f}"
         rows.append(row)
     return rows
 
 
-def _ious(result: Result) -> dict[str, float | None]:
+def ious_of(result: Result) -> dict[str, float | None]:
     """The IoU of each class, and of the classes that `--merge` takes as one."""
     merged = {f"{name} (merged)": iou for name, iou in result.get("merged", {}).items()}
     return result["per_class"] | merged
@@ -75,8 +75,8 @@ def seed_rows(results: Sequence[Result]) -> list[dict[str, str]]:
         if student is not None:
             alone = fmean(member["miou"] for member in kinds[student["kind"]])
             row["vs student"] = f"{100 * (fmean(mious) - alone):+.2f}"
-        for name in _ious(members[0]):
-            ious = [iou for member in members if (iou := _ious(member)[name]) is not None]
+        for name in ious_of(members[0]):
+            ious = [iou for member in members if (iou := ious_of(member)[name]) is not None]
             row[name] = _spread(ious) if len(ious) == len(members) else "absent"
         rows.append(row)
     return rows
