@@ -25,7 +25,7 @@ from eval.results import write_json
 from models.saving import software_versions
 from train.study.comparison import outcomes
 from train.study.job_queue import Queue
-from train.study.jobs import seconds_left, steps_done, with_teachers, write_plan
+from train.study.jobs import seconds_left, steps_done, to_train, with_teachers, write_plan
 from train.study.plots import plot
 from train.study.recipe import read_study
 from train.study.settings import check_settings
@@ -42,13 +42,14 @@ def main() -> int:
     study = read_study(args.recipe, more)
     check_settings(study)
     jobs = chosen(study, args.only)
-    left = seconds_left(jobs, args.parallel)
-    tqdm.write(f"{len(jobs)} runs, time left: {format_time(left)}")
+    left = to_train(study, jobs)
+    time = format_time(seconds_left(study, left, args.parallel))
+    tqdm.write(f"{len(left)} of {len(jobs)} runs are left, time left: {time}")
     if args.plan:
-        write_plan(jobs, tqdm.write)
+        write_plan(jobs, left, tqdm.write)
         return 0
     try:
-        with StepsBar(jobs) as bar:
+        with StepsBar(left) as bar:
             queue = Queue(study, jobs, args.parallel, args.launcher, tqdm.write, bar.look)
             queue.run()
     finally:

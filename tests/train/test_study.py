@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import socket
@@ -144,7 +145,7 @@ def test_a_study_trains_scores_and_compares_and_is_not_done_twice(
     assert json.loads(output.with_suffix(".json").read_text())["baseline"] == "none"
     assert output.with_suffix(".png").read_bytes()[:4] == b"\x89PNG"
     study = read_study(path)
-    assert all(map(is_done, study.jobs)) and seconds_left(study.jobs, 1) == 0
+    assert all(map(is_done, study.jobs)) and to_train(study, study.jobs) == []
     # The counts of the images are those of the whole score.
     job = study.runs["none"][0]
     with (job.folder / COUNTS).open(newline="") as file:
@@ -182,6 +183,11 @@ def test_results_outlive_the_weights_and_a_teacher_without_weights_is_trained_ag
     assert [job.run for job in to_train(study, study.runs["kd"])] == ["b0", "kd"]
     shutil.rmtree(tmp_path / "runs")
     capfd.readouterr()
+    assert run_sweep(monkeypatch, path, "--plan") == 0
+    first, *plan = capfd.readouterr().out.splitlines()
+    assert re.fullmatch(r"2 of 2 runs are left, time left: [\d:]+", first)
+    missing = "it has scores but no weights here, and others learn from it"
+    assert plan == [f"b0, seed 0: 0 of 2 steps; {missing}", "kd, seed 0: 0 of 2 steps"]
     assert run_sweep(monkeypatch, path) == 0
     started = [line for line in capfd.readouterr().out.splitlines() if "started" in line]
     assert started == ["started: b0, seed 0", "started: kd, seed 0"]
@@ -345,13 +351,13 @@ def test_time_left_follows_the_pace_of_runs_of_the_kind(recipe):
     runs = {"kd": {"stage": "student"}, "at": {"stage": "student"}, "cwd": {"stage": "student"}}
     settings = {**SMALL, "max-steps": 10}
     study = read_study(recipe(runs, seeds=[0, 1], flags=settings))
-    assert seconds_left(study.jobs, parallel=1) is None
+    assert seconds_left(study, study.jobs, parallel=1) is None
     for job, step, rate in ((study.jobs[0], 4, 4.0), (study.jobs[2], 10, 1.0)):
         job.folder.mkdir(parents=True)
         (job.folder / "log.csv").write_text(f"step,images_per_second\n{step},{rate}\n")
     kd, at, cwd = 0.5 * (6 + 10), 2 * (0 + 10), 1.25 * (10 + 10)
-    assert seconds_left(study.jobs, parallel=1) == kd + at + cwd
-    assert seconds_left(study.jobs, parallel=2) == (kd + at + cwd) / 2
+    assert seconds_left(study, study.jobs, parallel=1) == kd + at + cwd
+    assert seconds_left(study, study.jobs, parallel=2) == (kd + at + cwd) / 2
 
 
 def test_only_runs_what_is_named_and_its_teacher(recipe):

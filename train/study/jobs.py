@@ -57,42 +57,42 @@ def log_of(job: Job) -> Path:
 
 
 def steps_done(job: Job) -> int:
-    """Optimizer steps in a job's log; all of them where it has ended."""
-    if is_done(job) and job.steps:
+    """Optimizer steps whose weights are here; all of them where the job has ended here."""
+    if can_teach(job) and job.steps:
         return job.steps
-    steps = _log(job).get("step")
+    steps = read_log(job.folder / LOG).get("step")
     return int(steps[-1]) if steps else 0
 
 
 def seconds_per_step(job: Job) -> float | None:
     """Median time of a training step from a job's log, without validation; None without a log."""
-    log = _log(job)
+    log = read_log((job.results if is_done(job) else job.folder) / LOG)
     if not log:
         return None
     paces = [job.images_per_step / rate for rate in log["images_per_second"] if rate > 0]
     return statistics.median(paces) if paces else None
 
 
-def _log(job: Job) -> dict[str, list[float]]:
-    return read_log((job.results if is_done(job) else job.folder) / LOG)
-
-
-def seconds_left(jobs: Sequence[Job], parallel: int) -> float | None:
-    """Estimate how long the jobs take, from the pace of those that have begun; None without any."""
-    paces = {job: pace for job in jobs if (pace := seconds_per_step(job))}
+def seconds_left(study: Study, left: Sequence[Job], parallel: int) -> float | None:
+    """Estimate how long jobs take, from the pace of those that have begun; None without any."""
+    if not left:
+        return 0.0
+    paces = {job: pace for job in study.jobs if (pace := seconds_per_step(job))}
     if not paces:
         return None
     usual = statistics.median(paces.values())
     seconds = 0.0
-    for job in jobs:
+    for job in left:
         alike = [pace for other, pace in paces.items() if other.run == job.run]
         pace = statistics.median(alike) if alike else usual
         seconds += pace * max(0, (job.steps or 0) - steps_done(job))
     return seconds / parallel
 
 
-def write_plan(jobs: Sequence[Job], out: Callable[[str], None]) -> None:
+def write_plan(jobs: Sequence[Job], left: Sequence[Job], out: Callable[[str], None]) -> None:
     """Say of each job whether it has ended, is half way, or has not begun."""
     for job in jobs:
-        state = "done" if is_done(job) else f"{steps_done(job)} of {job.steps or '?'} steps"
+        state = f"{steps_done(job)} of {job.steps or '?'} steps" if job in left else "done"
+        if job in left and is_done(job):
+            state += "; it has scores but no weights here, and others learn from it"
         out(f"{name_of(job)}: {state}")
