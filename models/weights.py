@@ -2,6 +2,7 @@
 
     python models/weights.py show FILE
     python models/weights.py convert IN OUT
+    python models/weights.py widen IN OUT --model SegformerB1
 
 ``models/formats.py`` lists the formats.
 """
@@ -29,9 +30,11 @@ from models.formats import FORMATS, infer_architecture, parameters_in
 from models.huggingface import save_huggingface
 from models.loading import load_checkpoint
 from models.reading import full_info, read_weights
-from models.registry import MODELS
+from models.registry import MODELS, build_model
 from models.saving import save_checkpoint
+from models.segmenter import Segmenter
 from models.shipped import save_shipped
+from models.widening import widen
 
 
 def show(path: str, console: Console) -> None:
@@ -85,15 +88,32 @@ def convert(args: argparse.Namespace, console: Console) -> None:
     )
     if args.num_classes is not None:  # the new classifier knows nothing of the old classes
         info |= dict.fromkeys(("classes", "palette", "metrics", "adapters", "training"))
-    target = Path(args.target)
     if args.published:
+        target = Path(args.target)
         to_published = MODELS[model.name].to_published
         if target.suffix not in files.SUFFIXES or to_published is None:
             raise ValueError(f"{target}: --published writes a SegFormer as one .pth file")
         with replacing(target) as temporary:
             torch.save(to_published(dict(model.state_dict())), temporary)
         _tell_of_preprocessing(target, info["preprocessing"], console)
-    elif target.suffix in (".pth", ".pt"):
+    else:
+        save(args.target, model, info)
+    console.print(f"{model.name} of {model.num_classes} classes: {args.source} -> {args.target}")
+
+
+def widen_file(args: argparse.Namespace, console: Console) -> None:
+    """Read ``args.source`` and write a wider network that computes the same."""
+    narrow, info = load_checkpoint(args.source)
+    wide = build_model(args.model, narrow.num_classes)
+    widen(narrow, wide)
+    save(args.target, wide, info | {"training": None, "adapters": None})
+    console.print(f"{narrow.name} -> {wide.name}, with the same logits: {args.target}")
+
+
+def save(path: str, model: Segmenter, info: dict[str, Any]) -> None:
+    """Write a checkpoint, a file of 16-bit floats or a Hugging Face folder, as the name says."""
+    target = Path(path)
+    if target.suffix in (".pth", ".pt"):
         save_checkpoint(target, model, info)
     elif target.suffix == ".safetensors":
         save_shipped(target, model, info)
@@ -105,7 +125,6 @@ def convert(args: argparse.Namespace, console: Console) -> None:
         )
     else:
         save_huggingface(model, target, info["classes"], info)
-    console.print(f"{model.name} of {model.num_classes} classes: {args.source} -> {target}")
 
 
 def _tell_of_preprocessing(target: Path, preprocessing: dict[str, Any], console: Console) -> None:
@@ -125,12 +144,19 @@ def build_parser() -> argparse.ArgumentParser:
     shown = commands.add_parser("show", help="say what a file holds")
     shown.add_argument("source", metavar="FILE", help="file, folder or Hugging Face id")
     converted = commands.add_parser("convert", help="write weights in another format")
-    converted.add_argument("source", metavar="IN", help="file, folder or Hugging Face id")
-    converted.add_argument(
-        "target",
-        metavar="OUT",
-        help="FILE.pth for a checkpoint, FILE.safetensors for one of 16-bit floats, else a folder "
-        "for Hugging Face",
+    widened = commands.add_parser("widen", help="write a wider network with the same logits")
+    for command in (converted, widened):
+        command.add_argument("source", metavar="IN", help="file, folder or Hugging Face id")
+        command.add_argument(
+            "target",
+            metavar="OUT",
+            help="FILE.pth for a checkpoint, FILE.safetensors for one of 16-bit floats, else a "
+            "folder for Hugging Face",
+        )
+    widened.add_argument(
+        "--model",
+        required=True,
+        help="network to write, of as many blocks and heads, e.g. SegformerB1 for a SegformerB0",
     )
     converted.add_argument("--model", help="network that IN must hold, e.g. SegformerB0")
     converted.add_argument(
@@ -156,6 +182,8 @@ def main() -> None:
     console = Console()
     if args.command == "show":
         show(args.source, console)
+    elif args.command == "widen":
+        widen_file(args, console)
     else:
         convert(args, console)
 
