@@ -5,10 +5,13 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
 from command_line.memory import memory_advice
 from command_line.progress import progress as show_progress
 from conventions.preprocessing import Preprocessing
+from datasets.transforms import collate
+from datasets.workers import leave_signals_to_parent
 from eval.inference import (
     WHOLE,
     Inference,
@@ -31,6 +34,20 @@ def all_of(*observers: Observer | None) -> Observer:
                 observer(name, prediction)
 
     return observe
+
+
+def evaluation_loader(
+    dataset: Dataset, num_workers: int, batch_size: int = 1, pin_memory: bool = False
+) -> DataLoader:
+    """Read a split in order; batches of one suit images that differ in size."""
+    return DataLoader(
+        dataset,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        collate_fn=collate,
+        worker_init_fn=leave_signals_to_parent,
+        pin_memory=pin_memory,
+    )
 
 
 class Metric(Protocol):

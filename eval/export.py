@@ -24,7 +24,6 @@ if not __package__:  # run by path: the project root, not this folder, is where 
 import torch
 from rich.console import Console
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from command_line.arguments import (
     add_state,
@@ -37,8 +36,6 @@ from command_line.cli import OneLineParser, run
 from command_line.outputs import check_writable, replacing
 from conventions.preprocessing import Preprocessing
 from datasets import DATASETS
-from datasets.transforms import collate
-from datasets.workers import leave_signals_to_parent
 from eval.complexity import count_parameters
 from eval.deployment.agreement import compare
 from eval.deployment.deploy import (
@@ -51,7 +48,7 @@ from eval.deployment.deploy import (
     trace,
 )
 from eval.deployment.quantization import CALIBRATION_IMAGES, calibration_images, quantize
-from eval.evaluator import evaluate
+from eval.evaluator import evaluate, evaluation_loader
 from eval.exported.description import UNTOUCHED, describe
 from eval.exported.network import OnnxNetwork, RuntimeNetwork
 from eval.exported.openvino_ir import OpenVinoNetwork, import_openvino, save_openvino, to_openvino
@@ -256,16 +253,10 @@ def facts_of(deployed: Deployed, info: dict[str, Any]) -> dict[str, str]:
 def miou(network: nn.Module, subject: Subject, args: argparse.Namespace) -> float:
     """Score a network, or a graph in its place, on the subject's split."""
     raw = isinstance(network, RuntimeNetwork) and network.takes_bytes
-    dataset = subject.dataset
     workers = default_workers() if args.num_workers is None else args.num_workers
     metrics = evaluate(
         network,
-        DataLoader(
-            dataset,
-            num_workers=workers,
-            collate_fn=collate,
-            worker_init_fn=leave_signals_to_parent,
-        ),
+        evaluation_loader(subject.dataset, workers),
         num_classes=subject.labels.outputs,
         ignore_index=subject.labels.ignored,
         preprocessing=UNTOUCHED if raw else subject.preprocessing,

@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import Subset
 
 from datasets import SegmentationDataset
-from datasets.transforms import collate
-from datasets.workers import leave_signals_to_parent
-from eval.evaluator import Metric, Observer, evaluate
+from eval.evaluator import Metric, Observer, evaluate, evaluation_loader
 from eval.metrics import SegmentationMetrics
 from eval.results import named_scores
 from eval.subject import Subject
@@ -54,12 +52,10 @@ def score_images(
     also: Sequence[Metric] = (),
 ) -> SegmentationMetrics:
     """Evaluate some images of the split, given by their indices."""
-    loader = DataLoader(
+    loader = evaluation_loader(
         Subset(subject.dataset, list(indices)),
-        batch_size=args.batch_size,
-        num_workers=args.num_workers,
-        collate_fn=collate,
-        worker_init_fn=leave_signals_to_parent,
+        args.num_workers,
+        args.batch_size,
         pin_memory=device.type == "cuda",
     )
     return evaluate(

@@ -49,7 +49,8 @@ def widen(narrow: Segmenter, wide: Segmenter, seed: int = 0) -> None:
 
 
 def _heads(model: nn.Module) -> list[int]:
-    return [module.num_heads for module in model.modules() if hasattr(module, "num_heads")]
+    found = (getattr(module, "num_heads", None) for module in model.modules())
+    return [heads for heads in found if isinstance(heads, int)]
 
 
 def _is_multiple(wide: Sequence[int], narrow: Sequence[int]) -> bool:

@@ -7,13 +7,11 @@ import numpy as np
 import torch
 from accelerate.utils import broadcast
 from torch import nn
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import Subset
 
 from conventions.preprocessing import Preprocessing
 from datasets.sampling import SeededDataset, derive_seed
-from datasets.transforms import collate
-from datasets.workers import leave_signals_to_parent
-from eval.evaluator import evaluate
+from eval.evaluator import evaluate, evaluation_loader
 from eval.inference import predict_labels
 from eval.reporting.pictures import (
     add_legend,
@@ -55,13 +53,8 @@ class Validator:
         # Every process takes its own images, none of them twice: the sum of the processes'
         # confusion matrices is that of one process.
         share = range(accelerator.process_index, len(dataset), accelerator.num_processes)
-        loader = DataLoader(
-            Subset(dataset, share),
-            batch_size=1,  # images of a data set differ in size
-            collate_fn=collate,
-            num_workers=min(self.run.options.data.num_workers, len(share)),
-            worker_init_fn=leave_signals_to_parent,
-        )
+        workers = min(self.run.options.data.num_workers, len(share))
+        loader = evaluation_loader(Subset(dataset, share), workers)
         metrics = evaluate(
             self.network,
             loader,
