@@ -24,7 +24,7 @@ def write_report(
         f"`make mutants` changed the code in one place at a time ({total.total()} places, drawn "
         f"with seed {seed}) and ran the tests that belong to the file. "
         f"**{caught / max(1, total.total()):.1%} were noticed**: a test failed, or the tests did "
-        "not end. Unsure: unchanged code failed the same test at the time; not noticed.",
+        "not end. 'Unsure' (counted as not noticed): the unchanged code failed that test too.",
         "",
         f"| file | mutants | {' | '.join(COLUMNS)} |",
         "|---|--:|--:|--:|--:|--:|",
