@@ -67,7 +67,12 @@ def read_counts(path: Path) -> tuple[list[str], np.ndarray]:
 
 
 def mean_iou(counts: np.ndarray) -> np.ndarray:
-    """MIoU from counts (..., 2, K); a class that occurs nowhere is left out of the mean."""
+    """MIoU from counts (..., 2, K); a class that occurs nowhere is left out of the mean.
+
+    It is nan where no class occurs, in an image that is void all over.
+    """
     common, union = counts[..., 0, :], counts[..., 1, :]
-    with np.errstate(invalid="ignore"):
-        return np.nanmean(common / np.where(union > 0, union, np.nan), axis=-1)
+    occurs = union > 0
+    ious = np.divide(common, union, out=np.zeros(union.shape), where=occurs)
+    classes = occurs.sum(-1)
+    return np.divide(ious.sum(-1), classes, out=np.full(classes.shape, np.nan), where=classes > 0)

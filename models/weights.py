@@ -79,6 +79,7 @@ def convert(args: argparse.Namespace, console: Console) -> None:
     """Read ``args.source`` in any format and write ``args.target``."""
     if args.num_classes is not None and args.num_classes < 1:
         raise ValueError(f"--num-classes {args.num_classes}: at least 1")
+    classes = read_weights(args.source, model=args.model).num_classes
     model, info = load_checkpoint(
         args.source,
         args.model,
@@ -86,7 +87,7 @@ def convert(args: argparse.Namespace, console: Console) -> None:
         replace_classifier=args.num_classes is not None,
         resume=True,
     )
-    if args.num_classes is not None:  # the new classifier knows nothing of the old classes
+    if model.num_classes != classes:  # the new classifier knows nothing of the old classes
         info |= dict.fromkeys(("classes", "palette", "metrics", "adapters", "training"))
     if args.published:
         target = Path(args.target)
@@ -103,10 +104,14 @@ def convert(args: argparse.Namespace, console: Console) -> None:
 
 def widen_file(args: argparse.Namespace, console: Console) -> None:
     """Read ``args.source`` and write a wider network that computes the same."""
+    if read_weights(args.source).num_classes is None:
+        raise ValueError(f"{args.source}: an encoder alone; a whole network is widened")
     narrow, info = load_checkpoint(args.source)
     wide = build_model(args.model, narrow.num_classes)
     widen(narrow, wide)
-    save(args.target, wide, info | {"training": None, "adapters": None})
+    info |= dict.fromkeys(("adapters", "training", "training_cost"))
+    info["args"] = (info["args"] or {}) | {"model": wide.name}
+    save(args.target, wide, info)
     console.print(f"{narrow.name} -> {wide.name}, with the same logits: {args.target}")
 
 

@@ -34,6 +34,12 @@ DESCRIPTIONS = {
     "student": "Train a student network with labels alone, to compare a distilled one with.",
     "sekd": "Distil a teacher into a student, by any method of --method.",
 }
+# What a stage sets differently from the defaults that options declare, by flag name.
+OF_STAGE: Mapping[str, Mapping[str, Any]] = {
+    "teacher": {"model": "SegformerB3", "num_epochs": 200, "lr": 4e-5},
+    "student": {"model": "SegformerB0", "lr": 5e-5},
+    "sekd": {"model": "SegformerB0", "lr": 5e-5},
+}
 # What --help shows; --help-all shows every flag.
 FIRST = (
     "--run-name", "--resume", "--config", "--seed", "--model", "--pretrained", "--dataset",
@@ -126,13 +132,12 @@ class FlagParser(OneLineParser):
             self.error(str(error))
 
 
-def parse_options(stage: str, arguments: Sequence[str], **defaults: object) -> Options:
+def parse_options(stage: str, arguments: Sequence[str]) -> Options:
     """Read the options of one stage.
 
     Args:
         stage: "teacher", "student" or "sekd"; only the last has distillation flags.
         arguments: the command line without the program's name.
-        defaults: what this stage's script sets differently, by flag name.
 
     Raises:
         ValueError: flags that contradict each other, an unknown name, an unreadable recipe, a run
@@ -140,7 +145,7 @@ def parse_options(stage: str, arguments: Sequence[str], **defaults: object) -> O
         SystemExit: status 2, for what argparse refuses.
     """
     parser = FlagParser(stage)
-    parser.set_defaults(**defaults)
+    parser.set_defaults(**OF_STAGE[stage])
     values, recipe = parser.read(arguments, {}), {}
     if values["config"] is not None:
         written = read_recipe(values["config"])

@@ -32,12 +32,19 @@ from train.study.settings import check_settings
 from train.study.study import Job, Study
 from train.study.tables import as_json, document
 
+JSON, PLOT = ".json", ".png"  # suffixes of what is written beside the table
+
 
 def main() -> int:
     """Run the command line."""
     args = build_parser().parse_args()
     if args.output is not None:
         check_target(args.output, "--output")
+        if args.output.suffix in (JSON, PLOT):
+            raise ValueError(
+                f"--output {args.output}: names the Markdown file, such as study.md; "
+                f"{args.output.suffix} is written beside it"
+            )
     more = {} if args.datadir is None else {"datadir": str(args.datadir)}
     study = read_study(args.recipe, more)
     check_settings(study)
@@ -105,15 +112,15 @@ def write_tables(study: Study, output: Path) -> None:
     command = shlex.join(["python", "train/sweep.py", str(study.path), "--output", str(output)])
     with replacing(output) as temporary:
         temporary.write_text(document(study, found, command), encoding="utf-8")
-    write_json(output.with_suffix(".json"), as_json(study, found, software_versions()))
-    with replacing(output.with_suffix(".png")) as temporary:
+    write_json(output.with_suffix(JSON), as_json(study, found, software_versions()))
+    with replacing(output.with_suffix(PLOT)) as temporary:
         plot(study, found, temporary)
     tqdm.write(f"table: {output}")
 
 
 def format_time(seconds: float | None) -> str:
     """Write a duration as 1:02:03, or that none is known."""
-    return "not known before a run has begun" if seconds is None else tqdm.format_interval(seconds)
+    return "not known yet" if seconds is None else tqdm.format_interval(seconds)
 
 
 def build_parser() -> OneLineParser:

@@ -27,7 +27,7 @@ from train.validation import announce_teacher
 
 def main() -> None:
     """Run the stage; `--method none` trains the same student with the same flags and no teacher."""
-    options = parse_options("sekd", sys.argv[1:], model="SegformerB0", lr=5e-5)
+    options = parse_options("sekd", sys.argv[1:])
     run = start_run(options)
     data = build_data(run)
     student = build_student(run, data)

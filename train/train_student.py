@@ -20,7 +20,7 @@ from train.tasks import SupervisedTask
 
 def main() -> None:
     """Run the stage."""
-    options = parse_options("student", sys.argv[1:], model="SegformerB0", lr=5e-5)
+    options = parse_options("student", sys.argv[1:])
     run = start_run(options)
     data = build_data(run)
     student = build_student(run, data)

@@ -20,7 +20,7 @@ from train.tasks import SupervisedTask
 
 def main() -> None:
     """Run the stage."""
-    options = parse_options("teacher", sys.argv[1:], model="SegformerB3", num_epochs=200, lr=4e-5)
+    options = parse_options("teacher", sys.argv[1:])
     run = start_run(options)
     data = build_data(run)
     network = build_student(run, data)

@@ -67,7 +67,7 @@ def plan(
         ValueError: a flag names what the source does not have, or fewer than two classes remain.
     """
     rules, dropped, numbers = _check(source, parse_map(mapping), ignore)
-    background = _background(source, background, wanted)
+    chosen, background = background, _background(source, background, wanted)
     targets = {}
     for name in source.names:
         key = name.casefold()
@@ -81,6 +81,8 @@ def plan(
             targets[name] = name
         else:
             targets[name] = rules[OTHERS]
+    if chosen is None and wanted is not None and background is not None:
+        _check_guess(background, targets)
     order = [background or "void", *targets.values()]
     names = _order(source, order, wanted)
     ids = {name: _id(target, names) for name, target in targets.items()}
@@ -120,6 +122,17 @@ def _background(source: Source, background: str | None, wanted: Sequence[str] | 
         own = [name for name in wanted if name.casefold() in BACKGROUND_NAMES]
         return (own or list(wanted))[0]
     return background or "background"
+
+
+def _check_guess(background: str, targets: Mapping[str, str]) -> None:
+    """Refuse to take the first class for what no region covers where it has regions itself."""
+    for name, target in targets.items():
+        if target.casefold() == background.casefold() and name.casefold() not in BACKGROUND_NAMES:
+            raise ValueError(
+                f"--classes {background},...: pixels outside of all regions would be {background}, "
+                "which has regions of its own; name their class with --background, such as soil, "
+                "or void to leave them out"
+            )
 
 
 def _order(source: Source, targets: Sequence[str], wanted: Sequence[str] | None) -> tuple[str, ...]:

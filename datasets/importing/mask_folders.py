@@ -183,12 +183,18 @@ def _source(
         )
     partners = _stems(masks, room)
     endings = _mask_endings(images, partners, room)
-    samples, used = [], set()
+    samples: list[Sample] = []
+    used: dict[Path, Path] = {}
     for image in images:
         mask = _partner(image, partners, endings, room)
         if mask is None:
             raise FileNotFoundError(_lone(export, image, masks))
-        used.add(mask)
+        if mask in used:
+            raise ValueError(
+                f"{mask}: fits {used[mask].name} and {image.name}; add the mask that is missing, "
+                "or move its image out of the folder"
+            )
+        used[mask] = image
         samples.append(Sample(image, mask, _split(export, image)))
     lone = next((mask for mask in masks if mask not in used), None)
     if lone is not None:

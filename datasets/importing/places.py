@@ -1,6 +1,7 @@
 """The folder that a labelling tool exported: its files, and finding images by the names in them."""
 
 import json
+import os
 import re
 import unicodedata
 import xml.etree.ElementTree as ElementTree
@@ -60,10 +61,11 @@ class Export:
     @cached_property
     def images(self) -> list[Path]:
         """Images below the folder, and below `--images`."""
-        found = {path: None for path in self.files if is_image(path)}
-        if self.request.images is not None:
-            found |= {p: None for p in sorted(files_below(self.request.images)) if is_image(p)}
-        return list(found)
+        found = {os.path.abspath(path): path for path in self.files if is_image(path)}
+        if self.request.images is not None:  # perhaps the same files, by another spelling
+            below = sorted(files_below(self.request.images))
+            found |= {os.path.abspath(path): path for path in below if is_image(path)}
+        return list(found.values())
 
     @cached_property
     def by_name(self) -> dict[str, list[Path]]:
@@ -144,13 +146,22 @@ class Export:
             if place.is_file() and place.suffix.lower() in UNREAD_SUFFIXES:
                 raise ValueError(f"{place}: {UNREAD_ADVICE}")
             if is_image(place) and place.is_file():
-                return base / name
+                return self._below(base / name)
         if ".." in PurePosixPath(name).parts and not self._within(annotation, name, roots):
             raise ValueError(
                 f"{annotation}: names {name!r}, outside of {self.root}; correct the name, or give "
                 "the images' folder with --images"
             )
         return self._choose(name, annotation)
+
+    def _below(self, path: Path) -> Path:
+        """The path without `..`, which would lead a name made of it out of the new data set."""
+        if ".." not in path.parts:
+            return path
+        place = path.resolve()
+        roots = (path for path in (self.request.images, self.root) if path is not None)
+        root = next(root for root in roots if place.is_relative_to(root.resolve()))
+        return root / place.relative_to(root.resolve())
 
     def _within(self, annotation: Path, name: str, roots: list[Path]) -> bool:
         places = [(base / name).resolve() for base in (annotation.parent, *roots)]

@@ -22,8 +22,8 @@ def detect(export: Export) -> bool:
     """Look for label lines in a text file beside a data.yaml, classes.txt or folder `labels`."""
     if export.file is not None:
         return False
-    texts = _texts(export)
-    return bool(texts) and any(_is_label(path) for path in texts[:5])
+    texts = _texts(export)  # those of images without an object are empty
+    return any(map(_is_label, texts))
 
 
 def read(export: Export) -> Source:

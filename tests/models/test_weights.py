@@ -333,6 +333,18 @@ def test_another_class_count_leaves_the_old_classes_behind(
     assert model.num_classes == 5 and not info["classes"]
 
 
+def test_the_same_class_count_keeps_what_is_known_of_the_classes(
+    tiny_model, tmp_path, monkeypatch, capsys
+):
+    count = tiny_model.num_classes
+    info = {"classes": [f"class {index}" for index in range(count)], "metrics": {"miou": 0.5}}
+    save_checkpoint(tmp_path / "ours.pth", tiny_model, info)
+    paths = tmp_path / "ours.pth", tmp_path / "same.pth"
+    call(monkeypatch, capsys, "convert", *paths, "--num-classes", count)
+    known = load_checkpoint(tmp_path / "same.pth")[1]
+    assert (known["classes"], known["metrics"]) == (info["classes"], info["metrics"])
+
+
 def test_a_bare_file_cannot_tell_its_normalisation(tiny_model, tmp_path, monkeypatch, capsys):
     save_checkpoint(tmp_path / "ours.pth", tiny_model, {})
     bare = tmp_path / "bare.pth"

@@ -71,13 +71,19 @@ def test_what_is_no_multiple_is_left_as_it_was(other):
 
 def test_the_command_writes_a_network_that_knows_its_classes(tmp_path, monkeypatch, capsys):
     narrow = build_model("SegformerB0", num_classes=3).eval()
-    save_checkpoint(tmp_path / "b0.pth", narrow, {"classes": ["soil", "crop", "weed"]})
+    info = {
+        "classes": ["soil", "crop", "weed"],
+        "args": {"model": "SegformerB0", "lr": 0.1},
+        "training_cost": {"params": 7, "flops": 7, "height": 32, "width": 32},
+    }
+    save_checkpoint(tmp_path / "b0.pth", narrow, info)
     words = ["widen", str(tmp_path / "b0.pth"), str(tmp_path / "b1.pth"), "--model", "segformerb1"]
     monkeypatch.setattr("sys.argv", ["weights.py", *words])
     weights.main()
     assert "SegformerB0 -> SegformerB1, with the same logits" in capsys.readouterr().out
     wide, info = load_checkpoint(tmp_path / "b1.pth")
     assert (wide.name, info["classes"]) == ("SegformerB1", ["soil", "crop", "weed"])
+    assert (info["args"], info["training_cost"]) == ({"model": "SegformerB1", "lr": 0.1}, None)
     images = torch.rand(1, 3, 64, 64)
     with torch.inference_mode():
         torch.testing.assert_close(wide(images), narrow(images), rtol=1e-4, atol=1e-5)

@@ -85,7 +85,7 @@ def readers(folder: Path, checkpoint: Path) -> dict[str, tuple[float, Door]]:
     def recipes(draw: random.Random) -> None:
         path = folder / "recipe.yaml"
         path.write_text(_spoilt(arguments, flags, draw))
-        parse_options("student", ["--config", str(path)], model="SegformerB0")
+        parse_options("student", ["--config", str(path)])
 
     def records(draw: random.Random) -> None:
         (folder / "args.yaml").write_text(_spoilt(arguments, flags, draw))

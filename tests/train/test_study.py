@@ -23,7 +23,14 @@ from train import sweep
 from train.study import job_queue
 from train.study.comparison import outcomes, paired_difference
 from train.study.job_queue import Queue
-from train.study.jobs import COUNTS, SCORES, is_done, seconds_left, to_train
+from train.study.jobs import (
+    COUNTS,
+    SCORES,
+    is_done,
+    seconds_left,
+    seconds_per_step,
+    to_train,
+)
 from train.study.plots import plot
 from train.study.recipe import read_study
 from train.study.settings import check_settings
@@ -170,8 +177,9 @@ def test_results_outlive_the_weights_and_a_teacher_without_weights_is_trained_ag
     study = read_study(path)
     before = outcomes(study)
     assert sorted(file.name for file in (kept / "b0" / "seed0").iterdir()) == [
-        "args.yaml", COUNTS, "log.csv", SCORES
+        "args.yaml", COUNTS, "log.csv", SCORES, "training.json"
     ]  # fmt: skip
+    assert json.loads((kept / "b0" / "seed0" / "training.json").read_text())["processes"] == 1
     shutil.rmtree(tmp_path / "runs")
     assert outcomes(study) == before and before[0].hours > 0
     assert to_train(study, study.runs["b0"]) == []
@@ -200,7 +208,6 @@ def test_scores_of_other_settings_than_the_recipe_s_are_refused(recipe, tmp_path
     study = read_study(recipe(runs, score="val", **settings))
     (job,) = study.jobs
     assert job.settings["max_steps"] == 100 and job.settings["lr"] == 0.1
-    assert "weight_decay" not in job.settings
     check_settings(study)  # nothing has ended
     job.results.mkdir(parents=True)
     (job.results / SCORES).write_text('{"subset": "val"}')
@@ -215,6 +222,7 @@ def test_scores_of_other_settings_than_the_recipe_s_are_refused(recipe, tmp_path
             f"lr 0.1, and .* says 0.2: give the run another name, or remove {job.results}",
         ),
         ({"pretrained": False}, "trained with pretrained fields, and .* says none"),
+        ({"ema": 0.9}, "trained with ema none, and .* says 0.9"),
     ):
         other = {"none": {**runs["none"], **changed}}
         with pytest.raises(ValueError, match=message):
@@ -346,6 +354,86 @@ def test_what_another_process_trains_is_waited_for(recipe, tmp_path, monkeypatch
     assert [job.run for job in queue.failed] == (["two"] if ended else ["two", "one"])
 
 
+def record(job, folder, **changed):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "args.yaml").write_text(yaml.safe_dump({**job.settings, **changed}))
+
+
+def test_a_flag_that_has_left_the_recipe_is_missed(recipe):
+    runs = {"kd": {"teacher": "t.pth", "kd-weight": 0.5}}
+    (job,) = read_study(recipe(runs)).jobs
+    write_result(job, np.ones((2, 2, 1), int))
+    record(job, job.results)
+    check_settings(read_study(recipe({"kd": {"teacher": "t.pth", "kd-weight": 0.5, "port": 9}})))
+    with pytest.raises(ValueError, match="trained with kd-weight 0.5, and .* says 1"):
+        check_settings(read_study(recipe({"kd": {"teacher": "t.pth"}})))
+
+
+def test_a_run_is_not_continued_with_other_settings(recipe):
+    runs = {"kd": {"teacher": "t.pth", "kd-weight": 0.5}}
+    (job,) = read_study(recipe(runs)).jobs
+    record(job, job.folder)
+    check_settings(read_study(recipe(runs)))
+    runs["kd"]["kd-weight"] = 0.9
+    with pytest.raises(ValueError, match=f"{job.folder}/args.yaml: trained with kd-weight 0.5"):
+        check_settings(read_study(recipe(runs)))
+
+
+def test_a_run_has_the_teacher_that_it_was_trained_with(recipe):
+    runs = {"big": {"stage": "teacher"}, "small": {"stage": "teacher"}, "kd": {"teacher": "big"}}
+    *_, job = read_study(recipe(runs)).jobs
+    write_result(job, np.ones((2, 2, 1), int))
+    for teacher in ("elsewhere/big/seed0/last.pth", ["elsewhere/big/seed0/last.pth"]):
+        record(job, job.results, teacher=teacher)
+        check_settings(read_study(recipe(runs)))
+        with pytest.raises(ValueError, match="trained with teacher big/seed0, .* small/seed0"):
+            check_settings(read_study(recipe({**runs, "kd": {"teacher": "small"}})))
+
+
+def test_hours_are_those_of_all_processes_together(recipe):
+    (job,) = read_study(recipe({"none": {"stage": "student"}}, flags=SMALL)).jobs
+    job.folder.mkdir(parents=True)
+    (job.folder / "log.csv").write_text("step,images_per_second\n2,8\n")
+    assert seconds_per_step(job) == 2 / 8
+    (job.folder / "results.json").write_text('{"processes": 4}')
+    assert seconds_per_step(job) == 4 * 2 / 8
+
+
+def test_no_time_is_told_where_epochs_end_a_run(recipe):
+    runs = {"kd": {"stage": "student"}, "at": {"stage": "student", "max-steps": 10}}
+    study = read_study(recipe(runs, flags={"batch-size": 2}))
+    for job in study.jobs:
+        job.folder.mkdir(parents=True)
+        (job.folder / "log.csv").write_text("step,images_per_second\n4,4\n")
+    assert seconds_left(study, study.jobs[1:], parallel=1) == 3
+    assert seconds_left(study, study.jobs, parallel=1) is None
+
+
+def test_images_that_are_void_all_over_do_not_spoil_the_interval(recipe):
+    runs = {"none": {"stage": "student"}, "kd": {"teacher": "t.pth"}}
+    study = read_study(recipe(runs, baseline="none", seeds=[0, 1]))
+    scored = np.array([[[300], [1000]], [[500], [1000]]])
+    for job, gain in zip(study.jobs, (0, 10, 40, 60), strict=True):
+        counts = scored + [[[gain], [0]]]
+        write_result(job, np.concatenate((counts, np.zeros((2, 2, 1), int))))
+    ended = study.runs
+    pairs = list(zip(ended["kd"], ended["none"], strict=True))
+    with_void = paired_difference(pairs)
+    for job, gain in zip(study.jobs, (0, 10, 40, 60), strict=True):
+        write_result(job, scored + [[[gain], [0]]])
+    assert with_void == paired_difference(pairs)
+    assert np.isfinite(with_void[1]).all()
+
+
+@pytest.mark.parametrize("name", ["study.json", "study.png"])
+def test_the_table_is_not_overwritten_by_what_is_written_beside_it(
+    name, recipe, tmp_path, monkeypatch
+):
+    path = recipe({"none": {"stage": "student"}})
+    with pytest.raises(ValueError, match=f"--output .*{name}: names the Markdown file"):
+        run_sweep(monkeypatch, path, "--output", tmp_path / name, "--plan")
+
+
 def test_time_left_follows_the_pace_of_runs_of_the_kind(recipe):
     """Batches of two: 4 and 1 images a second are 0.5 and 2 seconds per step."""
     runs = {"kd": {"stage": "student"}, "at": {"stage": "student"}, "cwd": {"stage": "student"}}
@@ -399,7 +487,7 @@ def test_only_runs_the_teachers_of_a_teacher_too(recipe):
 
 def write_result(job: Job, counts: np.ndarray) -> None:
     """Stand-in for a scored run; counts (images, 2, K)."""
-    job.folder.mkdir(parents=True)
+    job.folder.mkdir(parents=True, exist_ok=True)
     classes = [f"c{index}" for index in range(counts.shape[2])]
     lines = [
         "image,miou," + ",".join(f"{c} {what}" for what in ("common", "union") for c in classes)

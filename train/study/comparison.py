@@ -206,6 +206,7 @@ def paired_difference(
             )
         counts.append((mine, theirs))
     both = np.array(counts).transpose(1, 0, 2, 3, 4)  # (run or baseline, seeds, images, 2, K)
+    both = both[:, :, both.any(axis=(0, 1, 3, 4))]  # images that are void all over say nothing
     measured = float(_differences(both).mean())
     seeds, images = both.shape[1:3]
     if seeds == 1:

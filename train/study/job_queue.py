@@ -13,15 +13,27 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 
+from command_line.documents import read_json
 from command_line.process_group import start, terminate, wait_for_all
+from eval.results import write_json
 from train.folder_lock import InUseError, check_free, locked
-from train.run_folder import ARGUMENTS, LAST, LOG
-from train.study.jobs import COUNTS, SCORES, can_teach, log_of, name_of, teachers_of, to_train
+from train.run_folder import ARGUMENTS, LAST, LOG, RESULTS
+from train.study.jobs import (
+    COUNTS,
+    SCORES,
+    TRAINING,
+    can_teach,
+    log_of,
+    name_of,
+    teachers_of,
+    to_train,
+)
 from train.study.study import Job, Study
 
 SCRIPTS = Path(__file__).parents[1]
 EVALUATE = SCRIPTS.parent / "eval" / "eval.py"
 WATCH = 3  # seconds
+KEPT = ("processes", "seconds", "resumed", "hardware", "versions", "git", "weights_sha256")
 
 
 class Queue:
@@ -133,6 +145,9 @@ class Queue:
             job.results.mkdir(parents=True, exist_ok=True)
             for name in (ARGUMENTS, LOG):
                 shutil.copy(job.folder / name, job.results / name)
+            record = read_json(job.folder / RESULTS)
+            kept = {name: record[name] for name in KEPT if name in record}
+            write_json(job.results / TRAINING, kept)
         return self._start(job, self._scoring(job))
 
     def _scoring(self, job: Job) -> list[str]:

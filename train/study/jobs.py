@@ -4,11 +4,13 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from command_line.documents import read_json
 from eval.reporting.run_records import read_log
 from train.run_folder import LOG, RESULTS
 from train.study.study import Job, Study
 
 SCORES, COUNTS = "scores.json", "counts.csv"
+TRAINING = "training.json"  # where a run was trained, and by which code
 
 
 def is_done(job: Job) -> bool:
@@ -69,14 +71,28 @@ def seconds_per_step(job: Job) -> float | None:
     log = read_log((job.results if is_done(job) else job.folder) / LOG)
     if not log:
         return None
-    paces = [job.images_per_step / rate for rate in log["images_per_second"] if rate > 0]
+    images = job.images_per_step * processes_of(job)
+    paces = [images / rate for rate in log["images_per_second"] if rate > 0]
     return statistics.median(paces) if paces else None
 
 
+def processes_of(job: Job) -> int:
+    """How many processes trained a job; 1 where it has not ended, or nothing says it."""
+    records = (job.results / TRAINING, job.folder / RESULTS)
+    record = next((path for path in records if path.exists()), None)
+    return 1 if record is None else read_json(record).get("processes", 1)
+
+
 def seconds_left(study: Study, left: Sequence[Job], parallel: int) -> float | None:
-    """Estimate how long jobs take, from the pace of those that have begun; None without any."""
+    """Estimate how long jobs take, from the pace of those that have begun.
+
+    Returns:
+        None where none has begun, or where epochs and not steps end one of the jobs.
+    """
     if not left:
         return 0.0
+    if any(job.steps is None for job in left):
+        return None
     paces = {job: pace for job in study.jobs if (pace := seconds_per_step(job))}
     if not paces:
         return None

@@ -27,7 +27,6 @@ import itertools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -90,11 +89,6 @@ class _Recipe(BaseModel):
     score: Text | None = None
     baseline: Text | None = None
     teacher: Any = None  # see `_teachers`
-
-    @cached_property
-    def shared(self) -> dict[str, Any]:
-        """Flags of the recipe that all runs share."""
-        return {} if self.config is None else read_recipe(Path(self.config))
 
 
 @dataclass(frozen=True)
@@ -205,8 +199,7 @@ def _job(recipe: _Recipe, run: _Run, seed: int, runs: Mapping[str, _Run]) -> Job
         parser = FlagParser(stage)
         flags_of_run = parser.check(merged, "its flags")
         words += _spell(parser, flags_of_run)
-        options = parse_options(stage, words, model="SegformerB0")
-        set_here = {**parser.check(recipe.shared, recipe.config), **flags_of_run}
+        options = parse_options(stage, words)
     except ValueError as error:
         raise ValueError(f"{recipe.path}: run '{name}': {error}") from None
     return Job(
@@ -221,7 +214,7 @@ def _job(recipe: _Recipe, run: _Run, seed: int, runs: Mapping[str, _Run]) -> Job
         teachers=tuple(place for _, place in teachers if place is not None),
         steps=options.optimisation.max_steps,
         images_per_step=options.optimisation.batch_size * options.optimisation.accumulate,
-        settings={name: value for name, value in options.saved().items() if name in set_here},
+        settings=options.saved(),
     )
 
 

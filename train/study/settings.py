@@ -1,5 +1,6 @@
-"""What a run that has ended was trained with, beside what its recipe says now."""
+"""What a run was trained with, beside what its recipe says now."""
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,36 +9,58 @@ from train.run_folder import ARGUMENTS
 from train.study.jobs import SCORES, is_done
 from train.study.study import Job, Study
 
-# Where things are, and what changes no number; they may differ from machine to machine.
+# Where things are, and what changes no last weight; they may differ from machine to machine.
 PLACES = frozenset({"savedir", "run_name", "datadir", "teacher", "unlabelled"})
-HANDLING = frozenset({"cache", "device", "num_workers", "port", "visualize", "epochs_save"})
+HANDLING = frozenset(
+    {"cache", "device", "num_workers", "port", "visualize", "visualize_outimages", "epochs_save",
+     "steps_loss", "steps_plot", "savedate", "iouTrain", "iouVal", "val_every", "limit_val",
+     "teacher_val"}
+)  # fmt: skip
 
 
 def check_settings(study: Study) -> None:
-    """Refuse to go on where runs have ended that were trained or scored otherwise.
+    """Refuse to go on where runs were trained, even half way, or scored otherwise.
 
     Raises:
         ValueError: naming the file that says so, the setting and the remedy.
     """
-    for job in filter(is_done, study.jobs):
+    for job in study.jobs:
         again = f"give the run another name, or remove {_folders(job)} to have it anew"
-        record = job.results / ARGUMENTS
+        record = (job.results if is_done(job) else job.folder) / ARGUMENTS
         if record.exists():
-            trained = read_mapping(record)
-            for name, value in job.settings.items():
-                had = trained.get(name, value)
-                if name not in PLACES | HANDLING and had != value and not _is_path(had, value):
-                    flag = name.replace("_", "-")
-                    raise ValueError(
-                        f"{record}: trained with {flag} {_shown(had)}, and {study.path} says "
-                        f"{_shown(value)}: {again}"
-                    )
+            for flag, had, value in _differences(job, read_mapping(record)):
+                raise ValueError(
+                    f"{record}: trained with {flag} {_shown(had)}, and {study.path} says "
+                    f"{_shown(value)}: {again}"
+                )
+        if not is_done(job) or study.score is None:
+            continue
         scored = read_json(job.results / SCORES).get("subset")
-        if study.score is not None and scored != study.score:
+        if scored != study.score:
             raise ValueError(
                 f"{job.results / SCORES}: scored on {scored}, and {study.path} says {study.score}: "
                 f"{again}"
             )
+
+
+def _differences(job: Job, trained: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Yield flag, value that a run was trained with, and value of its recipe, where they differ."""
+    ended_by_steps = {"num_epochs"} if job.steps is not None else set()
+    for name, value in job.settings.items():
+        had = trained.get(name, value)  # a flag that is newer than the record
+        if name in PLACES | HANDLING | ended_by_steps or had == value or _is_path(had, value):
+            continue
+        yield name.replace("_", "-"), had, value
+    if job.teachers and (files := trained.get("teacher")):
+        files = [files] if isinstance(files, str) else files
+        had = [_run_of(Path(file).parent) for file in files]
+        if had != (now := [_run_of(folder) for folder in job.teachers]):
+            yield "teacher", ", ".join(had), ", ".join(now)
+
+
+def _run_of(folder: Path) -> str:
+    """Name a run and its seed by its folder, wherever the study is."""
+    return f"{folder.parent.name}/{folder.name}"
 
 
 def _folders(job: Job) -> str:

@@ -22,7 +22,7 @@ class Job:
         teachers: folders of the recipe's jobs that have to end first.
         steps: optimizer steps, None where epochs say how long it lasts.
         images_per_step: of one process.
-        settings: flags that the recipe sets, as `args.yaml` holds them.
+        settings: all flags, as `args.yaml` holds them.
     """
 
     run: str

@@ -67,6 +67,32 @@ def test_paths_of_another_machine(labelme, bring, labels_of):
     assert labels_of(bring())["a"].sum() == 48
 
 
+@pytest.mark.parametrize("image", ["../images/{}.jpg", "..\\images\\{}.jpg"])
+def test_names_that_climb_stay_in_the_new_data_set(
+    image, export, photographs, write_json, bring, labels_of, tmp_path
+):
+    photographs(export / "images")
+    shapes = [{"label": "crop", "points": SQUARE, "shape_type": "polygon"}]
+    for name in NAMES:
+        write_json(
+            export / "json files" / f"{name}.json",
+            {"shapes": shapes, "imagePath": image.format(name)},
+        )
+    labels = labels_of(bring())
+    assert sorted(labels) == NAMES and labels["a"].sum() == 48
+    assert len(list((tmp_path / "imported" / "JPEGImages").iterdir())) == len(NAMES)
+    photograph = Image.open(tmp_path / "imported" / "JPEGImages" / "a.jpg")
+    assert np.array_equal(photograph, Image.open(export / "images" / "a.jpg"))
+
+
+def test_the_first_class_is_not_guessed_to_be_all_that_has_no_region(labelme, bring, refuses):
+    labelme(a=[{"points": SQUARE}], b=[{"points": SQUARE, "label": "weed"}])
+    told = refuses("--classes", "crop,weed")
+    assert "pixels outside of all regions would be crop" in told and "--background" in told
+    classes = bring("--classes", "soil,crop,weed")["train"].classes
+    assert classes == ("soil", "crop", "weed")
+
+
 def test_names_in_another_unicode_form(export, photographs, write_json, bring):
     photographs(export, ["Mu\u0308sli", "b", "c"])  # as macOS writes it
     for name in ("M\u00fcsli", "b", "c"):

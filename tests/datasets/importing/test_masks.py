@@ -161,6 +161,25 @@ def test_missing_partners(export, photographs, masks, refuses):
     assert "a.png: mask without an image" in refuses("--classes", "soil,crop,weed")
 
 
+def test_a_mask_is_not_taken_twice(export, photographs, masks, refuses):
+    """IMG_3 has none, and that of IMG_3_1 would fit it, as if `_1` were an ending of masks."""
+    photographs(export / "images", ["IMG_2", "IMG_3", "IMG_3_1"])
+    masks(export / "masks", {"IMG_2": ids(), "IMG_3_1": ids()})
+    told = refuses("--classes", "soil,crop,weed")
+    assert "IMG_3_1.png: fits IMG_3.jpg and IMG_3_1.jpg" in told
+
+
+def test_the_folder_of_images_may_be_named_in_another_way(
+    export, photographs, masks, bring, monkeypatch
+):
+    photographs(export / "images")
+    masks(export / "masks", MASKS)
+    monkeypatch.chdir(export.parent)
+    flags = "--images", export / "images", "--classes", "soil,crop,weed"
+    data = bring(*flags, source=export.name)
+    assert sum(map(len, data.values())) == len(MASKS)
+
+
 def test_damaged_files_leave_nothing(export, photographs, masks, refuses):
     paths = photographs(export / "images")
     masks(export / "masks", MASKS)

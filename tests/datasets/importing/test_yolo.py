@@ -33,6 +33,12 @@ def test_polygons(yolo, bring, labels_of):
     assert labels["b"].sum() == 96 and not labels["c"].any() and len(labels) == 10
 
 
+def test_images_without_objects_may_come_first(yolo, bring, labels_of):
+    yolo(**dict.fromkeys("abcdefgh", ""), i="0 0.25 0.25 0.75 0.25 0.75 0.75")
+    labels = labels_of(bring())
+    assert not labels["a"].any() and labels["i"].any()
+
+
 def test_roboflow_folders_and_named_ids(export, photographs, bring):
     for split, names in (("train", NAMES[:6]), ("valid", NAMES[6:8]), ("test", NAMES[8:])):
         photographs(export / split / "images", names)
