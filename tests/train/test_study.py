@@ -21,7 +21,8 @@ from matplotlib import pyplot
 
 from train import sweep
 from train.study import job_queue
-from train.study.comparison import outcomes, paired_difference
+from train.study.bootstrap import bootstrap
+from train.study.comparison import outcomes
 from train.study.job_queue import Queue
 from train.study.jobs import (
     COUNTS,
@@ -416,12 +417,12 @@ def test_images_that_are_void_all_over_do_not_spoil_the_interval(recipe):
     for job, gain in zip(study.jobs, (0, 10, 40, 60), strict=True):
         counts = scored + [[[gain], [0]]]
         write_result(job, np.concatenate((counts, np.zeros((2, 2, 1), int))))
-    ended = study.runs
-    pairs = list(zip(ended["kd"], ended["none"], strict=True))
-    with_void = paired_difference(pairs)
+    pairs = list(zip(study.runs["kd"], study.runs["none"], strict=True))
+    groups = [[(kd, 1.0), (none, -1.0)] for kd, none in pairs]
+    with_void = bootstrap(groups)
     for job, gain in zip(study.jobs, (0, 10, 40, 60), strict=True):
         write_result(job, scored + [[[gain], [0]]])
-    assert with_void == paired_difference(pairs)
+    assert with_void == bootstrap(groups)
     assert np.isfinite(with_void[1]).all()
 
 
@@ -678,6 +679,31 @@ def test_equal_hours_are_over_the_seeds_that_all_share(recipe):
         (job.folder / "log.csv").write_text(f"step,images_per_second\n7200,{pace}\n")
     *_, kd, at = outcomes(study)
     assert kd.at_equal_hours == pytest.approx(5) and at.at_equal_hours is None
+    assert kd.at_equal_hours_interval is None  # of one seed
+
+
+def test_the_interval_at_equal_hours_is_that_of_a_baseline_between_two_lengths(recipe):
+    """All images are alike, so the interval is over the two seeds: gains of 5 and 15 points."""
+    student = {"stage": "student"}
+    runs = {
+        "none": {**student, "max-steps": 7200},
+        "long": {**student, "max-steps": 28800},
+        "kd": {"teacher": "t.pth", "max-steps": 7200},
+    }
+    settings = {"baseline": "none", "flags": {"batch-size": 1}, "seeds": [0, 1]}
+    study = read_study(recipe(runs, **settings))
+    for job, common in zip(study.jobs, (300, 300, 500, 500, 450, 550), strict=True):
+        write_result(job, np.full((2, 2, 1), [[common], [1000]]))
+        pace = 1 if job.stage == "student" else 0.5  # kd lasts as long as half way, on a log scale
+        (job.folder / "log.csv").write_text(f"step,images_per_second\n7200,{pace}\n")
+    *_, kd = found = outcomes(study)
+    assert kd.at_equal_hours == pytest.approx(10)
+    low, high = kd.at_equal_hours_interval
+    # Both seeds alike are drawn often: the ends are the gains, enlarged by sqrt(2) about the mean.
+    assert (low, high) == pytest.approx((10 - 5 * math.sqrt(2), 10 + 5 * math.sqrt(2)))
+    assert "| +10.00 (+2.93 to +17.07) |" in table(study, found)
+    described = as_json(study, found, {})["runs"][-1]
+    assert described["at_equal_hours_interval"] == (low, high)
 
 
 @pytest.mark.parametrize(
@@ -727,4 +753,4 @@ def test_runs_that_were_scored_on_other_images_are_not_compared(recipe):
     write_result(first, np.ones((2, 2, 1), int))
     write_result(second, np.ones((3, 2, 1), int))
     with pytest.raises(ValueError, match="were scored on different images"):
-        paired_difference([(second, first)])
+        bootstrap([[(second, 1.0), (first, -1.0)]])

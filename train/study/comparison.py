@@ -10,19 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from eval.per_image import mean_iou, read_counts
-from train.study.jobs import (
-    COUNTS,
-    SCORES,
-    is_done,
-    seconds_per_step,
-    teachers_of,
-    with_teachers,
-)
+from train.study.bootstrap import bootstrap
+from train.study.jobs import SCORES, is_done, seconds_per_step, teachers_of, with_teachers
 from train.study.study import Job, Study
 
-RESAMPLES = 2000
-CONFIDENCE = 0.95
 NO_SETTINGS = ("--max-steps=", "--seed=", "--savedir=", "--run-name=")
 SLACK = 1.05  # hours that are beyond the baseline's by this factor are still compared
 
@@ -47,9 +38,10 @@ class Outcome:
             baseline itself, and without a common seed.
         interval: its 95 % confidence interval over seeds and images; None for a single seed.
         at_equal_hours: difference to the baseline trained for as many hours, over the seeds that
-            the run shares with the two lengths of the baseline beside it, without an interval;
+            the run shares with the two lengths of the baseline beside it;
             None for the baseline's lengths themselves, for hours that are not between theirs, for
             a run that is compared with another baseline, and without a common seed.
+        at_equal_hours_interval: likewise, the hours taken as they are.
     """
 
     run: str
@@ -63,6 +55,7 @@ class Outcome:
     difference: float | None = None
     interval: tuple[float, float] | None = None
     at_equal_hours: float | None = None
+    at_equal_hours_interval: tuple[float, float] | None = None
 
     @property
     def mean(self) -> float:
@@ -84,17 +77,20 @@ def outcomes(study: Study) -> list[Outcome]:
         if jobs
     ]
     lengths = baseline_lengths(study, found)
-    return [
-        replace(
-            one,
-            at_equal_hours=_at_equal_hours(study, one, lengths),
-            teacher_hours=statistics.fmean(
-                sum(map(_hours, with_teachers(study, [job]) - {job})) for job in ended[one.run]
-            ),
-            teacher_score=_teacher_score(study, ended[one.run]),
+    completed = []
+    for one in found:
+        gain, interval = _at_equal_hours(study, one, lengths)
+        teachers = [with_teachers(study, [job]) - {job} for job in ended[one.run]]
+        completed.append(
+            replace(
+                one,
+                at_equal_hours=gain,
+                at_equal_hours_interval=interval,
+                teacher_hours=statistics.fmean(sum(map(_hours, jobs)) for jobs in teachers),
+                teacher_score=_teacher_score(study, ended[one.run]),
+            )
         )
-        for one in found
-    ]
+    return completed
 
 
 def _teacher_score(study: Study, jobs: Sequence[Job]) -> float | None:
@@ -126,27 +122,27 @@ def _settings(job: Job) -> tuple[str, list[str]]:
     return job.stage, [word for word in job.words if not word.startswith(NO_SETTINGS)]
 
 
-def _at_equal_hours(study: Study, one: Outcome, lengths: Sequence[Outcome]) -> float | None:
+def _at_equal_hours(
+    study: Study, one: Outcome, lengths: Sequence[Outcome]
+) -> tuple[float | None, tuple[float, float] | None]:
     """Interpolate over the logarithm of hours, between the two lengths beside the run's."""
     names = {length.run for length in lengths}
     if len(lengths) < 2 or one.run in names or study.baseline_of(one.run) not in names:
-        return None
+        return None, None
     if not lengths[0].hours / SLACK <= one.hours <= lengths[-1].hours * SLACK:
-        return None
+        return None, None
     above = bisect([length.hours for length in lengths[1:-1]], one.hours) + 1
-    beside = lengths[above - 1 : above + 1]
-    seeds = set(one.seeds).intersection(*(length.seeds for length in beside))
+    shorter, longer = lengths[above - 1 : above + 1]
+    seeds = set(one.seeds) & set(shorter.seeds) & set(longer.seeds)
     if not seeds:
-        return None
-    hours = [length.hours for length in beside]
-    means = [_mean_over(length, seeds) for length in beside]
-    level = np.interp(math.log(one.hours), np.log(hours), means)
-    return _mean_over(one, seeds) - float(level)
-
-
-def _mean_over(one: Outcome, seeds: set[int]) -> float:
-    known = dict(zip(one.seeds, one.scores, strict=True))
-    return statistics.fmean(known[seed] for seed in seeds)
+        return None, None
+    hours = [shorter.hours, longer.hours]
+    part = float(np.interp(math.log(one.hours), np.log(hours), [0, 1]))
+    shares = {one.run: 1.0, shorter.run: part - 1, longer.run: -part}
+    jobs = {run: {job.seed: job for job in study.runs[run]} for run in shares}
+    return bootstrap(
+        [[(jobs[run][seed], share) for run, share in shares.items()] for seed in sorted(seeds)]
+    )
 
 
 def _outcome(run: str, jobs: Sequence[Job], baseline: dict[int, Job]) -> Outcome:
@@ -155,8 +151,8 @@ def _outcome(run: str, jobs: Sequence[Job], baseline: dict[int, Job]) -> Outcome
         name: _mean([result["per_class"][name] for result in results])
         for name in results[0]["per_class"]
     }
-    pairs = [(job, baseline[job.seed]) for job in jobs if job.seed in baseline]
-    difference, interval = paired_difference(pairs) if pairs else (None, None)
+    pairs = [[(job, 1.0), (baseline[job.seed], -1.0)] for job in jobs if job.seed in baseline]
+    difference, interval = bootstrap(pairs) if pairs else (None, None)
     hours = [each for job in jobs if not math.isnan(each := _hours(job))]
     return Outcome(
         run=run,
@@ -173,57 +169,3 @@ def _outcome(run: str, jobs: Sequence[Job], baseline: dict[int, Job]) -> Outcome
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [100 * value for value in values if value is not None]
     return statistics.fmean(known) if known else None
-
-
-def paired_difference(
-    pairs: Sequence[tuple[Job, Job]], resamples: int = RESAMPLES
-) -> tuple[float, tuple[float, float] | None]:
-    """Mean difference of mIoU between runs of the same seed on the same images, in points.
-
-    The interval is a bootstrap over both sources of chance: seeds are drawn with replacement, and
-    images likewise, the same ones for both runs of a pair. Few seeds drawn so scatter too little:
-    their distances from the mean are enlarged by sqrt(n / (n - 1)), against what Hesterberg (The
-    American Statistician 69(4), 2015) calls narrowness bias. A single seed has no interval: one
-    over images alone says nothing of the next seed.
-
-    Args:
-        pairs: (run, baseline) of one seed each.
-        resamples: draws of the bootstrap, at a fixed seed.
-
-    Returns:
-        The difference, and its percentile interval of 95 %; None with fewer than two pairs.
-
-    Raises:
-        ValueError: two runs were scored on different images.
-    """
-    counts = []
-    for pair in pairs:
-        (names, mine), (others, theirs) = (read_counts(job.results / COUNTS) for job in pair)
-        if names != others:
-            raise ValueError(
-                f"{pair[0].results} and {pair[1].results} were scored on different images: remove "
-                f"{SCORES} from both and run the study again"
-            )
-        counts.append((mine, theirs))
-    both = np.array(counts).transpose(1, 0, 2, 3, 4)  # (run or baseline, seeds, images, 2, K)
-    both = both[:, :, both.any(axis=(0, 1, 3, 4))]  # images that are void all over say nothing
-    measured = float(_differences(both).mean())
-    seeds, images = both.shape[1:3]
-    if seeds == 1:
-        return measured, None
-    draws = np.random.default_rng(0)
-    enlarged = math.sqrt(seeds / (seeds - 1))
-    drawn = []
-    for _ in range(resamples):
-        differences = _differences(both[:, :, draws.integers(images, size=images)])
-        distances = enlarged * (differences - differences.mean())
-        drawn.append(differences.mean() + distances[draws.integers(seeds, size=seeds)].mean())
-    tail = 50 * (1 - CONFIDENCE)
-    low, high = np.percentile(drawn, [tail, 100 - tail])
-    return measured, (float(low), float(high))
-
-
-def _differences(both: np.ndarray) -> np.ndarray:
-    """Counts (2, seeds, images, 2, K) -> points of mIoU, first less second, (seeds,)."""
-    mine, theirs = mean_iou(both.sum(2))
-    return 100 * (mine - theirs)

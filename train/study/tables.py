@@ -40,10 +40,16 @@ def table(study: Study, found: Sequence[Outcome]) -> str:
                 "-" if one.interval is None else "{:+.2f} to {:+.2f}".format(*one.interval),
             ]
         if timed:
-            cells.append("-" if one.at_equal_hours is None else f"{one.at_equal_hours:+.2f}")
+            cells.append(_gain(one.at_equal_hours, one.at_equal_hours_interval))
         values = one.per_class.values()
         rows.append([*cells, *("-" if value is None else f"{value:.2f}" for value in values)])
     return markdown_table([*columns, *classes], rows)
+
+
+def _gain(gain: float | None, interval: tuple[float, float] | None) -> str:
+    if gain is None:
+        return "-"
+    return f"{gain:+.2f}" + (" ({:+.2f} to {:+.2f})".format(*interval) if interval else "")
 
 
 def by_seed(found: Sequence[Outcome]) -> str:
