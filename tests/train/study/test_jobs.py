@@ -1,0 +1,38 @@
+"""Hours of a run, and how long is left."""
+
+from tests.train.study.examples import SMALL
+from train.study.jobs import seconds_left, seconds_per_step
+from train.study.recipe import read_study
+
+
+def test_hours_are_those_of_all_processes_together(recipe):
+    (job,) = read_study(recipe({"none": {"stage": "student"}}, flags=SMALL)).jobs
+    job.folder.mkdir(parents=True)
+    (job.folder / "log.csv").write_text("step,images_per_second\n2,8\n")
+    assert seconds_per_step(job) == 2 / 8
+    (job.folder / "results.json").write_text('{"processes": 4}')
+    assert seconds_per_step(job) == 4 * 2 / 8
+
+
+def test_no_time_is_told_where_epochs_end_a_run(recipe):
+    runs = {"kd": {"stage": "student"}, "at": {"stage": "student", "max-steps": 10}}
+    study = read_study(recipe(runs, flags={"batch-size": 2}))
+    for job in study.jobs:
+        job.folder.mkdir(parents=True)
+        (job.folder / "log.csv").write_text("step,images_per_second\n4,4\n")
+    assert seconds_left(study, study.jobs[1:], parallel=1) == 3
+    assert seconds_left(study, study.jobs, parallel=1) is None
+
+
+def test_time_left_follows_the_pace_of_runs_of_the_kind(recipe):
+    """Batches of two: 4 and 1 images a second are 0.5 and 2 seconds per step."""
+    runs = {"kd": {"stage": "student"}, "at": {"stage": "student"}, "cwd": {"stage": "student"}}
+    settings = {**SMALL, "max-steps": 10}
+    study = read_study(recipe(runs, seeds=[0, 1], flags=settings))
+    assert seconds_left(study, study.jobs, parallel=1) is None
+    for job, step, rate in ((study.jobs[0], 4, 4.0), (study.jobs[2], 10, 1.0)):
+        job.folder.mkdir(parents=True)
+        (job.folder / "log.csv").write_text(f"step,images_per_second\n{step},{rate}\n")
+    kd, at, cwd = 0.5 * (6 + 10), 2 * (0 + 10), 1.25 * (10 + 10)
+    assert seconds_left(study, study.jobs, parallel=1) == kd + at + cwd
+    assert seconds_left(study, study.jobs, parallel=2) == (kd + at + cwd) / 2

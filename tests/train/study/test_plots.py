@@ -1,0 +1,51 @@
+"""Pictures of a study."""
+
+import numpy as np
+import pytest
+from matplotlib import pyplot
+
+from tests.train.study.examples import write_result
+from train.study.comparison import outcomes
+from train.study.plots import plot
+from train.study.recipe import read_study
+
+
+@pytest.mark.parametrize(
+    ("grids", "axis"),
+    [
+        ([{"lr": [1e-3, 1e-4]}, {}], "lr"),
+        ([{"lr": [1e-3, 1e-4]}, {"lr": [1e-2]}], "lr"),
+        ([{"lr": [1e-3, 1e-4], "limit-train": [5]}], None),
+        ([{"lr": [1e-3, 1e-4]}, {"limit-train": [5, 10]}], None),
+        ([{"lr": [1e-3]}], None),
+        ([{"loss": ["ce", "ce+jaccard"]}], None),
+        ([{"sync-bn": [False, True]}], None),
+        ([{}], None),
+    ],
+)
+def test_a_plot_is_over_the_one_number_in_which_runs_differ(recipe, grids, axis):
+    runs = {f"run {n}": {"stage": "student", "grid": grid} for n, grid in enumerate(grids)}
+    assert read_study(recipe(runs)).axis == axis
+
+
+def test_the_plot_of_a_grid_has_a_line_per_family(recipe, tmp_path, monkeypatch):
+    grid = {"limit-train": [10, 5]}
+    runs = {
+        "none": {"stage": "student", "grid": grid},
+        "kd": {"teacher": "t.pth", "grid": grid},
+        "all": {"stage": "student"},
+    }
+    study = read_study(recipe(runs))
+    for job, common in zip(study.jobs, (400, 300, 500, 350, 600), strict=True):
+        write_result(job, np.full((2, 2, 1), [[common], [1000]]))
+    monkeypatch.setattr(pyplot, "close", lambda figure: None)
+    beginning = [one for one in outcomes(study) if one.run == "all"]
+    plot(study, beginning, tmp_path / "plot.png")  # by cost: no run of a grid has ended
+    assert pyplot.gcf().axes[0].get_xlabel() == "hours of training"
+    plot(study, outcomes(study), tmp_path / "plot.png")
+    (axes,) = pyplot.gcf().axes
+    lines = {line.get_label(): line.get_xydata().tolist() for line in axes.get_lines()}
+    assert lines["none"] == [[5, pytest.approx(30)], [10, pytest.approx(40)]]
+    assert lines["kd"] == [[5, pytest.approx(35)], [10, pytest.approx(50)]]
+    assert axes.get_xlabel() == "--limit-train" and "all" in [t.get_text() for t in axes.texts]
+    pyplot.close("all")

@@ -1,0 +1,81 @@
+"""A run is gone on with only where it was trained as the recipe says."""
+
+import numpy as np
+import pytest
+import yaml
+
+from tests.train.study.examples import write_result
+from train import sweep
+from train.study.jobs import SCORES
+from train.study.recipe import read_study
+from train.study.settings import check_settings
+
+
+def test_scores_of_other_settings_than_the_recipe_s_are_refused(recipe, tmp_path):
+    (tmp_path / "shared.yaml").write_text("{lr: 0.1, num-workers: 1}")
+    runs = {"none": {"stage": "student", "max-steps": 100, "pretrained": "fields"}}
+    settings = {"config": str(tmp_path / "shared.yaml"), "results": str(tmp_path / "kept")}
+    study = read_study(recipe(runs, score="val", **settings))
+    (job,) = study.jobs
+    assert job.settings["max_steps"] == 100 and job.settings["lr"] == 0.1
+    check_settings(study)  # nothing has ended
+    job.results.mkdir(parents=True)
+    (job.results / SCORES).write_text('{"subset": "val"}')
+    check_settings(study)  # a record from before settings were kept
+    trained = {**job.settings, "datadir": "/elsewhere", "num_workers": 8, "savedir": "other"}
+    (job.results / "args.yaml").write_text(yaml.safe_dump(trained))
+    check_settings(study)
+    for changed, message in (
+        ({"max-steps": 200}, "args.yaml: trained with max-steps 100, and .*study.yaml says 200"),
+        (
+            {"lr": 0.2},
+            f"lr 0.1, and .* says 0.2: give the run another name, or remove {job.results}",
+        ),
+        ({"pretrained": False}, "trained with pretrained fields, and .* says none"),
+        ({"ema": 0.9}, "trained with ema none, and .* says 0.9"),
+    ):
+        other = {"none": {**runs["none"], **changed}}
+        with pytest.raises(ValueError, match=message):
+            check_settings(read_study(recipe(other, score="val", **settings)))
+        # Another process may have trained it since that check.
+        with pytest.raises(ValueError, match=message):
+            sweep.write_tables(read_study(tmp_path / "study.yaml"), tmp_path / "table.md")
+        assert not (tmp_path / "table.md").exists()
+    with pytest.raises(ValueError, match="scores.json: scored on val, and .*study.yaml says test"):
+        check_settings(read_study(recipe(runs, score="test", **settings)))
+
+
+def record(job, folder, **changed):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "args.yaml").write_text(yaml.safe_dump({**job.settings, **changed}))
+
+
+def test_a_flag_that_has_left_the_recipe_is_missed(recipe):
+    runs = {"kd": {"teacher": "t.pth", "kd-weight": 0.5}}
+    (job,) = read_study(recipe(runs)).jobs
+    write_result(job, np.ones((2, 2, 1), int))
+    record(job, job.results)
+    check_settings(read_study(recipe({"kd": {"teacher": "t.pth", "kd-weight": 0.5, "port": 9}})))
+    with pytest.raises(ValueError, match="trained with kd-weight 0.5, and .* says 1"):
+        check_settings(read_study(recipe({"kd": {"teacher": "t.pth"}})))
+
+
+def test_a_run_is_not_continued_with_other_settings(recipe):
+    runs = {"kd": {"teacher": "t.pth", "kd-weight": 0.5}}
+    (job,) = read_study(recipe(runs)).jobs
+    record(job, job.folder)
+    check_settings(read_study(recipe(runs)))
+    runs["kd"]["kd-weight"] = 0.9
+    with pytest.raises(ValueError, match=f"{job.folder}/args.yaml: trained with kd-weight 0.5"):
+        check_settings(read_study(recipe(runs)))
+
+
+def test_a_run_has_the_teacher_that_it_was_trained_with(recipe):
+    runs = {"big": {"stage": "teacher"}, "small": {"stage": "teacher"}, "kd": {"teacher": "big"}}
+    *_, job = read_study(recipe(runs)).jobs
+    write_result(job, np.ones((2, 2, 1), int))
+    for teacher in ("elsewhere/big/seed0/last.pth", ["elsewhere/big/seed0/last.pth"]):
+        record(job, job.results, teacher=teacher)
+        check_settings(read_study(recipe(runs)))
+        with pytest.raises(ValueError, match="trained with teacher big/seed0, .* small/seed0"):
+            check_settings(read_study(recipe({**runs, "kd": {"teacher": "small"}})))
