@@ -278,7 +278,8 @@ class Loop:
     @property
     def seconds_left(self) -> float:
         """Until the end of the schedule, at the pace since this run started or was resumed."""
-        pace = (time.monotonic() - self.started) / (self.progress.step - self.started_at)
+        done = max(1, self.progress.step - self.started_at)  # nothing may have been left of an epoch
+        pace = (time.monotonic() - self.started) / done
         return pace * (self.parts.schedule.total_steps - self.progress.step)
 
     @property

@@ -302,17 +302,19 @@ def test_an_epoch_is_not_continued_with_fewer_unlabelled_images():
 
 
 def test_a_checkpoint_that_does_not_count_its_images_is_resumed(
-    run_stage, runs, interrupt_after, load
+    run_stage, runs, voc, tmp_path, interrupt_after, load
 ):
+    data = shutil.copytree(voc, tmp_path / "data")
     interrupt_after(2)
-    assert run_stage("student", "--run-name", "r") == 130
+    assert run_stage("student", "--run-name", "r", data=data) == 130
     last = runs / "r" / "last.pth"
     content = load(last)
     for name in ("images", "unlabelled"):
         del content["training"]["progress"][name]
     torch.save(content, last)
-    assert run_stage("student", "--run-name", "r", "--resume") == 0
-    assert load(last)["training"]["progress"]["images"] == 6
+    write_list(data, [f"field{i:02d}" for i in range(4)])  # nothing is left of the epoch
+    assert run_stage("student", "--run-name", "r", "--resume", data=data) == 0
+    assert load(last)["training"]["progress"]["images"] == 4
 
 
 def test_what_is_saved_within_an_epoch_is_within_it(run_stage, monkeypatch):
