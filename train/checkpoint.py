@@ -28,13 +28,15 @@ SAVE_AFTER_SECONDS = 300  # at most about this much work is lost to a crash
 class Progress:
     """How far a run is: epochs finished, batches of the current one, optimizer steps.
 
-    A batch is that of each of `processes`, and an epoch is drawn from so many `images` with labels
-    and `unlabelled` ones; None where a checkpoint from before these were counted is resumed.
+    A batch is that of each of `processes`, and an epoch is drawn from so many `images` with labels,
+    whose `names` have this digest, and `unlabelled` ones; None where a checkpoint from before
+    these were kept is resumed.
     `tally` is of the current epoch, and logged at its end.
     """
 
     processes: int = 1
     images: int | None = None
+    names: str | None = None
     unlabelled: int | None = None
     epoch: int = 0
     batch: int = 0

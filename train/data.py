@@ -140,6 +140,12 @@ def files_of(data: Data) -> list[Path]:
     return [path for pair in pairs for path in pair]
 
 
+def names_of(split: Split) -> list[str]:
+    """Names of the images of a split, in their order."""
+    names = _declared(split).names
+    return [names[index] for index in _indices(split)]
+
+
 def _declared(dataset: Split) -> SegmentationDataset:
     declared = dataset.dataset if isinstance(dataset, Subset) else dataset
     assert isinstance(declared, SegmentationDataset)

@@ -14,7 +14,7 @@ from torch import Tensor
 from command_line.outputs import replacing
 from eval.deployment.machine import describe_machine
 from models.saving import software_versions
-from train.data import Data, files_of
+from train.data import Data, files_of, names_of
 from train.run import Run
 from train.run_folder import RESULTS
 
@@ -67,6 +67,11 @@ def digest_files(data: Data) -> str:
         size = path.stat().st_size if path.exists() else -1
         digest.update(f"{path.name} {size}\n".encode())
     return digest.hexdigest()
+
+
+def digest_names(data: Data) -> str:
+    """SHA-256 of the names of the training images, in their order, wherever they are."""
+    return hashlib.sha256("\n".join(names_of(data.train_plain)).encode()).hexdigest()
 
 
 def git_state() -> dict[str, Any] | None:

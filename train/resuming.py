@@ -159,7 +159,8 @@ def check_same_batches(saved: dict, flags: dict, progress: Progress, begun: Prog
     if progress.batch:
         _check_same_epoch(saved, flags, progress, begun)
     progress.processes = begun.processes
-    progress.images, progress.unlabelled = begun.images, begun.unlabelled
+    progress.images, progress.names = begun.images, begun.names
+    progress.unlabelled = begun.unlabelled
 
 
 def _check_same_epoch(saved: dict, flags: dict, progress: Progress, begun: Progress) -> None:
@@ -184,3 +185,8 @@ def _check_same_epoch(saved: dict, flags: dict, progress: Progress, begun: Progr
                 f"--resume: the run was stopped in an epoch of {before} {kind}, and now there are "
                 f"{now}: bring back the same ones, or start anew under another --run-name"
             )
+    if progress.names not in (None, begun.names):
+        raise ValueError(
+            "--resume: the run was stopped in an epoch of other training images, or of the same "
+            "ones in another order: bring back the list, or start anew under another --run-name"
+        )

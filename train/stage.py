@@ -27,7 +27,7 @@ from train.data import Data, checkpoint_info
 from train.loop import Interrupt, Loop, Parts, Schedule
 from train.meter import Meter
 from train.optimizer import build_optimizer, build_scheduler
-from train.provenance import digest_weights, write_results
+from train.provenance import digest_names, digest_weights, write_results
 from train.resuming import resume
 from train.run import Run, locked_folder, opened_folder
 from train.tasks import Task
@@ -106,6 +106,7 @@ def prepare(run: Run, task: Task, data: Data) -> Parts:
         progress=Progress(
             accelerator.num_processes,
             images=len(data.train),
+            names=digest_names(data),
             unlabelled=0 if data.unlabelled is None else len(data.unlabelled),
         ),
         average=None if ema is None else ModelEmaV3(task.student, ema, use_warmup=True),

@@ -274,7 +274,7 @@ def write_list(root, names):
 
 
 @pytest.mark.parametrize("left", [2, 4])  # what is left of the epoch: nothing, and a batch
-def test_an_epoch_is_not_continued_with_fewer_images(
+def test_an_epoch_is_not_continued_with_other_images(
     left, run_stage, runs, voc, tmp_path, interrupt_after, load, capsys
 ):
     data = shutil.copytree(voc, tmp_path / "data")
@@ -285,6 +285,9 @@ def test_an_epoch_is_not_continued_with_fewer_images(
     assert run_stage("student", "--run-name", "r", "--resume", data=data) == 2
     told = capsys.readouterr().err.splitlines()[-1]
     assert f"an epoch of 6 training images, and now there are {left}: bring back" in told
+    write_list(data, [*names[1:], names[0]])
+    assert run_stage("student", "--run-name", "r", "--resume", data=data) == 2
+    assert "an epoch of other training images, or of" in capsys.readouterr().err.splitlines()[-1]
     write_list(data, names)
     interrupt_after(3)
     assert run_stage("student", "--run-name", "r", "--resume", data=data) == 130
@@ -309,7 +312,7 @@ def test_a_checkpoint_that_does_not_count_its_images_is_resumed(
     assert run_stage("student", "--run-name", "r", data=data) == 130
     last = runs / "r" / "last.pth"
     content = load(last)
-    for name in ("images", "unlabelled"):
+    for name in ("images", "names", "unlabelled"):
         del content["training"]["progress"][name]
     torch.save(content, last)
     write_list(data, [f"field{i:02d}" for i in range(4)])  # nothing is left of the epoch
