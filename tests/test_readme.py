@@ -215,9 +215,11 @@ class Workshop:
 def workshop(tmp_path, monkeypatch, build_tiny):
     """Stand-ins for a reader's data and runs, and a way to run commands on them."""
     import train.networks
-    from models import shipped
+    from models import shipped, weights
 
     monkeypatch.setattr(train.networks, "build_model", lambda name, classes: build_tiny(classes))
+    wide = {"embed_dims": (16, 32, 48, 64), "head_width": 64}
+    monkeypatch.setattr(weights, "build_model", lambda name, classes: build_tiny(classes, **wide))
     monkeypatch.setattr(shipped, "FOLDER", tmp_path)
     shipped.save_shipped(tmp_path / "fields_b0.safetensors", build_tiny(3), {})
     made = Workshop(tmp_path, monkeypatch)
