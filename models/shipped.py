@@ -43,7 +43,10 @@ def find_shipped(model: str | None) -> Path:
         )
     name = next(iter(found)) if model is None else resolve_name(model)
     if name not in found:
-        raise ValueError(f"'{NAME}' weights come for {', '.join(found)}, not for {name}")
+        raise ValueError(
+            f"'{NAME}' weights come for {', '.join(found)}, not for {name}; for a wider network of "
+            f"as many blocks, `models/weights.py widen` makes them (see {FOLDER.name}/README.md)"
+        )
     return found[name]
 
 
