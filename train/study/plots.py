@@ -31,6 +31,9 @@ def plot(study: Study, found: Sequence[Outcome], path: Path) -> None:
         layout="constrained",
         squeeze=False,
     )
+    if len(found) > 10:  # matplotlib's own colours would begin anew
+        for panel in panels[0]:
+            panel.set_prop_cycle(color=matplotlib.colormaps["tab20"].colors)  # type: ignore[attr-defined]
     axes, *beside = panels[0]
     if study.axis is not None and any(study.runs[one.run][0].place for one in found):
         _plot_by_place(study, study.axis, found, axes)

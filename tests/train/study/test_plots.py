@@ -49,3 +49,19 @@ def test_the_plot_of_a_grid_has_a_line_per_family(recipe, tmp_path, monkeypatch)
     assert lines["kd"] == [[5, pytest.approx(35)], [10, pytest.approx(50)]]
     assert axes.get_xlabel() == "--limit-train" and "all" in [t.get_text() for t in axes.texts]
     pyplot.close("all")
+
+
+def test_no_two_of_many_runs_have_one_colour(recipe, tmp_path, monkeypatch):
+    study = read_study(
+        recipe({f"run {n}": {"stage": "student", "max-steps": 60} for n in range(15)})
+    )
+    for n, job in enumerate(study.jobs):
+        write_result(job, np.full((2, 2, 1), [[400 + n], [1000]]))
+        (job.folder / "log.csv").write_text("step,images_per_second\n60,1\n")
+    monkeypatch.setattr(pyplot, "close", lambda figure: None)
+    plot(study, outcomes(study), tmp_path / "plot.png")
+    axes = pyplot.gcf().axes[0]
+    colours = {line.get_label(): line.get_color() for line in axes.get_lines()}
+    named = [colour for label, colour in colours.items() if label.startswith("run ")]
+    assert len(set(map(str, named))) == len(named) == 15
+    pyplot.close("all")
