@@ -278,9 +278,8 @@ class Loop:
     @property
     def seconds_left(self) -> float:
         """Until the end of the schedule, at the pace since this run started or was resumed."""
-        done = max(
-            1, self.progress.step - self.started_at
-        )  # nothing may have been left of an epoch
+        # Of the epoch that was resumed nothing may have been left.
+        done = max(1, self.progress.step - self.started_at)
         pace = (time.monotonic() - self.started) / done
         return pace * (self.parts.schedule.total_steps - self.progress.step)
 
