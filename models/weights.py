@@ -79,7 +79,6 @@ def convert(args: argparse.Namespace, console: Console) -> None:
     """Read ``args.source`` in any format and write ``args.target``."""
     if args.num_classes is not None and args.num_classes < 1:
         raise ValueError(f"--num-classes {args.num_classes}: at least 1")
-    classes = read_weights(args.source, model=args.model).num_classes
     model, info = load_checkpoint(
         args.source,
         args.model,
@@ -87,7 +86,8 @@ def convert(args: argparse.Namespace, console: Console) -> None:
         replace_classifier=args.num_classes is not None,
         resume=True,
     )
-    if model.num_classes != classes:  # the new classifier knows nothing of the old classes
+    if args.num_classes not in (None, read_weights(args.source, model=args.model).num_classes):
+        # The new classifier knows nothing of the old classes.
         info |= dict.fromkeys(("classes", "palette", "metrics", "adapters", "training"))
     if args.published:
         target = Path(args.target)

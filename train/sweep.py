@@ -57,7 +57,7 @@ def main() -> int:
         return 0
     try:
         with StepsBar(left) as bar:
-            queue = Queue(study, jobs, args.parallel, args.launcher, tqdm.write, bar.look)
+            queue = Queue(study, left, args.parallel, args.launcher, tqdm.write, bar.look)
             queue.run()
     finally:
         if args.output is not None:

@@ -60,18 +60,17 @@ def bootstrap(
 
 def _counts(groups: Sequence[Sequence[Job]]) -> np.ndarray:
     """Counts (seeds, runs, images, 2, K), of the same images in the same order everywhere."""
-    first = groups[0][0]
-    names, _ = read_counts(first.results / COUNTS)
-    found = []
-    for job in (job for group in groups for job in group):
-        theirs, counts = read_counts(job.results / COUNTS)
+    jobs = [job for group in groups for job in group]
+    found = [read_counts(job.results / COUNTS) for job in jobs]
+    names = found[0][0]
+    for job, (theirs, _) in zip(jobs, found, strict=True):
         if theirs != names:
             raise ValueError(
-                f"{first.results} and {job.results} were scored on different images: remove "
+                f"{jobs[0].results} and {job.results} were scored on different images: remove "
                 f"{SCORES} from both and run the study again"
             )
-        found.append(counts)
-    return np.array(found).reshape(len(groups), len(groups[0]), *found[0].shape)
+    counts = np.array([counts for _, counts in found])
+    return counts.reshape(len(groups), len(groups[0]), *counts.shape[1:])
 
 
 def _sums(counts: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -26,7 +26,6 @@ from train.study.jobs import (
     log_of,
     name_of,
     teachers_of,
-    to_train,
 )
 from train.study.study import Job, Study
 
@@ -44,7 +43,7 @@ class Queue:
 
     Args:
         study: what to run.
-        jobs: of the study, those to run now.
+        left: jobs of the study to run now, see `train.study.jobs.to_train`.
         parallel: processes at a time. Each has an even share of the processor's cores, or as many
             threads as OMP_NUM_THREADS says.
         launcher: what starts a training script, such as `accelerate launch --num_processes 2`.
@@ -55,14 +54,14 @@ class Queue:
     def __init__(
         self,
         study: Study,
-        jobs: Sequence[Job],
+        left: Sequence[Job],
         parallel: int,
         launcher: str,
         tell: Callable[[str], None],
         watch: Callable[[], None] = lambda: None,
     ) -> None:
         self.study = study
-        self.waiting = to_train(study, jobs)
+        self.waiting = list(left)
         self.running: dict[Future, Job] = {}
         self.parallel = parallel
         self.launcher = shlex.split(launcher) or [sys.executable]

@@ -52,10 +52,16 @@ def _differences(job: Job, trained: Mapping[str, Any]) -> Iterator[tuple[str, An
             continue
         yield name.replace("_", "-"), had, value
     if job.teachers and (files := trained.get("teacher")):
-        files = [files] if isinstance(files, str) else files
-        had = [_run_of(Path(file).parent) for file in files]
-        if had != (now := [_run_of(folder) for folder in job.teachers]):
+        had, now = _runs_of(files), _runs_of(job.settings["teacher"])
+        # Beside runs an ensemble may have files, which may be elsewhere now.
+        known = {_run_of(folder) for folder in job.teachers}
+        if len(had) != len(now) or not known <= set(had):
             yield "teacher", ", ".join(had), ", ".join(now)
+
+
+def _runs_of(files: str | list[str]) -> list[str]:
+    """Name the runs that teachers' files are of."""
+    return [_run_of(Path(file).parent) for file in ([files] if isinstance(files, str) else files)]
 
 
 def _run_of(folder: Path) -> str:

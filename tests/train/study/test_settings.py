@@ -79,3 +79,14 @@ def test_a_run_has_the_teacher_that_it_was_trained_with(recipe):
         check_settings(read_study(recipe(runs)))
         with pytest.raises(ValueError, match="trained with teacher big/seed0, .* small/seed0"):
             check_settings(read_study(recipe({**runs, "kd": {"teacher": "small"}})))
+
+
+def test_files_of_an_ensemble_may_move_and_its_runs_may_not_change(recipe):
+    runs = {"none": {"stage": "student"}, "kd": {"teacher": ["none", "weights/t.pth"]}}
+    *_, job = read_study(recipe(runs)).jobs
+    write_result(job, np.ones((2, 2, 1), int))
+    record(job, job.results, teacher=["there/none/seed0/last.pth", "elsewhere/t.pth"])
+    check_settings(read_study(recipe(runs)))
+    record(job, job.results, teacher=["there/other/seed0/last.pth", "elsewhere/t.pth"])
+    with pytest.raises(ValueError, match="trained with teacher other/seed0"):
+        check_settings(read_study(recipe(runs)))
