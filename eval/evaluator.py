@@ -102,12 +102,9 @@ def evaluate(
     try:
         with torch.inference_mode():
             for batch in counted(loader, hidden=not progress):
-                with memory_advice(
-                    f"evaluating {batch['name'][0]} needs more memory than there is: pass a "
-                    "smaller --batch-size or --image-size"
+                for names, prediction, label in _predict(
+                    model, batch, preprocessing, device, inference
                 ):
-                    parts = list(_predict(model, batch, preprocessing, device, inference))
-                for names, prediction, label in parts:
                     label = label.to(device, non_blocking=True)
                     for metric in (metrics, *also):
                         metric.update(prediction, label)
@@ -140,18 +137,22 @@ def _predict(
 ) -> Iterator[tuple[list[str], Tensor, Tensor]]:
     """Yield (names, predictions, labels), (b, H', W') each, of parts that share one size."""
     names, images, labels = batch["name"], batch["image"], batch["label"]
-    if isinstance(images, list):
-        for name, image, label in zip(names, images, labels, strict=True):
-            image = image[None].to(device, non_blocking=True)
-            prediction = predict_labels(model, image, preprocessing, label.shape, inference)
-            yield [name], prediction, label[None]
-        return
-    images = images.to(device, non_blocking=True)
-    if isinstance(labels, Tensor):
-        size = labels.shape[-2:]
-        yield names, predict_labels(model, images, preprocessing, size, inference), labels
-        return
-    logits = predict_logits(model, images, preprocessing, inference=inference)
-    for index, label in enumerate(labels):
-        prediction = upsample_argmax(logits[index : index + 1], label.shape)
-        yield [names[index]], prediction, label[None]
+    with memory_advice(
+        f"evaluating {names[0]} needs more memory than there is: pass a smaller --batch-size or "
+        "--image-size"
+    ):
+        if isinstance(images, list):
+            for name, image, label in zip(names, images, labels, strict=True):
+                image = image[None].to(device, non_blocking=True)
+                prediction = predict_labels(model, image, preprocessing, label.shape, inference)
+                yield [name], prediction, label[None]
+            return
+        images = images.to(device, non_blocking=True)
+        if isinstance(labels, Tensor):
+            size = labels.shape[-2:]
+            yield names, predict_labels(model, images, preprocessing, size, inference), labels
+            return
+        logits = predict_logits(model, images, preprocessing, inference=inference)
+        for index, label in enumerate(labels):
+            prediction = upsample_argmax(logits[index : index + 1], label.shape)
+            yield [names[index]], prediction, label[None]

@@ -105,3 +105,20 @@ def test_observer_sees_each_prediction():
     for sample in samples:
         expected = sample["image"].long().argmax(0)
         assert torch.equal(seen[sample["name"]].long(), expected)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "label_sizes"),
+    [([(40, 56)], None), ([(40, 56), (33, 35)], None), ([(40, 56)] * 2, [(80, 112), (50, 61)])],
+    ids=["one size", "native sizes", "native labels"],
+)
+def test_too_little_memory_is_told_with_the_image_and_the_remedy(sizes, label_sizes):
+    class Large(nn.Module):
+        def forward(self, images):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    model = Large().train()
+    batches = loader(make_samples(sizes, label_sizes))
+    with pytest.raises(ValueError, match="sample0 needs more memory .* --batch-size"):
+        evaluate(model, batches, **SETTINGS)
+    assert model.training
