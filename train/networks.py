@@ -113,6 +113,7 @@ def build_distillation(
         build_distiller(run, data, student, teacher),
         teacher,
         warmup=run.options.of_distillation.kd_warmup,
+        taught_steps=run.options.of_distillation.kd_steps,
         views=None if data.unlabelled is None else StrongViews(),
     )
 

@@ -65,6 +65,8 @@ class DistillationTask(Task):
         teacher: images (B, 3, H, W) uint8, and what is read of them, to `Intermediates`; asked once
             per batch, however many terms read its answer.
         warmup: optimizer steps in which the distiller's terms grow linearly to their full weight.
+        taught_steps: optimizer steps with a teacher, before those on labels alone; None for all.
+            Cho and Hariharan, "On the Efficacy of Knowledge Distillation", ICCV 2019, section 4.
         views: images (B, 3, H, W) uint8 and which of them have unlabelled pixels, bool (B,), to
             what the student sees of them; None where all images have labels.
     """
@@ -80,6 +82,7 @@ class DistillationTask(Task):
         distiller: Distiller,
         teacher: Callable[[Tensor, Collection[str]], Intermediates],
         warmup: int = 0,
+        taught_steps: int | None = None,
         views: Callable[[Tensor, Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__()
@@ -89,6 +92,8 @@ class DistillationTask(Task):
         self.distiller = distiller
         self.teacher = teacher
         self.warmup = warmup
+        self.taught_steps = taught_steps
+        self.is_taught = True
         self.views = views
         self.register_buffer("share", torch.ones(()), persistent=False)
 
@@ -98,12 +103,15 @@ class DistillationTask(Task):
         return self.distiller.reads if self.views is None else self.distiller.reads | {"logits"}
 
     def begin_step(self, step: int) -> None:
-        """Give the distiller's terms the share of their weight that belongs to a step."""
+        """Say whether the teacher is asked in a step, and what share of their weight terms have."""
+        self.is_taught = self.taught_steps is None or step < self.taught_steps
         if self.warmup:
             self.share.fill_(min(1.0, (step + 1) / (self.warmup + 1)))
 
     def forward(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Return {"loss", "cross_entropy", <terms>}; shapes as for `SupervisedTask`."""
+        if not self.is_taught:
+            return self._from_labels(images, labels)
         teacher_out = self.teacher(images, self._reads)
         told = answered = labels
         if self.views is not None:
@@ -120,6 +128,15 @@ class DistillationTask(Task):
             distilled = {name: self.share * term for name, term in distilled.items()}
         terms |= distilled
         return {"loss": torch.stack(list(terms.values())).sum(), **terms}
+
+    def _from_labels(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Return the same entries of a step without the teacher; the terms are 0."""
+        logits = self.student(normalize(images, self.preprocessing))
+        cross_entropy = self.criterion(logits, labels)
+        # Adapters take part with a gradient of 0: DDP waits for that of every parameter.
+        unused = sum((p.sum() for p in self.distiller.parameters()), cross_entropy.new_zeros(()))
+        terms = dict.fromkeys(self.distiller.losses, 0 * unused)
+        return {"loss": cross_entropy + 0 * unused, "cross_entropy": cross_entropy, **terms}
 
 
 def _classes_of(logits: Tensor, labels: Tensor) -> Tensor:

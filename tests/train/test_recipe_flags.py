@@ -88,6 +88,18 @@ def test_kd_warmup_below_zero_is_one_line(run_stage, capsys):
     assert "--kd-warmup: must be at least 0, not -1" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--kd-steps", "0"], "--kd-steps: must be greater than 0, not 0"),
+        (["--kd-steps", "5", "--unlabelled", "rest"], "--kd-steps ends what photographs without"),
+    ],
+)
+def test_kd_steps_that_cannot_be_are_one_line(flags, message, run_stage, capsys):
+    assert run_stage("sekd", *flags) == 2
+    assert message in capsys.readouterr().err
+
+
 def losses_by_step(folder):
     with (folder / "log.csv").open(newline="") as file:
         return list(csv.DictReader(file))

@@ -126,6 +126,7 @@ RESUMED = {
     "sekd with memories": ["--method", "cirkd", "--kd-warmup", "6"],
     "sekd with unlabelled": ["--unlabelled", "FOLDER", "--copy-paste", "0.5"],
     "sekd": ["--method", "sekd-su", "--accumulate", "2", "--clip-grad", "1", "--warmup-steps", "1"],
+    "sekd taught at first": ["--kd-steps", "5"],
 }
 
 
@@ -136,6 +137,7 @@ INTERRUPTED = {
     "sekd with memories": (4, 1),
     "sekd with unlabelled": (8, 2),
     "sekd": (3, 2),
+    "sekd taught at first": (4, 1),
 }
 
 

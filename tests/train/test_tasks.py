@@ -65,6 +65,36 @@ def test_terms_of_the_method_grow_in_the_warm_up(batch, build_tiny):
         torch.testing.assert_close(terms["loss"], terms["cross_entropy"] + terms["kd"])
 
 
+def test_after_its_steps_the_teacher_is_not_asked_and_labels_alone_are_learnt(batch, build_tiny):
+    student, frozen = build_tiny(), FrozenTeacher(build_tiny(seed=1), PREPROCESSING)
+    asked = []
+
+    def teacher(images, reads):
+        asked.append(reads)
+        return frozen(images, reads)
+
+    distiller = build_method("sekd-ct", student, frozen.network)
+    parts = (student, SegmentationLoss(), PREPROCESSING)
+    task = DistillationTask(*parts, distiller, teacher, taught_steps=2).eval()
+    task.begin_step(1)
+    names = list(task(*batch))
+    assert len(asked) == 1
+    task.begin_step(2)
+    terms = task(*batch)
+    assert len(asked) == 1
+    assert list(terms) == names  # the log's columns
+    alone = SupervisedTask(*parts).eval()(*batch)["loss"]
+    assert torch.equal(terms["loss"], alone) and torch.equal(terms["cross_entropy"], alone)
+    assert not any(terms[name] for name in distiller.losses)
+    terms["loss"].backward()
+    gradients = {name: p.grad for name, p in task.named_parameters()}
+    assert all(grad is not None for grad in gradients.values())  # as DDP asks
+    assert not any(gradients[f"distiller.{name}"].any() for name, _ in distiller.named_parameters())
+    task.begin_step(0)
+    task(*batch)
+    assert len(asked) == 2
+
+
 def test_teacher_is_frozen_and_belongs_to_nobody(batch, distillation):
     teacher = distillation.teacher.network
     before = {key: value.clone() for key, value in teacher.state_dict().items()}

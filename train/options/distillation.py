@@ -76,6 +76,11 @@ class DistillationOptions:
         default=0,
         type=non_negative_integer,
     )
+    kd_steps: int | None = flag(
+        "steps in which the teacher is asked; the student ends on labels alone, at its own pace "
+        "(default: all)",
+        type=positive_integer,
+    )
     temperature: float | None = flag(
         "softmax temperature (default: each method's own)",
         "--temperature",
@@ -161,6 +166,10 @@ class DistillationOptions:
             )
 
     def _check_unlabelled(self, parts: list[str]) -> None:
+        if self.unlabelled is not None and self.kd_steps is not None:
+            raise ValueError(
+                "--kd-steps ends what photographs without labels teach: leave out one of the two"
+            )
         if self.unlabelled is None and self.unlabelled_share is not None:
             raise ValueError(
                 "--unlabelled-share belongs to --unlabelled: add that, or leave it out"

@@ -67,13 +67,26 @@ def steps_done(job: Job) -> int:
 
 
 def seconds_per_step(job: Job) -> float | None:
-    """Median time of a training step from a job's log, without validation; None without a log."""
+    """Usual time of a training step from a job's log, without validation; None without a log.
+
+    It is the median of epochs; with `--kd-steps`, of those with a teacher and of those without,
+    weighed by how many steps of the whole run are of either kind.
+    """
     log = read_log((job.results if is_done(job) else job.folder) / LOG)
     if not log:
         return None
     images = job.images_per_step * processes_of(job)
-    paces = [images / rate for rate in log["images_per_second"] if rate > 0]
-    return statistics.median(paces) if paces else None
+    spans = zip([0.0, *log["step"]], log["step"], log["images_per_second"], strict=False)
+    epochs = [(first, last, images / rate) for first, last, rate in spans if rate > 0]
+    taught, steps = job.settings.get("kd_steps"), job.steps
+    if taught is not None and steps is not None:
+        with_teacher = [pace for _, last, pace in epochs if last <= taught]
+        without = [pace for first, _, pace in epochs if first >= taught]
+        if with_teacher and without:
+            share = taught / steps
+            slow, fast = statistics.median(with_teacher), statistics.median(without)
+            return share * slow + (1 - share) * fast
+    return statistics.median(pace for *_, pace in epochs) if epochs else None
 
 
 def processes_of(job: Job) -> int:

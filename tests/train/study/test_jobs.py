@@ -14,6 +14,19 @@ def test_hours_are_those_of_all_processes_together(recipe):
     assert seconds_per_step(job) == 4 * 2 / 8
 
 
+def test_a_teacher_that_is_asked_for_a_time_counts_for_that_time(recipe):
+    """Two steps an epoch: 2 s each with the teacher, a mixed epoch, then 0.5 s each."""
+    flags = {**SMALL, "max-steps": 10}
+    runs = {"b1": {"stage": "teacher"}, "kd": {"teacher": "b1", "kd-steps": 3}}
+    _, job = read_study(recipe(runs, flags=flags)).jobs
+    job.folder.mkdir(parents=True)
+    log = "step,images_per_second\n2,1\n4,3\n6,4\n8,4\n"
+    (job.folder / "log.csv").write_text(log)
+    assert seconds_per_step(job) == (3 * 2 + 7 * 0.5) / 10
+    (job.folder / "log.csv").write_text(log[: log.index("4,3")])
+    assert seconds_per_step(job) == 2
+
+
 def test_no_time_is_told_where_epochs_end_a_run(recipe):
     runs = {"kd": {"stage": "student"}, "at": {"stage": "student", "max-steps": 10}}
     study = read_study(recipe(runs, flags={"batch-size": 2}))
