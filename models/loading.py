@@ -133,15 +133,21 @@ def load_backbone(model: Segmenter, path: str | Path) -> dict[str, Any]:
     weights = read_weights(path, model=model.name)
     encoder = keys.without_prefix(weights.state, "encoder.")
     if difference := compare(encoder, model.encoder.state_dict()):
-        name, _ = infer_architecture(weights)
-        if name != model.name:
-            raise ValueError(
-                f"{weights.source}: holds the encoder of {name}, not of {model.name}: pass --model "
-                f"{name}, or another file"
-            )
-        raise ValueError(f"{weights.source}: does not fit the encoder of {name}: {difference}")
+        _check_name(weights, model.name)
+        raise ValueError(
+            f"{weights.source}: does not fit the encoder of {model.name}: {difference}"
+        )
     model.encoder.load_state_dict(encoder)
     return full_info(weights)
+
+
+def _check_name(weights: Weights, wanted: str) -> None:
+    name, _ = infer_architecture(weights)
+    if name != wanted:
+        raise ValueError(
+            f"{weights.source}: holds the encoder of {name}, not of {wanted}: pass --model {name}, "
+            "or another file"
+        )
 
 
 def load_start(model: Segmenter, path: str | Path, classes: Sequence[str]) -> dict[str, Any]:
@@ -160,6 +166,7 @@ def load_start(model: Segmenter, path: str | Path, classes: Sequence[str]) -> di
         ValueError: if it holds another network.
     """
     weights = read_weights(path, model=model.name)
+    _check_name(weights, model.name)
     info = full_info(weights)
     fresh = {} if list(info["classes"] or ()) == list(classes) else model.state_dict()
     kept = {key: value for key, value in fresh.items() if key.startswith(CLASSIFIER_PREFIX)}

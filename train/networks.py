@@ -28,16 +28,25 @@ CHECKPOINTS = Path(__file__).resolve().parents[1] / "ckpt_pretrained"
 
 
 def build_student(run: Run, data: Data) -> Segmenter:
-    """Build the network that this stage trains, with `--pretrained` weights if asked."""
+    """Build the network that this stage trains, with the weights it is to start from if any.
+
+    Raises:
+        ValueError, OSError: a file that cannot be read, or that holds another network.
+    """
     options = run.options.network
     network = build_model(options.model, len(data.classes))
-    if not options.pretrained or run.options.run.resume:
+    if run.options.run.resume:
         return network
-    if options.pretrained == SHIPPED:
-        load_start(network, SHIPPED, data.classes)
-        run.accelerator.print(f"weights: {SHIPPED}")
-        return network
-    source: str | Path = options.pretrained
+    whole = SHIPPED if options.pretrained == SHIPPED else options.initial_checkpoint
+    if whole:
+        load_start(network, whole, data.classes)
+        run.accelerator.print(f"weights: {whole}")
+    elif options.pretrained:
+        _load_encoder(run, network, options.pretrained)
+    return network
+
+
+def _load_encoder(run: Run, network: Segmenter, source: str | Path) -> None:
     if source == "auto":
         source = CHECKPOINTS / MODELS[network.name].sizes[network.name].pretrained
         if not Path(source).is_file():
@@ -47,7 +56,6 @@ def build_student(run: Run, data: Data) -> Segmenter:
             )
     load_backbone(network, source)
     run.accelerator.print(f"encoder weights: {source}")
-    return network
 
 
 def find_teachers(run: Run, data: Data) -> Run:

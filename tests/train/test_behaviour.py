@@ -128,6 +128,19 @@ def test_the_shipped_weights_are_a_start_head_and_all(train_once, tmp_path, monk
         torch.testing.assert_close(trained[key], weights.half().float(), atol=1e-6, rtol=0)
 
 
+def test_a_checkpoint_of_ones_own_is_a_start_head_and_all(train_once, load, runs):
+    first = train_once("first", "--lr", "1e-2")["model"]
+    flags = ("--lr", "1e-12", "--initial-checkpoint", runs / "first")
+    second = train_once("second", *flags)
+    for key, weights in first.items():
+        if weights.is_floating_point() and "running" not in key:  # BatchNorm sees images anew
+            torch.testing.assert_close(second["model"][key], weights, atol=1e-6, rtol=0)
+    assert (
+        second["training"]["progress"]["step"]
+        == load(runs / "first" / "last.pth")["training"]["progress"]["step"]
+    )  # a run of its own: it begins at 0
+
+
 def test_the_rate_decays_linearly_after_its_warm_up(run_stage, runs):
     flags = ("--max-steps", "6", "--warmup-steps", "2", "--lr", "1", "--num-epochs", "9")
     assert run_stage("student", *flags, "--limit-train", "2", "--run-name", "r") == 0

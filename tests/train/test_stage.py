@@ -512,6 +512,23 @@ def test_pretrained_fields_names_the_networks_that_have_them(
     assert not runs.exists()
 
 
+def test_an_initial_checkpoint_may_have_other_classes_but_is_of_the_same_network(
+    run_stage, runs, voc, tmp_path, capsys
+):
+    assert run_stage("student", "--num-epochs", "1", "--run-name", "a") == 0
+    start = ("--initial-checkpoint", runs / "a", "--run-name", "b", "--num-epochs", "1")
+    assert run_stage("student", *start, "--classes", "soil,beet,grass", "--overwrite") == 0
+    assert f"weights: {runs / 'a'}" in capsys.readouterr().out
+    for flags, message in (
+        (("--model", "SegformerB1"), "holds the encoder of SegformerB0, not of SegformerB1"),
+        (("--pretrained", "fields"), "and --pretrained fields: a network starts from one"),
+        (("--initial-checkpoint", tmp_path / "absent.pth"), "absent.pth"),
+    ):
+        assert run_stage("student", *start, "--overwrite", *flags) == 2
+        error = capsys.readouterr().err.strip()
+        assert message in error and error.count("\n") == 0
+
+
 BAD = [
     (["--datadir", "/no/such/folder"], "/no/such/folder"),
     (["--train-split", "nonsense"], "nonsense"),

@@ -27,11 +27,21 @@ class NetworkOptions:
         const="auto",
         type=path_or_off,
     )
+    initial_checkpoint: str | None = flag(
+        "whole network to train on from: a checkpoint, run folder or Hugging Face id of --model; a "
+        "new run, unlike --resume, which may have other data and other classes",
+        may_be_file=True,
+    )
 
     def settled(self) -> "NetworkOptions":
         """The same with the registry's spelling.
 
         Raises:
-            ValueError: an unknown name.
+            ValueError: an unknown name, or two starts.
         """
+        if self.pretrained and self.initial_checkpoint:
+            raise ValueError(
+                f"--initial-checkpoint {self.initial_checkpoint} and --pretrained "
+                f"{self.pretrained}: a network starts from one of the two, leave the other out"
+            )
         return replace(self, model=find_name("--model", self.model, MODELS))
