@@ -94,7 +94,9 @@ def outcomes(study: Study) -> list[Outcome]:
 
 
 def _teacher_score(study: Study, jobs: Sequence[Job]) -> float | None:
-    scored = [one for job in jobs for one in teachers_of(study, job) if is_done(one)]
+    # A teacher of several seeds counts once: a mean over copies of a score is not quite that score.
+    taught_by = dict.fromkeys(one for job in jobs for one in teachers_of(study, job))
+    scored = [one for one in taught_by if is_done(one)]
     return statistics.fmean(100 * _scores(one)["miou"] for one in scored) if scored else None
 
 

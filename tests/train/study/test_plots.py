@@ -65,3 +65,23 @@ def test_no_two_of_many_runs_have_one_colour(recipe, tmp_path, monkeypatch):
     named = [colour for label, colour in colours.items() if label.startswith("run ")]
     assert len(set(map(str, named))) == len(named) == 15
     pyplot.close("all")
+
+
+def test_runs_of_one_teacher_are_not_drawn_over_its_score(recipe, tmp_path, monkeypatch):
+    """Of one seed and of three: a mean of equal scores may differ from them in its last digit."""
+    runs = {
+        "teacher": {"stage": "teacher", "seeds": [0]},
+        "none": {"stage": "student"},
+        "kd": {"teacher": "teacher"},
+        "at": {"teacher": "teacher", "seeds": [0]},
+    }
+    study = read_study(recipe(runs, seeds=[0, 1, 2], baseline="none"))
+    for n, job in enumerate(study.jobs):
+        write_result(job, np.full((2, 2, 1), [[700 + n], [1560]]))
+        (job.folder / "log.csv").write_text("step,images_per_second\n60,1\n")
+    found = outcomes(study)
+    assert len({one.teacher_score for one in found if one.run in ("kd", "at")}) == 1
+    monkeypatch.setattr(pyplot, "close", lambda figure: None)
+    plot(study, found, tmp_path / "plot.png")
+    assert len(pyplot.gcf().axes) == 2
+    pyplot.close("all")
