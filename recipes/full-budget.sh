@@ -28,16 +28,31 @@ cuda() {
     "$python" -m pytest -m cuda -v 2>&1 | tee "$output/cuda-tests.txt"
 }
 
+draw() { # FOLDER COUNT SIZE
+    [ -d "$output/$1" ] || "$python" datasets/prepare.py synthetic --variety mixed \
+        --output "$output/$1" --count "$2" 200 --size "$3" --workers "$cores"
+}
+
+pretrain() { # RUN FOLDER STEPS MODEL, and flags
+    local run=$1 folder=$2 steps=$3 model=$4 resume=()
+    [ -f "$output/$run/last.pth" ] && resume=(--resume)
+    "$python" train/train_student.py --config recipes/pretrain.yaml --datadir "$output/$folder" --model "$model" \
+        --max-steps "$steps" --savedir "$output" --run-name "$run" --num-workers "$cores" "${@:5}" "${resume[@]}"
+}
+
+# Crops for leaves and soils, many small whole fields for rows, large ones for both: results/pretraining.md.
 fields() {
-    [ -d "$output/fields" ] || "$python" datasets/prepare.py synthetic --variety mixed \
-        --output "$output/fields" --count "${FIELDS:-12000}" 200 --size 512 --workers "$cores"
+    local count=${FIELDS:-12000} steps=${STEPS:-20000}
+    draw fields "$count" 512
+    draw small "$((4 * count))" 192
     for size in 0 1; do
-        local run=$output/pretrain-b$size resume=()
-        [ -f "$run/last.pth" ] && resume=(--resume)
-        "$python" train/train_student.py --config recipes/pretrain.yaml --model "SegformerB$size" \
-            --datadir "$output/fields" --savedir "$output" --run-name "pretrain-b$size" \
-            --batch-size 16 --max-steps "${STEPS:-20000}" --num-workers "$cores" "${resume[@]}"
-        "$python" models/weights.py convert "$run/last.pth" "$output/fields_b$size.safetensors"
+        local model=SegformerB$size name=pretrain-b$size
+        pretrain "$name-crops" fields "$steps" "$model" --batch-size 16
+        pretrain "$name-small" small "$steps" "$model" --batch-size 32 --height 192 --image-size 192 --rotate 0 \
+            --scale 0.9 1.3 --initial-checkpoint "$output/$name-crops"
+        pretrain "$name" fields "$((steps / 2))" "$model" --batch-size 8 --height 384 --rotate 0 --scale 0.6 1.1 --lr 5e-4 \
+            --initial-checkpoint "$output/$name-small"
+        "$python" models/weights.py convert "$output/$name/last.pth" "$output/fields_b$size.safetensors"
     done
 }
 
