@@ -93,6 +93,7 @@ def test_kd_warmup_below_zero_is_one_line(run_stage, capsys):
     [
         (["--kd-steps", "0"], "--kd-steps: must be greater than 0, not 0"),
         (["--kd-steps", "5", "--unlabelled", "rest"], "--kd-steps ends what photographs without"),
+        (["--kd-steps", "5", "--kd-warmup", "5"], "--kd-warmup 5: terms reach their full weight"),
     ],
 )
 def test_kd_steps_that_cannot_be_are_one_line(flags, message, run_stage, capsys):

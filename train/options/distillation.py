@@ -146,6 +146,11 @@ class DistillationOptions:
         if len(parts) > 1 and "none" in (part.lower() for part in parts):
             raise ValueError(f"--method {method}: none cannot be joined with other methods")
         self._check_unlabelled(parts)
+        if self.kd_steps is not None and self.kd_warmup >= self.kd_steps:
+            raise ValueError(
+                f"--kd-warmup {self.kd_warmup}: terms reach their full weight when the teacher is "
+                f"no longer asked (--kd-steps {self.kd_steps}): take fewer"
+            )
         method = "+".join(find_name("--method", part, (*METHODS, "none")) for part in parts)
         self._check_ensemble(method)
         return replace(

@@ -28,8 +28,8 @@ class NetworkOptions:
         type=path_or_off,
     )
     initial_checkpoint: str | None = flag(
-        "whole network to train on from: a checkpoint, run folder or Hugging Face id of --model; a "
-        "new run, unlike --resume, which may have other data and other classes",
+        "whole network to train on from: a checkpoint, a run folder (its best.pth) or a Hugging "
+        "Face id, of --model; a new run, unlike --resume: data and classes may be others",
         may_be_file=True,
     )
 
