@@ -167,10 +167,10 @@ class Workshop:
     def add_runs(self) -> None:
         """The runs that the documents call RUN, STUDENT, DISTILLED and TEACHER."""
         data = "--dataset VOC --datadir FIELD --classes soil,crop,weed"
-        self.call("datasets/prepare.py", ["split", "--datadir", "FIELD"])
+        assert not self.call("datasets/prepare.py", ["split", "--datadir", "FIELD"])
         for stage, name in (("teacher", "TEACHER"), ("student", "STUDENT")):
             flags = f"{data} {SMALL_RUN} --run-name {name}"
-            self.call(f"train/train_{stage}.py", flags.split())
+            assert not self.call(f"train/train_{stage}.py", flags.split())
         for name in ("DISTILLED", "RUN"):
             shutil.copytree("runs/STUDENT", f"runs/{name}")
 
@@ -181,34 +181,32 @@ class Workshop:
         elif any("prepare.py split" in command for command in commands):
             shutil.rmtree("FIELD/ImageSets")
 
-    def run(self, command: str) -> None:
-        """Run one line of a document."""
+    def run(self, command: str) -> int | str | None:
+        """Run one line of a document and return how it ended: nothing or 0 where it succeeded."""
         for launcher in LAUNCHERS:
             command = command.replace(launcher, PYTHON)
         program, *words = shlex.split(command, comments=True)
         if program in SHELL:
-            subprocess.run([program, *words], check=True)
-            return
+            return subprocess.run([program, *words]).returncode
         assert program == PYTHON, f"no way to run {command!r}: add one here, or to NOT_RUN"
         script, *flags = words
         if script in OPTIONAL and importlib.util.find_spec(OPTIONAL[script]) is None:
-            return
+            return None
         added = [ADDED.get(" ".join(words[:count]), "") for count in (1, 2)]
         added += [more for flag, more in ADDED_TO_FLAG.items() if flag in flags]
-        self.call(script, [*flags, *" ".join(added).split()])
+        return self.call(script, [*flags, *" ".join(added).split()])
 
-    def call(self, script: str, words: list[str]) -> None:
-        """Run a script's `main()` in this process; it must succeed."""
+    def call(self, script: str, words: list[str]) -> int | str | None:
+        """Run a script's `main()` in this process and return how it ended."""
         from accelerate.state import AcceleratorState
 
         AcceleratorState._reset_state(True)  # a singleton, which outlives a run
         module = importlib.import_module(script.removesuffix(".py").replace("/", "."))
         self.monkeypatch.setattr(sys, "argv", [script, *words])
         try:
-            status = module.main()
+            return module.main()
         except SystemExit as end:
-            status = end.code
-        assert not status, f"{script} {shlex.join(words)} ended with status {status}"
+            return end.code
 
 
 @pytest.fixture
@@ -238,7 +236,8 @@ def test_every_command_runs(document, request):
     workshop.remove_what_comes(commands)
     for command in commands:
         print(f"$ {command}")
-        workshop.run(command)
+        status = workshop.run(command)
+        assert not status, f"{command} ended with status {status}"
 
 
 def test_messages_of_troubleshooting_are_those_of_the_code():

@@ -76,7 +76,8 @@ def seconds_per_step(job: Job) -> float | None:
     if not log:
         return None
     images = job.images_per_step * processes_of(job)
-    spans = zip([0.0, *log["step"]], log["step"], log["images_per_second"], strict=False)
+    ends = log["step"]
+    spans = zip([0.0, *ends[:-1]], ends, log["images_per_second"], strict=True)
     epochs = [(first, last, images / rate) for first, last, rate in spans if rate > 0]
     taught, steps = job.settings.get("kd_steps"), job.steps
     if taught is not None and steps is not None:
