@@ -40,13 +40,16 @@ class LabelSpace(NamedTuple):
 class Sample(TypedDict):
     """An image uint8 (3, H, W) RGB with its label uint8 (H, W) and its name.
 
-    `replaced` is 1 if it is in the place of one that could not be read, see `TolerantDataset`.
+    `replaced` is 1 if it is in the place of one that could not be read, see `TolerantDataset`;
+    `index` and `view` say which image a view shows, and where, see `ViewedDataset`.
     """
 
     image: Tensor
     label: Tensor
     name: str
     replaced: NotRequired[int]
+    index: NotRequired[int]
+    view: NotRequired[Tensor]
 
 
 class SegmentationDataset(Dataset[Sample]):

@@ -18,6 +18,7 @@ from torchvision.transforms.v2 import functional as F
 from conventions.labels import VOID
 from conventions.preprocessing import IMAGENET_MEAN, STRIDE, ImageSize, Preprocessing
 from datasets.colours import ColourTwist
+from datasets.views import view_of
 
 # Fill with the mean colour, which is 0 after normalisation.
 FILL = tuple(round(255 * channel) for channel in IMAGENET_MEAN)
@@ -60,6 +61,11 @@ class TrainTransform:
 
     def __call__(self, image: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """Map uint8 (3, H, W) and (H, W) to a crop of both."""
+        image, label, _ = self.with_view(image, label)
+        return image, label
+
+    def with_view(self, image: Tensor, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what a call does, and where in the image it lies; see `datasets.views.view_of`."""
         base = scaled_size(image.shape[-2:], self.image_size)
         crop = self.crop_size or base
         scale = _uniform(*self.scale_range)
@@ -77,11 +83,13 @@ class TrainTransform:
         image, label = resized_window(image, label, target, corner, window)
         if angle:
             image, label = _rotated(image, label, angle, crop)
-        if self.flip and torch.rand(()) < 0.5:
+        flipped = self.flip and bool(torch.rand(()) < 0.5)
+        if flipped:
             image, label = image.flip(-1), label.flip(-1)
         if self.colours is not None:
             image = self.colours(image)
-        return image.contiguous(), label.contiguous()
+        view = view_of(target, corner, window, angle, crop, flipped)
+        return image.contiguous(), label.contiguous(), view
 
 
 class EvalTransform:
@@ -201,16 +209,21 @@ def collate(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
     Returns:
         `image` uint8 (B, 3, H, W) and `label` uint8 (B, H, W), each a list where sizes differ, and
-        `name`, a list; `replaced` counts the images that are in the place of others.
+        `name`, a list; `replaced` counts the images that are in the place of others. `index`, a
+        list, and `view`, (B, 2, 3), where the samples have them.
     """
     images = [sample["image"] for sample in samples]
     labels = [sample["label"] for sample in samples]
-    return {
+    batch = {
         "image": _stack(images),
         "label": _stack(labels),
         "name": [sample["name"] for sample in samples],
         "replaced": sum(sample.get("replaced", 0) for sample in samples),
     }
+    if all("view" in sample for sample in samples):
+        batch["index"] = [sample["index"] for sample in samples]
+        batch["view"] = torch.stack([sample["view"] for sample in samples])
+    return batch
 
 
 def normalize(images: Tensor, preprocessing: Preprocessing) -> Tensor:

@@ -18,6 +18,7 @@ from datasets.suspicions import note_first_look
 from datasets.tolerance import TolerantDataset
 from datasets.transforms import EvalTransform, PaperTransform, TrainTransform
 from datasets.unlabelled import Photographs, Unlabelled, find_photographs
+from datasets.views import ViewedDataset
 from models.saving import software_versions
 from train.options import DataOptions
 from train.options.distillation import REST
@@ -37,7 +38,7 @@ class Data:
     label maps hold, ignores one of them, it is void.
     """
 
-    train: Split | TolerantDataset
+    train: Split | ViewedDataset | TolerantDataset
     train_plain: Split
     val: Split | None
     test: Split | None
@@ -84,7 +85,7 @@ def build_data(run: Run) -> Data:
     val = split(val_split, options.limit_val) if run.options.logging.iouVal else None
     if options.cache == "ram":
         _keep_in_memory(run, [train] if val is None else [train, val])
-    augmented = _with(train_transform, train)
+    augmented = _views(run, train, train_transform)
     unlabelled = _unlabelled(run, train_split, val_split, train_transform)
     data = Data(
         train=TolerantDataset(augmented) if options.skips_bad else augmented,
@@ -105,6 +106,15 @@ def build_data(run: Run) -> Data:
         looked_at = {train_split: train} if val is None else {train_split: train, val_split: val}
         note_first_look({name: _declared(part) for name, part in looked_at.items()})
     return data
+
+
+def _views(run: Run, train: Split, transform: Callable) -> Split | ViewedDataset:
+    """What a network is shown of the training split; with `--kd-cache` it says of which image."""
+    distillation = run.options.distillation
+    if distillation is None or not distillation.kd_cache:
+        return _with(transform, train)
+    assert isinstance(transform, TrainTransform)
+    return ViewedDataset(train, transform.with_view)
 
 
 def _unlabelled(

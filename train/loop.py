@@ -189,7 +189,7 @@ class Loop:
             "double --accumulate, or pass a smaller --height and --width"
         )
         task = self.accelerator.unwrap_model(self.parts.task)
-        task.begin_step(progress.step)
+        task.begin_step(progress.step, batch)
         with (
             memory_advice(advice),
             anomalies_told(progress.step + 1),

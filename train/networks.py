@@ -15,6 +15,7 @@ from models import MODELS, Segmenter, build_model, load_checkpoint
 from models.files import resolve
 from models.loading import load_backbone, load_start
 from models.shipped import NAME as SHIPPED
+from train.cached_teacher import CachedTeacher
 from train.data import Data
 from train.precision import resolve_teacher_precision
 from train.region_losses import HardPixelLoss, JaccardLoss, LovaszLoss, SummedLoss
@@ -114,15 +115,20 @@ def build_distillation(
     Raises:
         ValueError: see `build_criterion` and `build_distiller`.
     """
+    distiller = build_distiller(run, data, student, teacher)
+    cached = None
+    if run.options.of_distillation.kd_cache:
+        cached = CachedTeacher(teacher, data.train_plain, distiller.reads)
     return DistillationTask(
         student,
         build_criterion(run, data),
         data.preprocessing,
-        build_distiller(run, data, student, teacher),
-        teacher,
+        distiller,
+        cached or teacher,
         warmup=run.options.of_distillation.kd_warmup,
         taught_steps=run.options.of_distillation.kd_steps,
         views=None if data.unlabelled is None else StrongViews(),
+        recall=None if cached is None else cached.recall,
     )
 
 

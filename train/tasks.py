@@ -4,7 +4,8 @@ A task is the module that is trained: it owns the student and, when distilling, 
 loop sees nothing but the dict that a task returns.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,8 +29,8 @@ class Task(nn.Module):
     student: Segmenter
     distiller: Distiller | None
 
-    def begin_step(self, step: int) -> None:
-        """Prepare for optimizer step `step` (from 0), as tasks with a schedule do."""
+    def begin_step(self, step: int, batch: Mapping[str, Any]) -> None:
+        """Prepare for a batch, see `collate`, of optimizer step `step` (from 0), where need be."""
 
 
 class SupervisedTask(Task):
@@ -69,6 +70,8 @@ class DistillationTask(Task):
             Cho and Hariharan, "On the Efficacy of Knowledge Distillation", ICCV 2019, section 4.
         views: images (B, 3, H, W) uint8 and which of them have unlabelled pixels, bool (B,), to
             what the student sees of them; None where all images have labels.
+        recall: is given each batch that the teacher will be asked about, for a teacher that has to
+            know which images it shows.
     """
 
     distiller: Distiller
@@ -84,6 +87,7 @@ class DistillationTask(Task):
         warmup: int = 0,
         taught_steps: int | None = None,
         views: Callable[[Tensor, Tensor], Tensor] | None = None,
+        recall: Callable[[Mapping[str, Any]], None] | None = None,
     ) -> None:
         super().__init__()
         self.student = student
@@ -95,6 +99,7 @@ class DistillationTask(Task):
         self.taught_steps = taught_steps
         self.is_taught = True
         self.views = views
+        self.recall = recall
         self.register_buffer("share", torch.ones(()), persistent=False)
 
     @property
@@ -102,9 +107,11 @@ class DistillationTask(Task):
         """What is asked of the teacher: for unlabelled images also its classes."""
         return self.distiller.reads if self.views is None else self.distiller.reads | {"logits"}
 
-    def begin_step(self, step: int) -> None:
+    def begin_step(self, step: int, batch: Mapping[str, Any]) -> None:
         """Say whether the teacher is asked in a step, and what share of their weight terms have."""
         self.is_taught = self.taught_steps is None or step < self.taught_steps
+        if self.is_taught and self.recall is not None:
+            self.recall(batch)
         if self.warmup:
             self.share.fill_(min(1.0, (step + 1) / (self.warmup + 1)))
 

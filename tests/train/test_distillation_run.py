@@ -38,6 +38,19 @@ def test_temperature_softens(first_terms):
     assert abs(hard - soft) > 1e-4 * hard
 
 
+@pytest.mark.parametrize(
+    ("method", "terms"), [("jml", ["jml"]), ("sekd-ct", ["texture", "relation"])]
+)
+def test_answers_about_whole_images_teach_what_their_teacher_says(method, terms, first_terms):
+    """Of views that are whole images; of others, answers about the whole differ."""
+    flags = ("--method", method, "--scale", 1, 1, "--no-flip", "--no-photometric")
+    for size, alike in (((48, 64), True), ((32, 32), False)):
+        crop = (*flags, "--image-size", "48x64", "--height", size[0], "--width", size[1])
+        asked, remembered = first_terms(*crop), first_terms(*crop, "--kd-cache")
+        said = [asked[name] for name in terms]
+        assert ([remembered[name] for name in terms] == pytest.approx(said, rel=2e-3)) is alike
+
+
 @pytest.mark.parametrize("method", ["kd", "sekd-ct"])
 def test_the_teacher_does_not_learn(method, run_stage, runs, teacher, load, assert_same):
     """Its file is as it was, and the optimizer holds the student and its adapters alone."""

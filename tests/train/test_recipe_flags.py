@@ -101,6 +101,24 @@ def test_kd_steps_that_cannot_be_are_one_line(flags, message, run_stage, capsys)
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (
+            ["--unlabelled", "rest"],
+            "--kd-cache knows labelled images alone: leave out --unlabelled",
+        ),
+        (["--cutmix", "0.5"], "not of such as --cutmix puts together"),
+        (["--copy-paste", "1"], "not of such as --copy-paste puts together"),
+        (["--protocol", "paper"], "--kd-cache needs --protocol standard"),
+    ],
+)
+def test_what_answers_about_whole_images_cannot_know_is_one_line(flags, message, run_stage, capsys):
+    assert run_stage("sekd", "--kd-cache", *flags) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
 def losses_by_step(folder):
     with (folder / "log.csv").open(newline="") as file:
         return list(csv.DictReader(file))

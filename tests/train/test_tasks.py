@@ -58,7 +58,7 @@ def test_terms_of_the_method_grow_in_the_warm_up(batch, build_tiny):
     task = DistillationTask(*parts, warmup=3).eval()  # without dropout
     whole = DistillationTask(*parts).eval()(*batch)
     for step, share in ((0, 1 / 4), (1, 2 / 4), (2, 3 / 4), (3, 1), (9, 1)):
-        task.begin_step(step)
+        task.begin_step(step, {})
         terms = task(*batch)
         torch.testing.assert_close(terms["kd"], share * whole["kd"])
         torch.testing.assert_close(terms["cross_entropy"], whole["cross_entropy"])
@@ -76,10 +76,10 @@ def test_after_its_steps_the_teacher_is_not_asked_and_labels_alone_are_learnt(ba
     distiller = build_method("sekd-ct", student, frozen.network)
     parts = (student, SegmentationLoss(), PREPROCESSING)
     task = DistillationTask(*parts, distiller, teacher, taught_steps=2).eval()
-    task.begin_step(1)
+    task.begin_step(1, {})
     names = list(task(*batch))
     assert len(asked) == 1
-    task.begin_step(2)
+    task.begin_step(2, {})
     terms = task(*batch)
     assert len(asked) == 1
     assert list(terms) == names  # the log's columns
@@ -90,7 +90,7 @@ def test_after_its_steps_the_teacher_is_not_asked_and_labels_alone_are_learnt(ba
     gradients = {name: p.grad for name, p in task.named_parameters()}
     assert all(grad is not None for grad in gradients.values())  # as DDP asks
     assert not any(gradients[f"distiller.{name}"].any() for name, _ in distiller.named_parameters())
-    task.begin_step(0)
+    task.begin_step(0, {})
     task(*batch)
     assert len(asked) == 2
 

@@ -57,6 +57,7 @@ class Options:
             distillation=take(DistillationOptions).settled() if stage == "sekd" else None,
         )
         options._check_unlabelled()
+        options._check_cache()
         return options
 
     def _check_unlabelled(self) -> None:
@@ -68,6 +69,19 @@ class Options:
             raise ValueError("--unlabelled needs --protocol standard: the published one has none")
         if self.distillation.unlabelled == REST and self.data.limit_train is None:
             raise ValueError("--unlabelled rest: how many images have labels? Add --limit-train N")
+
+    def _check_cache(self) -> None:
+        if self.distillation is None or not self.distillation.kd_cache:
+            return
+        data = self.data
+        mixed = {"--cutmix": data.cutmix, "--copy-paste": data.copy_paste}
+        if used := [name for name, probability in mixed.items() if probability]:
+            raise ValueError(
+                f"--kd-cache knows what the teacher said of whole images, not of such as {used[0]} "
+                "puts together: leave one of the two out"
+            )
+        if data.protocol == "paper":
+            raise ValueError("--kd-cache needs --protocol standard: the published one has none")
 
     @property
     def unlabelled_per_batch(self) -> int:

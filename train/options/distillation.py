@@ -81,6 +81,10 @@ class DistillationOptions:
         "(default: all)",
         type=positive_integer,
     )
+    kd_cache: bool = two_way(
+        "ask the teacher once, about whole images, and cut its answers to each view of them",
+        default=False,
+    )
     temperature: float | None = flag(
         "softmax temperature (default: each method's own)",
         "--temperature",
@@ -146,6 +150,8 @@ class DistillationOptions:
         if len(parts) > 1 and "none" in (part.lower() for part in parts):
             raise ValueError(f"--method {method}: none cannot be joined with other methods")
         self._check_unlabelled(parts)
+        if self.kd_cache and self.unlabelled is not None:
+            raise ValueError("--kd-cache knows labelled images alone: leave out --unlabelled")
         if self.kd_steps is not None and self.kd_warmup >= self.kd_steps:
             raise ValueError(
                 f"--kd-warmup {self.kd_warmup}: terms reach their full weight when the teacher is "

@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from command_line.documents import read_json
@@ -70,7 +71,8 @@ def seconds_per_step(job: Job) -> float | None:
     """Usual time of a training step from a job's log, without validation; None without a log.
 
     It is the median of epochs; with `--kd-steps`, of those with a teacher and of those without,
-    weighed by how many steps of the whole run are of either kind.
+    weighed by how many steps of the whole run are of either kind; with `--kd-cache`, of all but the
+    first, in which the teacher is asked, and of that one.
     """
     log = read_log((job.results if is_done(job) else job.folder) / LOG)
     if not log:
@@ -79,15 +81,23 @@ def seconds_per_step(job: Job) -> float | None:
     ends = log["step"]
     spans = zip([0.0, *ends[:-1]], ends, log["images_per_second"], strict=True)
     epochs = [(first, last, images / rate) for first, last, rate in spans if rate > 0]
-    taught, steps = job.settings.get("kd_steps"), job.steps
-    if taught is not None and steps is not None:
-        with_teacher = [pace for _, last, pace in epochs if last <= taught]
-        without = [pace for first, _, pace in epochs if first >= taught]
-        if with_teacher and without:
-            share = taught / steps
-            slow, fast = statistics.median(with_teacher), statistics.median(without)
-            return share * slow + (1 - share) * fast
-    return statistics.median(pace for *_, pace in epochs) if epochs else None
+    if not epochs:
+        return None
+    usual = statistics.median(pace for *_, pace in epochs)
+    if job.steps is None:
+        return usual
+    changes = [ends[0]] if job.settings.get("kd_cache") else []
+    changes += [taught] if (taught := job.settings.get("kd_steps")) is not None else []
+    phases = list(pairwise([0, *changes, job.steps]))
+    paces = [
+        [pace for first, last, pace in epochs if begin <= first and last <= end]
+        for begin, end in phases
+    ]
+    if not all(paces):
+        return usual
+    lengths = (end - begin for begin, end in phases)
+    seconds = (n * statistics.median(found) for n, found in zip(lengths, paces, strict=True))
+    return sum(seconds) / job.steps
 
 
 def processes_of(job: Job) -> int:

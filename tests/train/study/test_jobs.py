@@ -27,6 +27,16 @@ def test_a_teacher_that_is_asked_for_a_time_counts_for_that_time(recipe):
     assert seconds_per_step(job) == 2
 
 
+def test_the_epoch_in_which_a_cached_teacher_is_asked_counts_once(recipe):
+    """Two steps an epoch: 2 s each while the teacher is asked, then 0.5 s each."""
+    flags = {**SMALL, "max-steps": 10}
+    runs = {"b1": {"stage": "teacher"}, "kd": {"teacher": "b1", "kd-cache": True}}
+    _, job = read_study(recipe(runs, flags=flags)).jobs
+    job.folder.mkdir(parents=True)
+    (job.folder / "log.csv").write_text("step,images_per_second\n2,1\n4,4\n6,4\n8,4\n")
+    assert seconds_per_step(job) == (2 * 2 + 8 * 0.5) / 10
+
+
 def test_no_time_is_told_where_epochs_end_a_run(recipe):
     runs = {"kd": {"stage": "student"}, "at": {"stage": "student", "max-steps": 10}}
     study = read_study(recipe(runs, flags={"batch-size": 2}))
