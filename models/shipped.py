@@ -4,6 +4,7 @@ A shipped file is a `.safetensors` of 16-bit floats whose header holds, as JSON 
 `sekd`, what a checkpoint says about itself.
 """
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,15 @@ def find_shipped(model: str | None) -> Path:
             f"as many blocks, `models/weights.py widen` makes them (see {FOLDER.name}/README.md)"
         )
     return found[name]
+
+
+def digest_shipped(model: str) -> str:
+    """SHA-256 of a network's file, which a later release may replace by better weights.
+
+    Raises:
+        ValueError: that network has none.
+    """
+    return hashlib.sha256(find_shipped(model).read_bytes()).hexdigest()
 
 
 def save_shipped(path: Path, model: Segmenter, info: dict[str, Any]) -> None:

@@ -14,6 +14,8 @@ from torch import Tensor
 from command_line.outputs import replacing
 from eval.deployment.machine import describe_machine
 from models.saving import software_versions
+from models.shipped import NAME as SHIPPED
+from models.shipped import digest_shipped
 from train.data import Data, files_of, names_of
 from train.run import Run
 from train.run_folder import RESULTS
@@ -41,6 +43,7 @@ def write_results(
         "scores": dict(scores),
         "weights_sha256": digest,
         "data_sha256": digest_files(data),
+        "fields_sha256": digest_fields(run),
         "git": git_state(),
         "versions": software_versions("accelerate"),
         "hardware": describe_machine(run.accelerator.device),
@@ -58,6 +61,12 @@ def digest_weights(weights: Mapping[str, Tensor]) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def digest_fields(run: Run) -> str | None:
+    """SHA-256 of the file that `--pretrained fields` names; None for another start."""
+    network = run.options.network
+    return digest_shipped(network.model) if network.pretrained == SHIPPED else None
 
 
 def digest_files(data: Data) -> str:

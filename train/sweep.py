@@ -28,7 +28,7 @@ from train.study.job_queue import Queue
 from train.study.jobs import seconds_left, steps_done, to_train, with_teachers, write_plan
 from train.study.plots import plot
 from train.study.recipe import read_study
-from train.study.settings import check_settings
+from train.study.settings import check_settings, note_other_starts
 from train.study.study import Job, Study
 from train.study.tables import as_json, document
 
@@ -48,6 +48,7 @@ def main() -> int:
     more = {} if args.datadir is None else {"datadir": str(args.datadir)}
     study = read_study(args.recipe, more)
     check_settings(study)
+    note_other_starts(study)
     jobs = chosen(study, args.only)
     left = to_train(study, jobs)
     time = format_time(seconds_left(study, left, args.parallel))

@@ -32,7 +32,8 @@ from train.study.study import Job, Study
 SCRIPTS = Path(__file__).parents[1]
 EVALUATE = SCRIPTS.parent / "eval" / "eval.py"
 WATCH = 3  # seconds
-KEPT = ("processes", "seconds", "resumed", "hardware", "versions", "git", "weights_sha256")
+KEPT = ("processes", "seconds", "resumed", "hardware", "versions", "git", "weights_sha256",
+        "fields_sha256")  # fmt: skip
 
 
 class Queue:

@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from command_line.documents import read_json
 from eval.reporting.run_records import read_log
@@ -102,9 +103,14 @@ def seconds_per_step(job: Job) -> float | None:
 
 def processes_of(job: Job) -> int:
     """How many processes trained a job; 1 where it has not ended, or nothing says it."""
+    return record_of(job).get("processes", 1)
+
+
+def record_of(job: Job) -> dict[str, Any]:
+    """What a job noted when it had been trained; empty where it has not, or did not yet note it."""
     records = (job.results / TRAINING, job.folder / RESULTS)
     record = next((path for path in records if path.exists()), None)
-    return 1 if record is None else read_json(record).get("processes", 1)
+    return {} if record is None else read_json(record)
 
 
 def seconds_left(study: Study, left: Sequence[Job], parallel: int) -> float | None:

@@ -5,8 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from command_line.documents import read_json, read_mapping
+from command_line.notes import note
+from models.shipped import NAME as SHIPPED
+from models.shipped import digest_shipped
 from train.run_folder import ARGUMENTS
-from train.study.jobs import SCORES, is_done
+from train.study.jobs import SCORES, is_done, record_of
 from train.study.study import Job, Study
 
 # Where things are, and what changes no last weight; they may differ from machine to machine.
@@ -41,6 +44,22 @@ def check_settings(study: Study) -> None:
                 f"{job.results / SCORES}: scored on {scored}, and {study.path} says {study.score}: "
                 f"{again}"
             )
+
+
+def note_other_starts(study: Study) -> None:
+    """Say which runs began with another file than `--pretrained fields` names today."""
+    begun = [
+        job
+        for job in study.jobs
+        if (was := record_of(job).get("fields_sha256")) is not None
+        and was != digest_shipped(job.settings["model"])
+    ]
+    if begun:
+        runs = ", ".join(dict.fromkeys(job.run for job in begun))
+        note(
+            f"{study.path}: trained from older weights than '{SHIPPED}' names today: {runs}; what "
+            "is trained from now on cannot be compared with them"
+        )
 
 
 def _differences(job: Job, trained: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:

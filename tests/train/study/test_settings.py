@@ -1,14 +1,17 @@
 """A run is gone on with only where it was trained as the recipe says."""
 
+import json
+
 import numpy as np
 import pytest
 import yaml
 
+from models.shipped import digest_shipped
 from tests.train.study.examples import write_result
 from train import sweep
-from train.study.jobs import SCORES
+from train.study.jobs import SCORES, TRAINING
 from train.study.recipe import read_study
-from train.study.settings import check_settings
+from train.study.settings import check_settings, note_other_starts
 
 
 def test_scores_of_other_settings_than_the_recipe_s_are_refused(recipe, tmp_path):
@@ -90,3 +93,19 @@ def test_files_of_an_ensemble_may_move_and_its_runs_may_not_change(recipe):
     record(job, job.results, teacher=["there/other/seed0/last.pth", "elsewhere/t.pth"])
     with pytest.raises(ValueError, match="trained with teacher other/seed0"):
         check_settings(read_study(recipe(runs)))
+
+
+def test_runs_that_began_with_older_weights_are_named(recipe, capsys):
+    runs = {
+        name: {"stage": "student", "pretrained": start}
+        for name, start in (("old", "fields"), ("new", "fields"), ("unknown", "fields"))
+    }
+    study = read_study(recipe(runs))
+    old, new, unknown = study.jobs
+    digests = {old: "0" * 64, new: digest_shipped("SegformerB0"), unknown: None}
+    for job, digest in digests.items():
+        write_result(job, np.ones((2, 2, 1), int))
+        (job.results / TRAINING).write_text(json.dumps({"fields_sha256": digest}))
+    note_other_starts(study)
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "than 'fields' names today: old; what is trained" in error
