@@ -50,11 +50,8 @@ def load_checkpoint(
     """
     weights = read_weights(path, map_location, model)
     name, overrides = infer_architecture(weights)
-    if model is not None and resolve_name(model) != name:
-        raise ValueError(
-            f"{weights.source}: holds {name}, not {resolve_name(model)}: pass --model {name}, or "
-            "another file"
-        )
+    if model is not None:
+        _check_name(weights.source, name, resolve_name(model))
     dropped = _dropped_prefixes(weights, num_classes, replace_classifier)
     count = num_classes or weights.num_classes
     assert count is not None  # or it would have been refused
@@ -133,7 +130,7 @@ def load_backbone(model: Segmenter, path: str | Path) -> dict[str, Any]:
     weights = read_weights(path, model=model.name)
     encoder = keys.without_prefix(weights.state, "encoder.")
     if difference := compare(encoder, model.encoder.state_dict()):
-        _check_name(weights, model.name)
+        _check_name(weights.source, infer_architecture(weights)[0], model.name)
         raise ValueError(
             f"{weights.source}: does not fit the encoder of {model.name}: {difference}"
         )
@@ -141,12 +138,10 @@ def load_backbone(model: Segmenter, path: str | Path) -> dict[str, Any]:
     return full_info(weights)
 
 
-def _check_name(weights: Weights, wanted: str) -> None:
-    name, _ = infer_architecture(weights)
+def _check_name(source: str, name: str, wanted: str) -> None:
     if name != wanted:
         raise ValueError(
-            f"{weights.source}: holds the encoder of {name}, not of {wanted}: pass --model {name}, "
-            "or another file"
+            f"{source}: holds {name}, not {wanted}: pass --model {name}, or another file"
         )
 
 
@@ -166,7 +161,7 @@ def load_start(model: Segmenter, path: str | Path, classes: Sequence[str]) -> di
         ValueError: if it holds another network.
     """
     weights = read_weights(path, model=model.name)
-    _check_name(weights, model.name)
+    _check_name(weights.source, infer_architecture(weights)[0], model.name)
     info = full_info(weights)
     fresh = {} if list(info["classes"] or ()) == list(classes) else model.state_dict()
     kept = {key: value for key, value in fresh.items() if key.startswith(CLASSIFIER_PREFIX)}

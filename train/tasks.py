@@ -21,26 +21,16 @@ from models.segmenter import Intermediates, Segmenter
 class Task(nn.Module):
     """What the loop trains: it is called with a batch, after `begin_step`.
 
+    Args:
+        student: the network that is saved and deployed, images (B, 3, H, W) to logits (B, K, h, w).
+        criterion: logits and labels to a scalar.
+        preprocessing: how the network's images are normalised.
+
     Attributes:
-        student: the network that is saved and deployed.
         distiller: owner of the adapters, None for a task without a teacher.
     """
 
-    student: Segmenter
     distiller: Distiller | None
-
-    def begin_step(self, step: int, batch: Mapping[str, Any]) -> None:
-        """Prepare for a batch, see `collate`, of optimizer step `step` (from 0), where need be."""
-
-
-class SupervisedTask(Task):
-    """Train a network on labels alone.
-
-    Args:
-        student: the network, images (B, 3, H, W) to logits (B, K, h, w).
-        criterion: logits and labels to a scalar.
-        preprocessing: how the network's images are normalised.
-    """
 
     def __init__(
         self, student: Segmenter, criterion: nn.Module, preprocessing: Preprocessing
@@ -51,17 +41,29 @@ class SupervisedTask(Task):
         self.preprocessing = preprocessing
         self.distiller = None
 
+    def begin_step(self, step: int, batch: Mapping[str, Any]) -> None:
+        """Prepare for a batch, see `collate`, of optimizer step `step` (from 0), where need be."""
+
+    def loss_on_labels(self, images: Tensor, labels: Tensor) -> Tensor:
+        """The criterion's value for images (B, 3, H, W) uint8 and labels (B, H, W)."""
+        logits = self.student(normalize(images, self.preprocessing))
+        loss: Tensor = self.criterion(logits, labels)
+        return loss
+
+
+class SupervisedTask(Task):
+    """Train a network on labels alone."""
+
     def forward(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Return {"loss"} for images (B, 3, H, W) uint8 and labels (B, H, W)."""
-        images = normalize(images, self.preprocessing)
-        return {"loss": self.criterion(self.student(images), labels)}
+        return {"loss": self.loss_on_labels(images, labels)}
 
 
 class DistillationTask(Task):
     """Train a student on labels and on what a frozen teacher makes of the same images.
 
     Args:
-        student, criterion, preprocessing: as for `SupervisedTask`.
+        student, criterion, preprocessing: as for any `Task`.
         distiller: owns the adapters; (student, teacher) intermediates to named, weighted terms.
         teacher: images (B, 3, H, W) uint8, and what is read of them, to `Intermediates`; asked once
             per batch, however many terms read its answer.
@@ -89,10 +91,7 @@ class DistillationTask(Task):
         views: Callable[[Tensor, Tensor], Tensor] | None = None,
         recall: Callable[[Mapping[str, Any]], None] | None = None,
     ) -> None:
-        super().__init__()
-        self.student = student
-        self.criterion = criterion
-        self.preprocessing = preprocessing
+        super().__init__(student, criterion, preprocessing)
         self.distiller = distiller
         self.teacher = teacher
         self.warmup = warmup
@@ -138,8 +137,7 @@ class DistillationTask(Task):
 
     def _from_labels(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Return the same entries of a step without the teacher; the terms are 0."""
-        logits = self.student(normalize(images, self.preprocessing))
-        cross_entropy = self.criterion(logits, labels)
+        cross_entropy = self.loss_on_labels(images, labels)
         # Adapters take part with a gradient of 0: DDP waits for that of every parameter.
         unused = sum((p.sum() for p in self.distiller.parameters()), cross_entropy.new_zeros(()))
         terms = dict.fromkeys(self.distiller.losses, 0 * unused)

@@ -126,7 +126,7 @@ def test_another_architecture(published):
         load_checkpoint(published, model="SegformerB3")
     with pytest.raises(ValueError, match="unknown model 'SegformerB9'; known models: SegformerB0"):
         load_checkpoint(published, model="SegformerB9")
-    with pytest.raises(ValueError, match="encoder of SegformerB0, not of SegformerB1: pass"):
+    with pytest.raises(ValueError, match="holds SegformerB0, not SegformerB1: pass"):
         load_backbone(build_model("SegformerB1", 3), published)
 
 

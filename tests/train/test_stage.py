@@ -522,7 +522,7 @@ def test_an_initial_checkpoint_may_have_other_classes_but_is_of_the_same_network
     assert run_stage("student", *start, "--classes", "soil,beet,grass", "--overwrite") == 0
     assert f"weights: {runs / 'a'}" in capsys.readouterr().out
     for flags, message in (
-        (("--model", "SegformerB1"), "holds the encoder of SegformerB0, not of SegformerB1"),
+        (("--model", "SegformerB1"), "holds SegformerB0, not SegformerB1"),
         (("--pretrained", "fields"), "and --pretrained fields: a network starts from one"),
         (("--initial-checkpoint", tmp_path / "absent.pth"), "absent.pth"),
     ):
