@@ -47,8 +47,14 @@ def view_of(
 
 
 def cut_view(maps: Tensor, view: Tensor, size: Size) -> Tensor:
-    """Cut a view out of a map of the whole image, (C, h, w) to (C, *size); 0 outside of it."""
+    """Cut a view out of a map of the whole image, (C, h, w) to (C, *size).
+
+    Outside of the image is what is at its border, as is half a cell within it.
+    """
     grid = F.affine_grid(view[None], [1, len(maps), *size], align_corners=False)
+    # As padding_mode="border" does, which not every device has.
+    last = 1 - 1 / grid.new_tensor([maps.shape[-1], maps.shape[-2]])
+    grid = grid.clamp(-last, last)
     return F.grid_sample(maps[None], grid, align_corners=False)[0]
 
 

@@ -51,13 +51,10 @@ def find_shipped(model: str | None) -> Path:
     return found[name]
 
 
-def digest_shipped(model: str) -> str:
-    """SHA-256 of a network's file, which a later release may replace by better weights.
-
-    Raises:
-        ValueError: that network has none.
-    """
-    return hashlib.sha256(find_shipped(model).read_bytes()).hexdigest()
+def digest_shipped(model: str) -> str | None:
+    """SHA-256 of a network's file, which a later release may replace; None where it has none."""
+    file = shipped_models().get(resolve_name(model))
+    return None if file is None else hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def save_shipped(path: Path, model: Segmenter, info: dict[str, Any]) -> None:

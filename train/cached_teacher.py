@@ -1,7 +1,6 @@
 """A teacher that is asked once about each image, for all views of it that a student is shown."""
 
 from collections.abc import Collection, Mapping, Sequence, Sized
-from dataclasses import replace
 from typing import Any, cast
 
 import psutil
@@ -9,40 +8,46 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from command_line.memory import memory_advice
 from datasets.base import Sample
 from datasets.views import cut_view
-from losses.declaration import SINGLE, maps_of
 from models.segmenter import Intermediates, Segmenter
 from train.teacher import FrozenTeacher, TeacherEnsemble
 
 LARGEST_SHARE = 0.7  # of the free memory; the student needs some as well
+READS = frozenset({"logits"})
 
 
 class CachedTeacher:
-    """Answers about views by what a teacher says of whole images, each of which it sees once.
+    """Answers about views by the logits that a teacher gives whole images.
 
-    Yun et al., "Re-labeling ImageNet", CVPR 2021, cut maps of classes so; here it is any map that
-    a method reads. A view's answer is interpolated where the view is not at the image's own scale,
-    and does not depend on the view's colours. Answers are kept in memory as 16 bit floats.
+    Yun et al., "Re-labeling ImageNet", CVPR 2021, cut a map of classes so. A view's answer is
+    interpolated where it is not at the image's own scale, and does not depend on the view's
+    colours. Only logits: features of a mirrored or enlarged view are not those of the image,
+    mirrored or enlarged.
+
+    Each process keeps the answers about the images it has met, as 16-bit floats.
 
     Args:
         teacher: is asked.
-        images: of the training split by index, whole, at the size that views of scale 1 have.
-        reads: which of the `INTERMEDIATES` are kept.
+        images: of the training split by index, whole, at the size that views of scale 1 have. Of
+            sides that are no multiples of the logits' stride the last cell lies a little off.
+        processes: that keep answers in the same memory.
     """
 
     def __init__(
         self,
         teacher: FrozenTeacher | TeacherEnsemble,
         images: Dataset[Sample],
-        reads: Collection[str],
+        processes: int = 1,
     ) -> None:
         self.teacher = teacher
         self.images = images
-        self.reads = tuple(sorted(reads))
-        self.kept: dict[int, dict[str, list[Tensor]]] = {}
-        self.example: dict[str, list[Tensor]] = {}  # the teacher's own answer about a view
-        self.recalled: dict[str, list[Tensor]] = {}
+        self.processes = processes
+        self.kept: dict[int, Tensor] = {}
+        self.like: Tensor | None = None  # the teacher's own logits of a view
+        self.recalled: Tensor | None = None
+        self.free = LARGEST_SHARE * psutil.virtual_memory().available
 
     @property
     def network(self) -> Segmenter:
@@ -58,59 +63,51 @@ class CachedTeacher:
         """Cut the answers about a batch that `ViewedDataset` samples make up; see `collate`.
 
         Raises:
-            ValueError: the answers about all images need more memory than there is.
+            ValueError: the answers about all images, or the teacher about one, need more memory
+                than there is.
         """
-        views = batch["image"]
-        if not self.example:
-            self.example = self._maps(self.teacher(views[:1], self.reads))
-        answers = [self._answer(index, views.device) for index in batch["index"]]
-        self.recalled = {
-            name: [
-                _cut([answer[name][stage] for answer in answers], batch["view"], like)
-                for stage, like in enumerate(maps)
-            ]
-            for name, maps in self.example.items()
-        }
+        shown, views = batch["image"], batch["view"]
+        if self.like is None:
+            self.like = self._ask(shown[:1])
+        size = (self.like.shape[-2], self.like.shape[-1])
+        whole = [self._answer(index, shown.device).float() for index in batch["index"]]
+        with torch.autocast(shown.device.type, enabled=False):  # which would round positions
+            cut = [cut_view(each, view, size) for each, view in zip(whole, views, strict=True)]
+        self.recalled = torch.stack(cut).to(self.like.dtype)
 
     def __call__(self, images: Tensor, reads: Collection[str]) -> Intermediates:
-        """Return what `recall` has cut; `images` (B, 3, H, W) uint8 are the views it was given."""
-        assert set(reads) <= set(self.reads), reads
-        maps: dict[str, Any] = {
-            name: found[0] if name in SINGLE else found for name, found in self.recalled.items()
-        }
-        return replace(Intermediates(images, None), **maps)
+        """Return what `recall` has cut of the views `images`, (B, 3, H, W) uint8: logits alone."""
+        assert set(reads) <= READS, reads
+        assert self.recalled is not None and len(self.recalled) == len(images)
+        return Intermediates(images, self.recalled)
 
-    def _answer(self, index: int, device: torch.device) -> dict[str, list[Tensor]]:
-        """The teacher's maps (C, h, w) of a whole image, in main memory."""
+    def _answer(self, index: int, device: torch.device) -> Tensor:
+        """The teacher's logits (K, h, w) of a whole image, on a device."""
         if index not in self.kept:
             image = self.images[index]["image"].to(device)
-            maps = self._maps(self.teacher(image[None], self.reads))
-            self.kept[index] = {
-                name: [each[0].to("cpu", torch.float16) for each in found]
-                for name, found in maps.items()
-            }
-            if len(self.kept) == 1:
-                self._check_memory(self.kept[index])
-        return self.kept[index]
+            height, width = image.shape[-2:]
+            advice = (
+                f"--kd-cache shows the teacher a whole image, of {width} x {height} px, which "
+                "needs more memory than there is: leave it out, or pass a smaller --image-size"
+            )
+            with memory_advice(advice):
+                self.kept[index] = self._ask(image[None])[0].to("cpu", torch.float16)
+            self._check_memory()
+        return self.kept[index].to(device)
 
-    def _maps(self, answer: Intermediates) -> dict[str, list[Tensor]]:
-        return {name: maps_of(answer, name) for name in self.reads}
+    def _ask(self, images: Tensor) -> Tensor:
+        logits = self.teacher(images, READS).logits
+        assert logits is not None
+        return logits
 
-    def _check_memory(self, answer: Mapping[str, Sequence[Tensor]]) -> None:
+    def _check_memory(self) -> None:
+        """Refuse to go on where what is kept so far tells that the rest will not fit."""
         count = len(cast(Sized, self.images))
-        need = count * sum(each.nbytes for maps in answer.values() for each in maps)
-        free = LARGEST_SHARE * psutil.virtual_memory().available
-        if need > free:
+        usual = sum(logits.nbytes for logits in self.kept.values()) / len(self.kept)
+        need = self.processes * count * usual
+        if need > self.free:
             raise ValueError(
                 f"--kd-cache: the teacher's answers about {count} images take {need / 1e9:.1f} GB, "
-                f"more than {LARGEST_SHARE:.0%} of the free memory, {free / 1e9:.1f} GB: leave it "
-                "out, or take a --method that reads logits alone"
+                f"more than {LARGEST_SHARE:.0%} of the free memory, {self.free / 1e9:.1f} GB: "
+                "leave it out, or pass a smaller --image-size"
             )
-
-
-def _cut(maps: Sequence[Tensor], views: Tensor, like: Tensor) -> Tensor:
-    """Cut B views out of B maps (C, h, w), to the size, type and device of an example (*, h, w)."""
-    size = (like.shape[-2], like.shape[-1])
-    pairs = zip(maps, views, strict=True)
-    cut = [cut_view(each.to(like.device).float(), view, size) for each, view in pairs]
-    return torch.stack(cut).to(like.dtype)

@@ -29,8 +29,8 @@ class Progress:
     """How far a run is: epochs finished, batches of the current one, optimizer steps.
 
     A batch is that of each of `processes`, and an epoch is drawn from so many `images` with labels,
-    whose `names` have this digest, and `unlabelled` ones; None where a checkpoint from before
-    these were kept is resumed.
+    whose `names` have this digest, and `unlabelled` ones. Training began with a `fields` file of
+    this digest. None where a checkpoint from before these were kept is resumed.
     `tally` is of the current epoch, and logged at its end.
     """
 
@@ -38,6 +38,7 @@ class Progress:
     images: int | None = None
     names: str | None = None
     unlabelled: int | None = None
+    fields: str | None = None
     epoch: int = 0
     batch: int = 0
     step: int = 0

@@ -189,12 +189,13 @@ class Loop:
             "double --accumulate, or pass a smaller --height and --width"
         )
         task = self.accelerator.unwrap_model(self.parts.task)
-        task.begin_step(progress.step, batch)
         with (
             memory_advice(advice),
             anomalies_told(progress.step + 1),
             self.accelerator.accumulate(self.parts.task),
         ):
+            with self.accelerator.autocast():  # as in the task's own forward pass
+                task.begin_step(progress.step, batch)
             terms = self.parts.task(*self.parts.mixing(batch["image"], batch["label"].long()))
             meter.add(progress.step + 1, terms)
             # Accelerate divides by --accumulate, also in the last, smaller group of an epoch.

@@ -118,7 +118,7 @@ def build_distillation(
     distiller = build_distiller(run, data, student, teacher)
     cached = None
     if run.options.of_distillation.kd_cache:
-        cached = CachedTeacher(teacher, data.train_plain, distiller.reads)
+        cached = CachedTeacher(teacher, data.train_plain, run.accelerator.num_processes)
     return DistillationTask(
         student,
         build_criterion(run, data),

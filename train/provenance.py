@@ -24,14 +24,19 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def write_results(
-    run: Run, data: Data, digest: str, scores: Mapping[str, float], seconds: float
+    run: Run,
+    data: Data,
+    digests: Mapping[str, str | None],
+    scores: Mapping[str, float],
+    seconds: float,
 ) -> None:
     """Write the record of a run that came to its end.
 
     Args:
         run: options, devices and folder.
         data: whose files are told by a fingerprint of names and sizes.
-        digest: of the network's last weights, see `digest_weights`.
+        digests: of the network's last weights, see `digest_weights`, and of what it began with, see
+            `digest_fields`, by name.
         scores: by name.
         seconds: that this process trained for; a resumed run was begun by another.
     """
@@ -41,9 +46,8 @@ def write_results(
         "seed": run.options.run.seed,
         "processes": run.accelerator.num_processes,
         "scores": dict(scores),
-        "weights_sha256": digest,
+        **digests,
         "data_sha256": digest_files(data),
-        "fields_sha256": digest_fields(run),
         "git": git_state(),
         "versions": software_versions("accelerate"),
         "hardware": describe_machine(run.accelerator.device),

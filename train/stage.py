@@ -27,7 +27,7 @@ from train.data import Data, checkpoint_info
 from train.loop import Interrupt, Loop, Parts, Schedule
 from train.meter import Meter
 from train.optimizer import build_optimizer, build_scheduler
-from train.provenance import digest_names, digest_weights, write_results
+from train.provenance import digest_fields, digest_names, digest_weights, write_results
 from train.resuming import resume
 from train.run import Run, locked_folder, opened_folder
 from train.tasks import Task
@@ -108,6 +108,7 @@ def prepare(run: Run, task: Task, data: Data) -> Parts:
             images=len(data.train),
             names=digest_names(data),
             unlabelled=0 if data.unlabelled is None else len(data.unlabelled),
+            fields=digest_fields(run),
         ),
         average=None if ema is None else ModelEmaV3(task.student, ema, use_warmup=True),
     )
@@ -191,7 +192,8 @@ def finish(run: Run, keeper: Keeper, validator: Validator, tracker: Tracker, beg
     known = {name: score for name, score in final.items() if score is not None}
     tracker.final(known, progress.step)
     if run.accelerator.is_main_process:
-        write_results(run, validator.data, digest, known, time.monotonic() - began)
+        digests = {"weights_sha256": digest, "fields_sha256": progress.fields}
+        write_results(run, validator.data, digests, known, time.monotonic() - began)
     run.accelerator.print(f"run folder: {run.folder}")
 
 

@@ -48,9 +48,9 @@ def main() -> int:
     more = {} if args.datadir is None else {"datadir": str(args.datadir)}
     study = read_study(args.recipe, more)
     check_settings(study)
-    note_other_starts(study)
     jobs = chosen(study, args.only)
     left = to_train(study, jobs)
+    note_other_starts(study, left)
     time = format_time(seconds_left(study, left, args.parallel))
     tqdm.write(f"{len(left)} of {len(jobs)} runs are left, time left: {time}")
     if args.plan:

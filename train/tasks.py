@@ -73,7 +73,7 @@ class DistillationTask(Task):
         views: images (B, 3, H, W) uint8 and which of them have unlabelled pixels, bool (B,), to
             what the student sees of them; None where all images have labels.
         recall: is given each batch that the teacher will be asked about, for a teacher that has to
-            know which images it shows.
+            know which images the batch shows.
     """
 
     distiller: Distiller

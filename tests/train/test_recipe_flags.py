@@ -104,17 +104,15 @@ def test_kd_steps_that_cannot_be_are_one_line(flags, message, run_stage, capsys)
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (
-            ["--unlabelled", "rest"],
-            "--kd-cache knows labelled images alone: leave out --unlabelled",
-        ),
+        (["--unlabelled", "rest"], "--kd-cache knows labelled images alone"),
         (["--cutmix", "0.5"], "not of such as --cutmix puts together"),
         (["--copy-paste", "1"], "not of such as --copy-paste puts together"),
-        (["--protocol", "paper"], "--kd-cache needs --protocol standard"),
+        (["--protocol", "paper"], "--kd-cache does not follow how --protocol paper moves images"),
+        (["--method", "kd+feature"], "--method kd+feature compares features, which in a view"),
     ],
 )
 def test_what_answers_about_whole_images_cannot_know_is_one_line(flags, message, run_stage, capsys):
-    assert run_stage("sekd", "--kd-cache", *flags) == 2
+    assert run_stage("sekd", "--kd-cache", "--method", "kd", *flags) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
 

@@ -21,12 +21,23 @@ def test_the_record_of_a_run(run_stage, runs):
     assert (one["flags"]["run_name"], one["seed"], other["seed"]) == ("a", 0, 1)
     assert one["data_sha256"] == other["data_sha256"]
     assert one["weights_sha256"] != other["weights_sha256"]
+    assert one["fields_sha256"] is None
     assert "torch" in one["versions"] and "CPU" in one["hardware"]
     assert len(one["git"]["commit"]) == 40 if one["git"] else True
     with Console(record=True) as console:
         assert compare(one, one, console) == 0
         assert compare(one, other, console) == 1
     assert "weights: differ" in console.export_text()
+
+
+def test_the_file_that_training_began_with_is_noted(run_stage, runs, interrupt_after, monkeypatch):
+    """`fields` may name another one when a run is resumed."""
+    monkeypatch.setattr("train.stage.digest_fields", lambda run: "first")
+    interrupt_after(2)
+    assert run_stage("student", "--num-epochs", "2", "--run-name", "a") == 130
+    monkeypatch.setattr("train.stage.digest_fields", lambda run: "second")
+    assert run_stage("student", "--num-epochs", "2", "--run-name", "a", "--resume") == 0
+    assert json.loads((runs / "a" / "results.json").read_text())["fields_sha256"] == "first"
 
 
 def test_what_a_run_was_made_with_is_told_where_it_differs():

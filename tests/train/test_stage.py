@@ -127,7 +127,7 @@ RESUMED = {
     "sekd with unlabelled": ["--unlabelled", "FOLDER", "--copy-paste", "0.5"],
     "sekd": ["--method", "sekd-su", "--accumulate", "2", "--clip-grad", "1", "--warmup-steps", "1"],
     "sekd taught at first": ["--kd-steps", "5"],
-    "sekd with remembered answers": ["--kd-cache", "--method", "sekd-ct+jml"],
+    "sekd with cached answers": ["--kd-cache", "--method", "kd+jml", "--limit-train", "5"],
 }
 
 
@@ -139,7 +139,7 @@ INTERRUPTED = {
     "sekd with unlabelled": (8, 2),
     "sekd": (3, 2),
     "sekd taught at first": (4, 1),
-    "sekd with remembered answers": (4, 1),
+    "sekd with cached answers": (3, 1),
 }
 
 

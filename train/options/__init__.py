@@ -71,7 +71,7 @@ class Options:
             raise ValueError("--unlabelled rest: how many images have labels? Add --limit-train N")
 
     def _check_cache(self) -> None:
-        if self.distillation is None or not self.distillation.kd_cache:
+        if self.distillation is None or not self.distillation.kd_cache or self.method == "none":
             return
         data = self.data
         mixed = {"--cutmix": data.cutmix, "--copy-paste": data.copy_paste}
@@ -81,7 +81,10 @@ class Options:
                 "puts together: leave one of the two out"
             )
         if data.protocol == "paper":
-            raise ValueError("--kd-cache needs --protocol standard: the published one has none")
+            raise ValueError(
+                "--kd-cache does not follow how --protocol paper moves images: leave one of the "
+                "two out"
+            )
 
     @property
     def unlabelled_per_batch(self) -> int:

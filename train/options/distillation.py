@@ -82,7 +82,7 @@ class DistillationOptions:
         type=positive_integer,
     )
     kd_cache: bool = two_way(
-        "ask the teacher once, about whole images, and cut its answers to each view of them",
+        "ask the teacher once about each whole image, and cut its logits to each view of it",
         default=False,
     )
     temperature: float | None = flag(
@@ -150,8 +150,6 @@ class DistillationOptions:
         if len(parts) > 1 and "none" in (part.lower() for part in parts):
             raise ValueError(f"--method {method}: none cannot be joined with other methods")
         self._check_unlabelled(parts)
-        if self.kd_cache and self.unlabelled is not None:
-            raise ValueError("--kd-cache knows labelled images alone: leave out --unlabelled")
         if self.kd_steps is not None and self.kd_warmup >= self.kd_steps:
             raise ValueError(
                 f"--kd-warmup {self.kd_warmup}: terms reach their full weight when the teacher is "
@@ -159,6 +157,7 @@ class DistillationOptions:
             )
         method = "+".join(find_name("--method", part, (*METHODS, "none")) for part in parts)
         self._check_ensemble(method)
+        self._check_cache(method)
         return replace(
             self,
             method=method,
@@ -167,10 +166,24 @@ class DistillationOptions:
             knowledge_distillation_feature_fusion=None,
         )
 
+    def _compares_features(self, method: str) -> bool:
+        return find_method(method).compared(MethodOptions(embed=self.embed)) != {"logits"}
+
+    def _check_cache(self, method: str) -> None:
+        if method == "none" or not self.kd_cache:
+            return
+        if self.unlabelled is not None:
+            raise ValueError("--kd-cache knows labelled images alone: leave out --unlabelled")
+        if self._compares_features(method):
+            raise ValueError(
+                f"--method {method} compares features, which in a view are not those of the whole "
+                "image: leave out --kd-cache, or take a method on logits alone, such as jml"
+            )
+
     def _check_ensemble(self, method: str) -> None:
         if method == "none" or self.teacher is None or len(self.teacher) < 2:
             return
-        if find_method(method).compared(MethodOptions(embed=self.embed)) != {"logits"}:
+        if self._compares_features(method):
             raise ValueError(
                 f"--method {method} compares features, which several teachers do not share: pass "
                 "one --teacher, or a method on logits alone, such as kd"

@@ -72,8 +72,8 @@ def seconds_per_step(job: Job) -> float | None:
     """Usual time of a training step from a job's log, without validation; None without a log.
 
     It is the median of epochs; with `--kd-steps`, of those with a teacher and of those without,
-    weighed by how many steps of the whole run are of either kind; with `--kd-cache`, of all but the
-    first, in which the teacher is asked, and of that one.
+    weighed by how many steps of the whole run are of either kind; with `--kd-cache`, the first
+    epoch, in which the teacher is asked, counts once, and the median of the others for the rest.
     """
     log = read_log((job.results if is_done(job) else job.folder) / LOG)
     if not log:
@@ -87,9 +87,12 @@ def seconds_per_step(job: Job) -> float | None:
     usual = statistics.median(pace for *_, pace in epochs)
     if job.steps is None:
         return usual
-    changes = [ends[0]] if job.settings.get("kd_cache") else []
-    changes += [taught] if (taught := job.settings.get("kd_steps")) is not None else []
-    phases = list(pairwise([0, *changes, job.steps]))
+    changes = {0.0, float(job.steps)}
+    if job.settings.get("kd_cache"):
+        changes.add(ends[0])
+    if (taught := job.settings.get("kd_steps")) is not None:
+        changes.add(taught)
+    phases = list(pairwise(sorted(step for step in changes if step <= job.steps)))
     paces = [
         [pace for first, last, pace in epochs if begin <= first and last <= end]
         for begin, end in phases
@@ -107,7 +110,7 @@ def processes_of(job: Job) -> int:
 
 
 def record_of(job: Job) -> dict[str, Any]:
-    """What a job noted when it had been trained; empty where it has not, or did not yet note it."""
+    """What a job noted when it ended; empty where it has not, or from before such notes."""
     records = (job.results / TRAINING, job.folder / RESULTS)
     record = next((path for path in records if path.exists()), None)
     return {} if record is None else read_json(record)

@@ -1,6 +1,6 @@
 """What a run was trained with, beside what its recipe says now."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,19 +46,17 @@ def check_settings(study: Study) -> None:
             )
 
 
-def note_other_starts(study: Study) -> None:
-    """Say which runs began with another file than `--pretrained fields` names today."""
-    begun = [
-        job
-        for job in study.jobs
-        if (was := record_of(job).get("fields_sha256")) is not None
-        and was != digest_shipped(job.settings["model"])
-    ]
-    if begun:
-        runs = ", ".join(dict.fromkeys(job.run for job in begun))
+def note_other_starts(study: Study, left: Iterable[Job]) -> None:
+    """Say which runs began with another `fields` file than runs that are left would."""
+    if not any(job.settings["pretrained"] == SHIPPED for job in left):
+        return
+    begun = [(job, record_of(job).get("fields_sha256")) for job in study.jobs]
+    other = [job for job, was in begun if was not in (None, digest_shipped(job.settings["model"]))]
+    if other:
+        runs = ", ".join(dict.fromkeys(job.run for job in other))
         note(
-            f"{study.path}: trained from older weights than '{SHIPPED}' names today: {runs}; what "
-            "is trained from now on cannot be compared with them"
+            f"{study.path}: began with another file than '{SHIPPED}' names today: {runs}; what is "
+            "left begins with today's, and cannot be compared with them"
         )
 
 

@@ -1,5 +1,7 @@
 """Hours of a run, and how long is left."""
 
+import pytest
+
 from tests.train.study.examples import SMALL
 from train.study.jobs import seconds_left, seconds_per_step
 from train.study.recipe import read_study
@@ -27,11 +29,12 @@ def test_a_teacher_that_is_asked_for_a_time_counts_for_that_time(recipe):
     assert seconds_per_step(job) == 2
 
 
-def test_the_epoch_in_which_a_cached_teacher_is_asked_counts_once(recipe):
+@pytest.mark.parametrize("more", [{}, {"kd-steps": 2}, {"kd-steps": 6}, {"kd-steps": 20}])
+def test_the_epoch_in_which_a_cached_teacher_is_asked_counts_once(more, recipe):
     """Two steps an epoch: 2 s each while the teacher is asked, then 0.5 s each."""
     flags = {**SMALL, "max-steps": 10}
-    runs = {"b1": {"stage": "teacher"}, "kd": {"teacher": "b1", "kd-cache": True}}
-    _, job = read_study(recipe(runs, flags=flags)).jobs
+    cached = {"teacher": "b1", "method": "kd", "kd-cache": True, **more}
+    _, job = read_study(recipe({"b1": {"stage": "teacher"}, "kd": cached}, flags=flags)).jobs
     job.folder.mkdir(parents=True)
     (job.folder / "log.csv").write_text("step,images_per_second\n2,1\n4,4\n6,4\n8,4\n")
     assert seconds_per_step(job) == (2 * 2 + 8 * 0.5) / 10

@@ -106,6 +106,8 @@ def test_runs_that_began_with_older_weights_are_named(recipe, capsys):
     for job, digest in digests.items():
         write_result(job, np.ones((2, 2, 1), int))
         (job.results / TRAINING).write_text(json.dumps({"fields_sha256": digest}))
-    note_other_starts(study)
+    note_other_starts(study, [])
+    assert not capsys.readouterr().err
+    note_other_starts(study, [unknown])
     error = capsys.readouterr().err
-    assert error.count("\n") == 1 and "than 'fields' names today: old; what is trained" in error
+    assert error.count("\n") == 1 and "than 'fields' names today: old; what is left" in error

@@ -61,7 +61,8 @@ def test_results_outlive_the_weights_and_a_teacher_without_weights_is_trained_ag
     assert sorted(file.name for file in (kept / "b0" / "seed0").iterdir()) == [
         "args.yaml", COUNTS, "log.csv", SCORES, "training.json"
     ]  # fmt: skip
-    assert json.loads((kept / "b0" / "seed0" / "training.json").read_text())["processes"] == 1
+    record = json.loads((kept / "b0" / "seed0" / "training.json").read_text())
+    assert record["processes"] == 1 and record["fields_sha256"] is None
     shutil.rmtree(tmp_path / "runs")
     assert outcomes(study) == before and before[0].hours > 0
     assert to_train(study, study.runs["b0"]) == []
