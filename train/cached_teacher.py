@@ -45,6 +45,7 @@ class CachedTeacher:
         self.images = images
         self.processes = processes
         self.kept: dict[int, Tensor] = {}
+        self.kept_bytes = 0
         self.like: Tensor | None = None  # the teacher's own logits of a view
         self.recalled: Tensor | None = None
         self.free = LARGEST_SHARE * psutil.virtual_memory().available
@@ -92,6 +93,7 @@ class CachedTeacher:
             )
             with memory_advice(advice):
                 self.kept[index] = self._ask(image[None])[0].to("cpu", torch.float16)
+            self.kept_bytes += self.kept[index].nbytes
             self._check_memory()
         return self.kept[index].to(device)
 
@@ -103,11 +105,10 @@ class CachedTeacher:
     def _check_memory(self) -> None:
         """Refuse to go on where what is kept so far tells that the rest will not fit."""
         count = len(cast(Sized, self.images))
-        usual = sum(logits.nbytes for logits in self.kept.values()) / len(self.kept)
-        need = self.processes * count * usual
+        need = self.processes * count * self.kept_bytes / len(self.kept)
         if need > self.free:
             raise ValueError(
                 f"--kd-cache: the teacher's answers about {count} images take {need / 1e9:.1f} GB, "
-                f"more than {LARGEST_SHARE:.0%} of the free memory, {self.free / 1e9:.1f} GB: "
+                f"more than {self.free / 1e9:.1f} GB, {LARGEST_SHARE:.0%} of the free memory: "
                 "leave it out, or pass a smaller --image-size"
             )

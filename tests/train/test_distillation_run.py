@@ -49,8 +49,9 @@ def test_answers_about_whole_images_teach_what_their_teacher_says(amp, first_ter
         assert ([cached["kd"], cached["jml"]] == pytest.approx(said, rel=3e-3)) is alike
 
 
-def test_without_a_teacher_its_cache_has_no_effect(run_stage):
-    assert run_stage("sekd", *ONE_STEP, "--method", "none", "--kd-cache", "--cutmix", "0.5") == 0
+@pytest.mark.parametrize("flags", [("--cutmix", "0.5"), ("--protocol", "paper")])
+def test_without_a_teacher_its_cache_has_no_effect(flags, run_stage):
+    assert run_stage("sekd", *ONE_STEP, "--method", "none", "--kd-cache", *flags) == 0
 
 
 def test_images_that_cannot_be_read_are_not_answered_for(run_stage, teacher, write_voc, tmp_path):
