@@ -64,6 +64,8 @@ def test_the_command_sets_every_flag_as_it_was(stage, turned):
     typed = ["--model", "SegformerB0", "--scale", *scale, "--image-size", "480x640"]
     typed += ["--height", "480", "--width", "640"]
     typed += ["--run-name=-odd name", "--savedir", "my runs", "--class-weights", "1,3,3"]
+    if stage == "sekd":
+        typed += ["--method", "kd"]  # all switches are for methods on logits
     if turned:  # every switch against its default, so that none is forgotten
         for action in FlagParser(stage).actions.values():
             if isinstance(action.default, bool) and action.dest not in ("overwrite", "cuda"):
