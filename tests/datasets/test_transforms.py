@@ -35,7 +35,7 @@ def disagreement(image: torch.Tensor, label: torch.Tensor) -> float:
 @given(
     seed=st.integers(0, 2**31),
     size=st.tuples(st.integers(40, 200), st.integers(40, 200)),
-    image_size=st.one_of(st.none(), st.integers(40, 160), st.just((96, 160))),
+    image_size=st.one_of(st.none(), st.integers(80, 160), st.just((96, 160))),
     crop=st.sampled_from([64, (48, 112), (200, 90)]),
     rotate=st.sampled_from([0, 30, 180]),
     shift=st.sampled_from([0, 8]),
@@ -52,7 +52,7 @@ def test_image_and_label_stay_together(seed, size, image_size, crop, rotate, shi
     assert image.dtype == label.dtype == torch.uint8
     assert type(image) is type(label) is torch.Tensor
     # Colours blend within a pixel or two of a block's edge; the fill colour spells 3.
-    assert disagreement(image, label) < 0.45
+    assert disagreement(image, label) < 0.4
     assert set(label.unique().tolist()) <= {*range(6), 255}
 
 
