@@ -110,8 +110,7 @@ def build_data(run: Run) -> Data:
 
 def _views(run: Run, train: Split, transform: Callable) -> Split | ViewedDataset:
     """What a network is shown of the training split; with `--kd-cache` it says of which image."""
-    distillation = run.options.distillation
-    if distillation is None or not distillation.kd_cache or run.options.method == "none":
+    if not run.options.caches_teacher:
         return _with(transform, train)
     assert isinstance(transform, TrainTransform)
     return ViewedDataset(train, transform.with_view)

@@ -117,7 +117,7 @@ def build_distillation(
     """
     distiller = build_distiller(run, data, student, teacher)
     cached = None
-    if run.options.of_distillation.kd_cache:
+    if run.options.caches_teacher:
         cached = CachedTeacher(teacher, data.train_plain, run.accelerator.num_processes)
     return DistillationTask(
         student,

@@ -71,7 +71,7 @@ class Options:
             raise ValueError("--unlabelled rest: how many images have labels? Add --limit-train N")
 
     def _check_cache(self) -> None:
-        if self.distillation is None or not self.distillation.kd_cache or self.method == "none":
+        if not self.caches_teacher:
             return
         data = self.data
         mixed = {"--cutmix": data.cutmix, "--copy-paste": data.copy_paste}
@@ -94,6 +94,12 @@ class Options:
         share, batch = self.distillation.unlabelled_share, self.optimisation.batch_size
         wanted = round((UNLABELLED_SHARE if share is None else share) * batch)
         return min(batch - 1, max(1, wanted))
+
+    @property
+    def caches_teacher(self) -> bool:
+        """Whether there is a teacher, and it is asked about whole images alone."""
+        distillation = self.distillation
+        return distillation is not None and distillation.kd_cache and self.method != "none"
 
     @property
     def of_distillation(self) -> DistillationOptions:

@@ -50,9 +50,9 @@ def note_other_starts(study: Study, left: Iterable[Job]) -> None:
     """Say which runs began with another `fields` file than runs that are left would."""
     if not any(job.settings["pretrained"] == SHIPPED for job in left):
         return
-    begun = [(job, record_of(job).get("fields_sha256")) for job in study.jobs]
-    other = [job for job, was in begun if was not in (None, digest_shipped(job.settings["model"]))]
-    if other:
+    noted = {job: was for job in study.jobs if (was := record_of(job).get("fields_sha256"))}
+    today = {model: digest_shipped(model) for model in {job.settings["model"] for job in noted}}
+    if other := [job for job, was in noted.items() if was != today[job.settings["model"]]]:
         runs = ", ".join(dict.fromkeys(job.run for job in other))
         note(
             f"{study.path}: began with another file than '{SHIPPED}' names today: {runs}; what is "
