@@ -9,9 +9,12 @@ from torch import Tensor, nn
 
 from models import keys
 from models.formats import CLASSIFIER, CLASSIFIER_PREFIX, Weights, compare, infer_architecture
+from models.growing import grow
 from models.reading import full_info, read_weights
 from models.registry import build_model, resolve_name
 from models.segmenter import Segmenter
+from models.shipped import NAME as SHIPPED
+from models.shipped import find_start
 
 MOST_PARAMETERS = 1 << 28  # three times those of the largest known network; 1 GiB
 
@@ -150,7 +153,8 @@ def load_start(model: Segmenter, path: str | Path, classes: Sequence[str]) -> di
 
     Args:
         model: changed in place.
-        path: anything that :func:`models.files.resolve` takes.
+        path: anything that :func:`models.files.resolve` takes; ``fields`` for a network that has
+            none of its own is a smaller one's, grown.
         classes: what ``model`` is to tell apart, by class id.
 
     Returns:
@@ -160,10 +164,28 @@ def load_start(model: Segmenter, path: str | Path, classes: Sequence[str]) -> di
         FileNotFoundError: if there is no such file.
         ValueError: if it holds another network.
     """
-    weights = read_weights(path, model=model.name)
-    _check_name(weights.source, infer_architecture(weights)[0], model.name)
+    grows = str(path) == SHIPPED
+    weights = read_weights(find_start(model.name) if grows else path, model=model.name)
+    name, overrides = infer_architecture(weights)
     info = full_info(weights)
+    state = weights.state
+    if grows and name != model.name:
+        state = _grown_state(weights, name, overrides, model)
+    else:
+        _check_name(weights.source, name, model.name)
     fresh = {} if list(info["classes"] or ()) == list(classes) else model.state_dict()
     kept = {key: value for key, value in fresh.items() if key.startswith(CLASSIFIER_PREFIX)}
-    _load_strictly(model, weights.state | kept, weights.source, model.name)
+    _load_strictly(model, state | kept, weights.source, model.name)
     return info
+
+
+def _grown_state(
+    weights: Weights, name: str, overrides: dict[str, Any], model: Segmenter
+) -> dict[str, Tensor]:
+    """The weights of a smaller network as those of ``model``, with their own classes."""
+    assert weights.num_classes is not None
+    small = _build(weights.source, name, weights.num_classes, overrides)
+    _load_strictly(small, weights.state, weights.source, name)
+    large = build_model(model.name, small.num_classes, **model.overrides)
+    grow(small, large)
+    return large.state_dict()

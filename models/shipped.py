@@ -44,17 +44,34 @@ def find_shipped(model: str | None) -> Path:
         )
     name = next(iter(found)) if model is None else resolve_name(model)
     if name not in found:
-        raise ValueError(
-            f"'{NAME}' weights come for {', '.join(found)}, not for {name}; for a wider network of "
-            f"as many blocks, `models/weights.py widen` makes them (see {FOLDER.name}/README.md)"
-        )
+        raise ValueError(f"'{NAME}' weights come for {', '.join(found)}, not for {name}")
     return found[name]
 
 
-def digest_shipped(model: str) -> str | None:
-    """SHA-256 of a network's file, which a later release may replace; None where it has none."""
-    file = shipped_models().get(resolve_name(model))
-    return None if file is None else hashlib.sha256(file.read_bytes()).hexdigest()
+def find_start(model: str) -> Path:
+    """Find the file that a network starts from: its own, or one of a smaller network that grows.
+
+    Returns:
+        The file of the largest network of the same family that is no larger.
+
+    Raises:
+        ValueError: there is none.
+    """
+    name = resolve_name(model)
+    sizes = list(MODELS[name].sizes)
+    found = shipped_models()
+    for smaller in reversed(sizes[: sizes.index(name) + 1]):
+        if smaller in found:
+            return found[smaller]
+    return find_shipped(name)
+
+
+def digest_start(model: str) -> str | None:
+    """SHA-256 of the file of `find_start`, which a later release may replace; None without one."""
+    try:
+        return hashlib.sha256(find_start(model).read_bytes()).hexdigest()
+    except ValueError:
+        return None
 
 
 def save_shipped(path: Path, model: Segmenter, info: dict[str, Any]) -> None:

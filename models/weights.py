@@ -2,7 +2,7 @@
 
     python models/weights.py show FILE
     python models/weights.py convert IN OUT
-    python models/weights.py widen IN OUT --model SegformerB1
+    python models/weights.py grow IN OUT --model SegformerB3
 
 ``models/formats.py`` lists the formats.
 """
@@ -27,6 +27,7 @@ from command_line.cli import OneLineParser, run
 from command_line.outputs import replacing
 from models import files
 from models.formats import FORMATS, infer_architecture, parameters_in
+from models.growing import grow
 from models.huggingface import save_huggingface
 from models.loading import load_checkpoint
 from models.reading import full_info, read_weights
@@ -34,7 +35,6 @@ from models.registry import MODELS, build_model
 from models.saving import save_checkpoint
 from models.segmenter import Segmenter
 from models.shipped import save_shipped
-from models.widening import widen
 
 
 def show(path: str, console: Console) -> None:
@@ -102,17 +102,17 @@ def convert(args: argparse.Namespace, console: Console) -> None:
     console.print(f"{model.name} of {model.num_classes} classes: {args.source} -> {args.target}")
 
 
-def widen_file(args: argparse.Namespace, console: Console) -> None:
-    """Read ``args.source`` and write a wider network that computes the same."""
+def grow_file(args: argparse.Namespace, console: Console) -> None:
+    """Read ``args.source`` and write a larger network that computes the same."""
     if read_weights(args.source).num_classes is None:
-        raise ValueError(f"{args.source}: an encoder alone; a whole network is widened")
-    narrow, info = load_checkpoint(args.source)
-    wide = build_model(args.model, narrow.num_classes)
-    widen(narrow, wide)
+        raise ValueError(f"{args.source}: an encoder alone; a whole network is grown")
+    small, info = load_checkpoint(args.source)
+    large = build_model(args.model, small.num_classes)
+    grow(small, large)
     info |= dict.fromkeys(("adapters", "training", "training_cost"))
-    info["args"] = (info["args"] or {}) | {"model": wide.name}
-    save(args.target, wide, info)
-    console.print(f"{narrow.name} -> {wide.name}, with the same logits: {args.target}")
+    info["args"] = (info["args"] or {}) | {"model": large.name}
+    save(args.target, large, info)
+    console.print(f"{small.name} -> {large.name}, with the same logits: {args.target}")
 
 
 def save(path: str, model: Segmenter, info: dict[str, Any]) -> None:
@@ -149,8 +149,8 @@ def build_parser() -> argparse.ArgumentParser:
     shown = commands.add_parser("show", help="say what a file holds")
     shown.add_argument("source", metavar="FILE", help="file, folder or Hugging Face id")
     converted = commands.add_parser("convert", help="write weights in another format")
-    widened = commands.add_parser("widen", help="write a wider network with the same logits")
-    for command in (converted, widened):
+    grown = commands.add_parser("grow", help="write a larger network with the same logits")
+    for command in (converted, grown):
         command.add_argument("source", metavar="IN", help="file, folder or Hugging Face id")
         command.add_argument(
             "target",
@@ -158,10 +158,10 @@ def build_parser() -> argparse.ArgumentParser:
             help="FILE.pth for a checkpoint, FILE.safetensors for one of 16-bit floats, else a "
             "folder for Hugging Face",
         )
-    widened.add_argument(
+    grown.add_argument(
         "--model",
         required=True,
-        help="network to write, of as many blocks and heads, e.g. SegformerB1 for a SegformerB0",
+        help="larger network of the same family to write, e.g. SegformerB3 for a SegformerB0",
     )
     converted.add_argument("--model", help="network that IN must hold, e.g. SegformerB0")
     converted.add_argument(
@@ -187,8 +187,8 @@ def main() -> None:
     console = Console()
     if args.command == "show":
         show(args.source, console)
-    elif args.command == "widen":
-        widen_file(args, console)
+    elif args.command == "grow":
+        grow_file(args, console)
     else:
         convert(args, console)
 

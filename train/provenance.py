@@ -15,7 +15,7 @@ from command_line.outputs import replacing
 from eval.deployment.machine import describe_machine
 from models.saving import software_versions
 from models.shipped import NAME as SHIPPED
-from models.shipped import digest_shipped
+from models.shipped import digest_start
 from train.data import Data, files_of, names_of
 from train.run import Run
 from train.run_folder import RESULTS
@@ -70,7 +70,7 @@ def digest_weights(weights: Mapping[str, Tensor]) -> str:
 def digest_fields(run: Run) -> str | None:
     """SHA-256 of the file that `--pretrained fields` names; None for another start."""
     network = run.options.network
-    return digest_shipped(network.model) if network.pretrained == SHIPPED else None
+    return digest_start(network.model) if network.pretrained == SHIPPED else None
 
 
 def digest_files(data: Data) -> str:

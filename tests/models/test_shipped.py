@@ -69,6 +69,42 @@ def test_all_of_it_is_a_start_and_the_classifier_for_the_same_classes(folder, cl
         assert torch.equal(value, fresh[key] if wanted is None else wanted), key
 
 
+@pytest.mark.parametrize("classes", [["soil", "crop", "weed"], ["soil", "beet"]])
+def test_a_larger_network_starts_with_what_the_smaller_one_computes(folder, classes):
+    small = load_checkpoint("fields")[0]
+    large = build_model(
+        "SegformerB2", len(classes), **TINY | {"depths": (2, 1, 3, 1), "head_dim": 48}
+    ).eval()
+    load_start(large, "fields", classes)
+    images = torch.rand(2, 3, 64, 64)
+    with torch.inference_mode():
+        before, after = (net.forward_intermediates(images, True) for net in (small, large))
+    for one, two in zip(before.features, after.features, strict=True):
+        torch.testing.assert_close(two, one, rtol=1e-4, atol=1e-5)
+    if len(classes) == 3:
+        torch.testing.assert_close(after.logits, before.logits, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(after.fused[:, ::3], before.fused, rtol=1e-4, atol=1e-5)
+
+
+def test_a_network_of_its_own_file_takes_that(folder):
+    own = build_model("SegformerB1", 3, **TINY)
+    shipped.save_shipped(folder[0] / "fields_b1.safetensors", own, INFO)
+    assert shipped.find_start("SegformerB0").name == "fields_b0.safetensors"
+    assert shipped.find_start("segformerb1").name == "fields_b1.safetensors"
+    assert shipped.find_start("SegformerB4").name == "fields_b1.safetensors"
+    network = build_model("SegformerB1", 3, **TINY)
+    load_start(network, "fields", INFO["classes"])
+    for key, value in own.state_dict().items():
+        assert torch.equal(network.state_dict()[key].half(), value.half()), key
+
+
+def test_a_network_of_another_family_does_not_grow_from_it(folder):
+    with pytest.raises(ValueError, match="come for SegformerB0, not for PVTv2B1"):
+        load_start(build_model("PVTv2B1", 3), "fields", INFO["classes"])
+    assert shipped.digest_start("PVTv2B1") is None
+    assert shipped.digest_start("SegformerB3") == shipped.digest_start("SegformerB0")
+
+
 def test_a_network_without_fields_weights_is_told_which_have_them(folder):
     with pytest.raises(ValueError, match="come for SegformerB0, not for PVTv2B0"):
         load_backbone(build_model("PVTv2B0", 3), "fields")

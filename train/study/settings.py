@@ -7,7 +7,7 @@ from typing import Any
 from command_line.documents import read_json, read_mapping
 from command_line.notes import note
 from models.shipped import NAME as SHIPPED
-from models.shipped import digest_shipped
+from models.shipped import digest_start
 from train.run_folder import ARGUMENTS
 from train.study.jobs import SCORES, is_done, record_of
 from train.study.study import Job, Study
@@ -51,7 +51,7 @@ def note_other_starts(study: Study, left: Iterable[Job]) -> None:
     if not any(job.settings["pretrained"] == SHIPPED for job in left):
         return
     noted = {job: was for job in study.jobs if (was := record_of(job).get("fields_sha256"))}
-    today = {model: digest_shipped(model) for model in {job.settings["model"] for job in noted}}
+    today = {model: digest_start(model) for model in {job.settings["model"] for job in noted}}
     if other := [job for job, was in noted.items() if was != today[job.settings["model"]]]:
         runs = ", ".join(dict.fromkeys(job.run for job in other))
         note(

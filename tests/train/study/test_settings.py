@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import yaml
 
-from models.shipped import digest_shipped
+from models.shipped import digest_start
 from tests.train.study.examples import write_result
 from train import sweep
 from train.study.jobs import SCORES, TRAINING
@@ -102,7 +102,7 @@ def test_runs_that_began_with_older_weights_are_named(recipe, capsys):
     }
     study = read_study(recipe(runs))
     old, new, unknown = study.jobs
-    digests = {old: "0" * 64, new: digest_shipped("SegformerB0"), unknown: None}
+    digests = {old: "0" * 64, new: digest_start("SegformerB0"), unknown: None}
     for job, digest in digests.items():
         write_result(job, np.ones((2, 2, 1), int))
         (job.results / TRAINING).write_text(json.dumps({"fields_sha256": digest}))
