@@ -26,6 +26,7 @@ from command_line.outputs import check_folder
 from datasets import DATASETS
 from losses import METHODS
 from models import MODELS
+from models.shipped import NAME as SHIPPED
 from train.plan import estimate as estimates
 from train.plan.estimate import Estimate, estimate, spoken
 from train.plan.outline import Plan, make_plan, write_recipe
@@ -175,9 +176,11 @@ def build_parser() -> OneLineParser:
     add("--steps", type=positive_integer, help="optimizer steps per run (default: the preset's)")
     add(
         "--pretrained",
-        action="store_true",
-        default=None,
-        help="start encoders from the ImageNet weights in ckpt_pretrained/",
+        nargs="?",
+        const=True,
+        choices=(SHIPPED,),
+        help="start all networks from the weights that come with the project and have seen drawn "
+        "crop fields only; without a value, encoders from the ImageNet weights in ckpt_pretrained/",
     )
     add("--device", help="cpu, cuda, cuda:1, mps (default: cuda where there is one)")
     add(

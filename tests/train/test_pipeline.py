@@ -57,6 +57,24 @@ def test_imagenet_weights_get_a_lower_rate_and_steps_are_the_users():
     assert recipe["lr"] < fit(PRESETS["laptop"], Facts(40, 8, "val", 8, 400), 77, False)["lr"]
 
 
+def test_weights_of_drawn_fields_are_trained_on_at_the_rate_of_random_ones():
+    facts = Facts(40, 8, "val", 8, 400)
+    without = fit(PRESETS["laptop"], facts, None, pretrained=False)
+    assert fit(PRESETS["laptop"], facts, None, "fields") == without | {"pretrained": "fields"}
+
+
+@pytest.mark.parametrize(
+    ("words", "start"),
+    [((), False), (("--pretrained",), True), (("--pretrained", "fields"), "fields")],
+)
+def test_the_start_of_a_pipeline_is_kept_in_its_folder(tmp_path, words, start):
+    args = pipeline.build_parser().parse_args(["--output", str(tmp_path), *words])
+    begun = settle({"preset": "laptop", "pretrained": args.pretrained}, tmp_path)
+    assert begun.pretrained == start and type(begun.pretrained) is type(start)
+    remember(begun, tmp_path)
+    assert settle({}, tmp_path) == begun
+
+
 def test_a_folder_remembers_what_it_was_begun_with(tmp_path):
     folder = tmp_path / "run"
     begun = settle({"preset": "laptop", "datadir": tmp_path / "data", "model": None}, folder)

@@ -7,16 +7,20 @@ from typing import Any
 import torch
 
 from datasets import DATASETS, SegmentationDataset, build_dataset
+from models.shipped import NAME as SHIPPED
 from train.options import Options
 from train.options.data import MIN_SIDE
 
 LOOKED_AT = 8  # images whose size is read
 VALIDATIONS = 10  # of each run
 IN_MEMORY = 1e9  # bytes of decoded training images that are kept there
-# SegFormer's rate is for ImageNet weights; a network that knows nothing learns faster with ten
-# times as much (results/cwfid-tuning.md).
-RANDOM_START = {"lr": 6e-4}
-PRETRAINED_START = {"lr": 6e-5, "head-lr": 10, "pretrained": True}
+# SegFormer's rate is for ImageNet weights; ten times as much suits a network that knows nothing,
+# or drawn fields alone (results/cwfid-tuning.md).
+STARTS: dict[bool | str, dict[str, Any]] = {
+    False: {"lr": 6e-4},
+    SHIPPED: {"lr": 6e-4, "pretrained": SHIPPED},
+    True: {"lr": 6e-5, "head-lr": 10, "pretrained": True},
+}
 
 
 @dataclass(frozen=True)
@@ -97,14 +101,14 @@ def look_at(options: Options) -> Facts:
     return Facts(len(train), len(val), score, len(scored), int(median(sides)))
 
 
-def fit(preset: Preset, facts: Facts, steps: int | None, pretrained: bool) -> dict[str, Any]:
+def fit(preset: Preset, facts: Facts, steps: int | None, pretrained: bool | str) -> dict[str, Any]:
     """The flags that all runs share, as a recipe spells them.
 
     Args:
         preset: the budget.
         facts: of the data.
         steps: optimizer steps of each run, None for what suits preset and data.
-        pretrained: whether the encoders start from ImageNet weights.
+        pretrained: which weights networks start from, one of `STARTS`: True for ImageNet's.
     """
     batch = min(BATCH, facts.train)
     per_epoch = max(1, facts.train // batch)
@@ -121,6 +125,6 @@ def fit(preset: Preset, facts: Facts, steps: int | None, pretrained: bool) -> di
         "val-every": max(1, round(steps / per_epoch / VALIDATIONS)),
         "class-weights": "auto",
         "cache": "ram" if pixels * 4 / 3 < IN_MEMORY else "none",
-        **(PRETRAINED_START if pretrained else RANDOM_START),
+        **STARTS[pretrained],
     }
     return recipe if preset.workers is None else {**recipe, "num-workers": preset.workers}

@@ -27,7 +27,7 @@ class Request:
     teacher_model: str | None = None
     method: str = "sekd-ct"
     steps: int | None = None
-    pretrained: bool = False
+    pretrained: bool | str = False
     device: str | None = None
     config: str | None = None
     unlabelled: str | None = None
