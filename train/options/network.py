@@ -18,7 +18,7 @@ class NetworkOptions:
     model: str = flag(f"network to train: {', '.join(MODELS)}")
     pretrained: str | None = flag(
         "weights to start from: fields (ckpt_pretrained/README.md), which have seen drawn crop "
-        "fields only, for encoder and decode head; or for the encoder alone a file, a folder or a "
+        "fields only, for all of a SegFormer; or for the encoder alone a file, a folder or a "
         "Hugging Face id; without a value, the model's file in ckpt_pretrained/",
         "--pretrained",
         "--student-pretrained",
