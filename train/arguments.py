@@ -1,8 +1,8 @@
-"""From the command line, a recipe and a resumed run to the options of a run.
+"""Options of a run, from the command line, a recipe and a resumed run.
 
-Sources, later ones winning: the defaults that options declare, the run being resumed, a YAML recipe
-(`--config`), the command line. The resolved set is saved with the run as `args.yaml`. All flags of
-the published scripts are among them, so that published command lines run as printed.
+Sources, with later ones taking precedence: defaults of the options, the run being resumed, a YAML
+recipe (`--config`), the command line. The resolved set is saved with the run as `args.yaml`. All
+flags of the published scripts are supported, so that published command lines run as printed.
 """
 
 import argparse
@@ -34,13 +34,13 @@ DESCRIPTIONS = {
     "student": "Train a student network with labels alone, to compare a distilled one with.",
     "sekd": "Distil a teacher into a student, by any method of --method.",
 }
-# What a stage sets differently from the defaults that options declare, by flag name.
+# Defaults of a stage that differ from those of the options, by field name.
 OF_STAGE: Mapping[str, Mapping[str, Any]] = {
     "teacher": {"model": "SegformerB3", "num_epochs": 200, "lr": 4e-5},
     "student": {"model": "SegformerB0", "lr": 5e-5},
     "sekd": {"model": "SegformerB0", "lr": 5e-5},
 }
-# What --help shows; --help-all shows every flag.
+# Flags shown by --help; --help-all shows every flag.
 FIRST = (
     "--run-name", "--resume", "--config", "--seed", "--model", "--pretrained", "--dataset",
     "--datadir", "--classes", "--height", "--image-size", "--num-epochs", "--max-steps",
@@ -56,7 +56,7 @@ GROUPS = {
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Prints the default of a flag that has one, unless its help says what happens without it."""
+    """Appends the default of a flag that has one, unless its help text already says it."""
 
     def _get_help_string(self, action: argparse.Action) -> str:
         text = action.help or ""
@@ -66,7 +66,7 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
 
 
 class FlagParser(OneLineParser):
-    """The parser of a stage, which reads values of a YAML file with the same checks."""
+    """The parser of a stage, which applies the same checks to values from a YAML file."""
 
     def __init__(self, stage: str) -> None:
         super().__init__(
@@ -79,19 +79,20 @@ class FlagParser(OneLineParser):
         self.show_first(*FIRST, *(("--teacher", "--method") if stage == "sekd" else ()))
 
     def read(self, arguments: Sequence[str], saved: Mapping[str, Any]) -> dict[str, Any]:
-        """The values of all flags: `saved` ones, and over them the command line's."""
+        """Return the values of all flags; the command line takes precedence over `saved`."""
         return vars(self.parse_args(arguments, argparse.Namespace(**saved)))
 
     def check(self, values: Mapping[str, Any], source: object) -> dict[str, Any]:
-        """Values of flags as a file holds them, checked and converted like typed ones.
+        """Check and convert values from a file like those from the command line.
 
         Args:
             values: by flag, spelled with hyphens or underscores; None means not given.
-            source: the file, for messages.
+            source: the file, for error messages.
 
         Raises:
-            ValueError: a flag this stage does not have, or a switch that is neither on nor off.
-            SystemExit: status 2, for a value that argparse refuses.
+            ValueError: a flag that this stage does not have or that occurs twice, or a switch that
+                is neither on nor off.
+            SystemExit: status 2, for a value that argparse rejects.
         """
         checked: dict[str, Any] = {}
         seen: dict[str, str] = {}
@@ -142,14 +143,14 @@ def parse_options(stage: str, arguments: Sequence[str]) -> Options:
     Raises:
         ValueError: flags that contradict each other, an unknown name, an unreadable recipe, a run
             that cannot be resumed.
-        SystemExit: status 2, for what argparse refuses.
+        SystemExit: status 2, for anything that argparse rejects.
     """
     parser = FlagParser(stage)
     parser.set_defaults(**OF_STAGE[stage])
     values, recipe = parser.read(arguments, {}), {}
     if values["config"] is not None:
         written = read_recipe(values["config"])
-        if written.pop("stage", stage) != stage:  # args.yaml of a run is a recipe as well
+        if written.pop("stage", stage) != stage:  # args.yaml is also a recipe
             raise ValueError(
                 f"--config {values['config']} is of another stage than train_{stage}.py"
             )
@@ -157,11 +158,11 @@ def parse_options(stage: str, arguments: Sequence[str]) -> Options:
         values = parser.read(arguments, recipe)
     if values["resume"] is None:
         return Options.of(stage, values)
-    # A path from inside a run folder, such as last.pth, does not name the folder. What is kept
-    # beside the folder, such as its lock, is called after it.
+    # The path may be relative to a run folder, such as last.pth; make it absolute, since files next
+    # to the folder, such as its lock, are named after it.
     named = Path(os.path.abspath(values["resume"] or Options.of(stage, values).folder))
     for folder in (named, named.parent):
-        if folder.name:  # the root has none, and is no run
+        if folder.name:  # the root has none, and is not a run
             recover(folder)
     source = named if values["resume"] else find_run(Options.of(stage, values))
     if source.is_dir():
@@ -170,7 +171,7 @@ def parse_options(stage: str, arguments: Sequence[str]) -> Options:
     if saved.pop("stage", stage) != stage:
         raise ValueError(f"--resume {source} is a run of another stage than train_{stage}.py")
     if values["resume"]:
-        typed = parser.read(arguments, {"savedir": None, "run_name": None})  # over no defaults
+        typed = parser.read(arguments, {"savedir": None, "run_name": None})  # without defaults
         check_place(source, typed["savedir"], typed["run_name"])
     values = parser.read(arguments, parser.check(saved, source) | recipe)
     options = Options.of(stage, values)

@@ -1,4 +1,4 @@
-"""A teacher that is asked once about each image, for all views of it that a student is shown."""
+"""A teacher that runs once per image, for all views of it that the student sees."""
 
 from collections.abc import Collection, Mapping, Sequence, Sized
 from typing import Any, cast
@@ -14,25 +14,25 @@ from datasets.views import cut_view
 from models.segmenter import Intermediates, Segmenter
 from train.teacher import FrozenTeacher, TeacherEnsemble
 
-LARGEST_SHARE = 0.7  # of the free memory; the student needs some as well
+LARGEST_SHARE = 0.7  # of the free memory; the student needs the rest
 READS = frozenset({"logits"})
 
 
 class CachedTeacher:
-    """Answers about views by the logits that a teacher gives whole images.
+    """Crops a view's logits from those that a teacher computes once for the whole image.
 
-    Yun et al., "Re-labeling ImageNet", CVPR 2021, cut a map of classes so. A view's answer is
-    interpolated where it is not at the image's own scale, and does not depend on the view's
-    colours. Only logits: features of a mirrored or enlarged view are not those of the image,
-    mirrored or enlarged.
+    As Yun et al., "Re-labeling ImageNet", CVPR 2021, do with label maps. The logits of a view are
+    interpolated unless it is at the image's own scale, and do not depend on the view's colours.
+    Only logits are supported: features of a mirrored or enlarged view differ from the mirrored or
+    enlarged features of the image.
 
-    Each process keeps the answers about the images it has met, as 16-bit floats.
+    Each process caches the logits of the images it has seen, as 16-bit floats.
 
     Args:
-        teacher: is asked.
-        images: of the training split by index, whole, at the size that views of scale 1 have. Of
-            sides that are no multiples of the logits' stride the last cell lies a little off.
-        processes: that keep answers in the same memory.
+        teacher: computes the logits.
+        images: whole training images by index, at the size of views of scale 1. If a side is not a
+            multiple of the logits' stride, the last cell is slightly misaligned.
+        processes: number of processes that cache logits in the same memory.
     """
 
     def __init__(
@@ -46,38 +46,38 @@ class CachedTeacher:
         self.processes = processes
         self.kept: dict[int, Tensor] = {}
         self.kept_bytes = 0
-        self.like: Tensor | None = None  # the teacher's own logits of a view
+        self.like: Tensor | None = None  # the teacher's logits of a view, for size and dtype
         self.recalled: Tensor | None = None
         self.free = LARGEST_SHARE * psutil.virtual_memory().available
 
     @property
     def network(self) -> Segmenter:
-        """The teacher's."""
+        """The teacher's network."""
         return self.teacher.network
 
     @property
     def classes(self) -> Sequence[str] | None:
-        """The teacher's, where they are known."""
+        """The teacher's class names, if known."""
         return self.teacher.classes
 
     def recall(self, batch: Mapping[str, Any]) -> None:
-        """Cut the answers about a batch that `ViewedDataset` samples make up; see `collate`.
+        """Crop the logits for a batch of `ViewedDataset` samples; see `collate`.
 
         Raises:
-            ValueError: the answers about all images, or the teacher about one, need more memory
-                than there is.
+            ValueError: the logits of all images, or the teacher's forward pass on one image, need
+                more memory than there is.
         """
         shown, views = batch["image"], batch["view"]
         if self.like is None:
             self.like = self._ask(shown[:1])
         size = (self.like.shape[-2], self.like.shape[-1])
         whole = [self._answer(index, shown.device).float() for index in batch["index"]]
-        with torch.autocast(shown.device.type, enabled=False):  # which would round positions
+        with torch.autocast(shown.device.type, enabled=False):  # it would round positions
             cut = [cut_view(each, view, size) for each, view in zip(whole, views, strict=True)]
         self.recalled = torch.stack(cut).to(self.like.dtype)
 
     def __call__(self, images: Tensor, reads: Collection[str]) -> Intermediates:
-        """Return what `recall` has cut of the views `images`, (B, 3, H, W) uint8: logits alone."""
+        """Return the logits that `recall` cropped for the views `images`, (B, 3, H, W) uint8."""
         assert set(reads) <= READS, reads
         assert self.recalled is not None and len(self.recalled) == len(images)
         return Intermediates(images, self.recalled)
@@ -103,7 +103,7 @@ class CachedTeacher:
         return logits
 
     def _check_memory(self) -> None:
-        """Refuse to go on where what is kept so far tells that the rest will not fit."""
+        """Raise if the logits of all images, extrapolated from the cached ones, will not fit."""
         count = len(cast(Sized, self.images))
         need = self.processes * count * self.kept_bytes / len(self.kept)
         if need > self.free:

@@ -1,8 +1,8 @@
-"""Save and resume a run.
+"""Save the checkpoints of a run.
 
-`best.pth` holds the bare network and its description: what is deployed. `last.pth` holds besides
-everything that makes the next step the same: adapters, optimizer, schedule, loss scaler and
-progress. Random state is not in it, because every draw follows from (seed, epoch, batch).
+`best.pth` holds only the network to deploy and its description. `last.pth` also holds everything
+that the next step depends on: adapters, optimizer, schedule, loss scaler and progress. RNG state is
+not saved, because every seed is derived from (seed, epoch, batch).
 """
 
 import json
@@ -21,17 +21,17 @@ from models.description import check_saved_flags
 from train.meter import Tally
 from train.run_folder import ARGUMENTS, BEST, LAST, TEST_SCORES
 
-SAVE_AFTER_SECONDS = 300  # at most about this much work is lost to a crash
+SAVE_AFTER_SECONDS = 300  # a crash loses at most about this much work
 
 
 @dataclass
 class Progress:
-    """How far a run is: epochs finished, batches of the current one, optimizer steps.
+    """Progress of a run: epochs finished, batches of the current one, optimizer steps.
 
-    A batch is that of each of `processes`, and an epoch is drawn from so many `images` with labels,
-    whose `names` have this digest, and `unlabelled` ones. Training began with a `fields` file of
-    this digest. None where a checkpoint from before these were kept is resumed.
-    `tally` is of the current epoch, and logged at its end.
+    `batch` counts the batches of each of `processes`. An epoch has `images` labelled images, whose
+    names have the digest `names`, and draws from `unlabelled` ones. `fields` is the digest of the
+    `fields` file that training started from, if any. These four are None in checkpoints that
+    predate them. `tally` is that of the current epoch; it is logged at its end.
     """
 
     processes: int = 1
@@ -51,8 +51,8 @@ class Progress:
 class TrainingState:
     """The parts of a run whose state a resumed run needs, besides the student.
 
-    `average` follows the student's weights (`--ema`); its network is then the one that is saved as
-    the run's, and the student's own weights are part of this state.
+    `average` is the moving average of the student's weights (`--ema`); if set, checkpoints hold it
+    as the network, and the student's own weights as part of this state.
     """
 
     distiller: nn.Module | None
@@ -63,23 +63,23 @@ class TrainingState:
     average: ModelEmaV3 | None = None
 
     def deployed(self, student: Segmenter) -> Segmenter:
-        """The network that is validated and saved: the average, or else the student."""
+        """The network that is validated and saved: the average if there is one, or the student."""
         return student if self.average is None else cast(Segmenter, self.average.module)
 
 
 @dataclass
 class Keeper:
-    """Decides what is saved when.
+    """Decides when to save which checkpoint.
 
     Args:
         folder: of the run.
-        student: the bare network.
-        info: what a checkpoint says about itself, apart from scores.
-        state: what last.pth holds besides.
+        student: the network, unwrapped.
+        info: description stored in checkpoints, without scores.
+        state: further content of last.pth.
         every: keep every Nth epoch under its own name; 0 for none.
-        metrics: the last known scores.
-        saved_step: of last.pth, None before it is written.
-        writes: whether this process writes the files; of several, the first one does.
+        metrics: the latest scores.
+        saved_step: optimizer step of last.pth; None before it is written.
+        writes: whether this process writes files; only the first one does.
     """
 
     folder: Path
@@ -94,31 +94,31 @@ class Keeper:
 
     @property
     def network(self) -> Segmenter:
-        """The network that a checkpoint holds."""
+        """The network that is stored in checkpoints."""
         return self.state.deployed(self.student)
 
     @property
     def due(self) -> bool:
-        """Whether more work than `SAVE_AFTER_SECONDS` would be lost."""
+        """Whether the last save was more than `SAVE_AFTER_SECONDS` ago."""
         return self.writes and time.monotonic() - self.saved_at > SAVE_AFTER_SECONDS
 
     @property
     def kept(self) -> str:
-        """What an outage leaves of the run."""
+        """Message about what is left of the run after an outage."""
         if self.saved_step is None:
             return "nothing was saved yet"
         return f"{self.folder / LAST} of step {self.saved_step} is kept: --resume continues it"
 
     def after_epoch(self, scores: dict, *, ended: bool, validated: bool) -> None:
-        """Note the scores of the epoch that just ended, and save the networks that it calls for.
+        """Record the scores of the epoch that just ended, and save best.pth and kept epochs if due.
 
-        The state of the run is saved apart, by `save_last`, when the epoch has been logged: a run
-        that is killed in between repeats the epoch, and no row of its log is missing.
+        The state of the run is saved separately, by `save_last`, after the epoch is logged: a run
+        that is killed in between repeats the epoch, so its log misses no row.
         """
         if self.writes:
             self._check_folder()
         progress = self.state.progress
-        # As in the log: a last epoch that --max-steps cut short has a number too.
+        # As in the log, a last epoch that --max-steps cut short is counted.
         epoch = progress.epoch + (progress.batch > 0)
         if validated:
             self.metrics = {**scores, "epoch": epoch, "step": progress.step}
@@ -127,24 +127,24 @@ class Keeper:
             progress.best_miou, progress.best_epoch = scores["miou"], epoch
             self.save_student(BEST)
         elif ended and best is None and "miou" not in scores:
-            self.save_student(BEST)  # never validated: the last weights are the best known
-        # A last epoch that --max-steps cut short is none.
+            self.save_student(BEST)  # never validated: use the last weights
+        # Here, a last epoch that --max-steps cut short is not counted.
         if self.every and progress.batch == 0 and progress.epoch % self.every == 0:
             self.save_student(f"epoch-{progress.epoch:04d}.pth", scored=validated)
 
     def save_student(self, name: str, scored: bool = True) -> None:
-        """Write the bare student, no adapters, no optimizer; with the last scores if its own."""
+        """Write the network only, with the latest scores if `scored`."""
         self._check_weights()
         info = {**self.info, "metrics": self.metrics if scored else {}}
         if self.writes:
             save_checkpoint(self.folder / name, self.network, info)
 
     def save_last(self) -> None:
-        """Write last.pth, from which the run can be resumed, with the last known scores.
+        """Write last.pth, from which the run can be resumed, with the latest scores.
 
         Raises:
-            ValueError: the weights are no longer finite; what was saved before stays.
-            FileNotFoundError: the run folder has vanished.
+            ValueError: the weights are no longer finite; the previous last.pth is kept.
+            FileNotFoundError: the run folder has disappeared.
         """
         self._check_weights()
         info = {**self.info, "metrics": self.metrics}
@@ -154,7 +154,7 @@ class Keeper:
         self.saved_at, self.saved_step = time.monotonic(), self.state.progress.step
 
     def _check_folder(self) -> None:
-        """Refuse to make a run folder anew that somebody has moved or removed."""
+        """Refuse to recreate a run folder that was moved or removed."""
         if not (self.folder / ARGUMENTS).exists():
             raise FileNotFoundError(
                 f"{self.folder}: {ARGUMENTS} has gone, the run folder was moved or removed in step "
@@ -162,7 +162,7 @@ class Keeper:
             )
 
     def _check_weights(self) -> None:
-        """A finite loss may have had a gradient that was not: the next step would show it."""
+        """Refuse non-finite weights, which otherwise only the next step's loss would reveal."""
         if not all(weight.isfinite().all() for weight in self.student.parameters()):
             raise ValueError(
                 f"step {self.state.progress.step}: the network's weights are no longer finite; "
@@ -170,7 +170,7 @@ class Keeper:
             )
 
     def load_best(self) -> None:
-        """Put the weights of best.pth into the student."""
+        """Load the weights of best.pth into `network`."""
         load_weights(self.folder / BEST, self.network)
 
     def write_test_scores(self, split: str, scores: dict) -> None:
@@ -182,7 +182,7 @@ class Keeper:
 
 
 def save_training(path: Path, student: Segmenter, info: dict, state: TrainingState) -> None:
-    """Write everything a resumed run needs, to a temporary file that is then renamed."""
+    """Write everything a resumed run needs, atomically via a temporary file."""
     training = {
         "optimizer": state.optimizer.state_dict(),
         "scheduler": state.scheduler.state_dict(),
@@ -197,7 +197,7 @@ def save_training(path: Path, student: Segmenter, info: dict, state: TrainingSta
 
 
 def load_weights(path: Path, network: Segmenter) -> dict:
-    """Put the weights of a checkpoint into an existing network; return what the file says."""
+    """Load a checkpoint's weights into an existing network; return its other entries."""
     saved, info = load_checkpoint(
         path, model=network.name, num_classes=network.num_classes, resume=True
     )
@@ -206,7 +206,7 @@ def load_weights(path: Path, network: Segmenter) -> dict:
 
 
 def read_arguments(path: Path) -> dict[str, Any]:
-    """The flags that the run of a checkpoint was started with.
+    """Read the flags of the run that wrote a checkpoint.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -217,7 +217,7 @@ def read_arguments(path: Path) -> dict[str, Any]:
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         arguments = check_saved_flags(saved["args"], str(path))
-    except Exception:  # torch raises half a dozen kinds for a file that is not its own
+    except Exception:  # torch raises various exceptions for other files
         raise ValueError(
             f"--resume {path} is not a checkpoint of a training run; its folder's {ARGUMENTS} and "
             "last.pth are written by the training scripts"

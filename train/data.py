@@ -1,4 +1,4 @@
-"""The splits of a run, with the transforms that its flags ask for."""
+"""The splits of a run, with the transforms that its flags select."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -30,12 +30,12 @@ VOID_OUTPUT_COLOUR = (0, 0, 0)
 
 @dataclass
 class Data:
-    """The splits of one run, and what networks and checkpoints must know of them.
+    """The splits of one run, and the metadata that networks and checkpoints need.
 
-    `unlabelled` holds images without labels to train on beside `train`.
+    `unlabelled` holds images without labels to train on in addition to `train`.
 
-    `classes` and `palette` are those of the network's outputs. Where `labels`, which says what
-    label maps hold, ignores one of them, it is void.
+    `classes` and `palette` describe the network's outputs; `labels` describes the ids in label
+    maps. If `labels` ignores one of the outputs, that output is void.
     """
 
     train: Split | ViewedDataset | TolerantDataset
@@ -51,15 +51,15 @@ class Data:
 
     @property
     def scored(self) -> tuple[str, ...]:
-        """The classes that have a score."""
+        """The classes that are scored: all but void."""
         return tuple(c for index, c in enumerate(self.classes) if index != self.labels.ignored)
 
 
 def build_data(run: Run) -> Data:
-    """Read the lists of all splits and choose the transforms.
+    """Read the file lists of all splits and choose the transforms.
 
     Raises:
-        ValueError, OSError: what the data set finds wrong; too few images for one batch.
+        ValueError, OSError: errors of the data set, or too few images for one batch.
     """
     options, batch_size = run.options.data, run.options.optimisation.batch_size
     known = DATASETS[options.dataset]
@@ -102,14 +102,14 @@ def build_data(run: Run) -> Data:
         unlabelled=TolerantDataset(unlabelled) if unlabelled and options.skips_bad else unlabelled,
     )
     _announce(run, data, train_split, val_split)
-    if options.dataset == "VOC":  # own data: the others are published
+    if options.dataset == "VOC":  # the user's own data; all others are published data sets
         looked_at = {train_split: train} if val is None else {train_split: train, val_split: val}
         note_first_look({name: _declared(part) for name, part in looked_at.items()})
     return data
 
 
 def _views(run: Run, train: Split, transform: Callable) -> Split | ViewedDataset:
-    """What a network is shown of the training split; with `--kd-cache` it says of which image."""
+    """Apply the training transform; with `--kd-cache`, samples also hold image index and view."""
     if not run.options.caches_teacher:
         return _with(transform, train)
     assert isinstance(transform, TrainTransform)
@@ -119,7 +119,7 @@ def _views(run: Run, train: Split, transform: Callable) -> Split | ViewedDataset
 def _unlabelled(
     run: Run, train_split: str, val_split: str, transform: Callable
 ) -> Unlabelled | None:
-    """Open what `--unlabelled` names; images to choose weights by or to report on are refused."""
+    """Open the images of `--unlabelled`; validation and test images among them are an error."""
     options, distillation = run.options.data, run.options.distillation
     if distillation is None or distillation.unlabelled is None:
         return None
@@ -136,21 +136,21 @@ def _unlabelled(
         return Unlabelled(Subset(train, rest), transform)
     held_out: list[Path] = []
     for name in {val_split, options.test_split or "test"}:
-        with suppress(FileNotFoundError, ValueError):  # there is no such split
+        with suppress(FileNotFoundError, ValueError):  # no such split
             held_out += [image for image, _ in split(name).pairs]
     paths = find_photographs(Path(distillation.unlabelled), held_out)
     return Unlabelled(Photographs(paths), transform)
 
 
 def files_of(data: Data) -> list[Path]:
-    """Images and labels of the splits that a run trains and validates on."""
+    """Image and label files of the training and validation splits."""
     splits = [part for part in (data.train_plain, data.val) if part is not None]
     pairs = (pair for split in splits for pair in _declared(split).pairs)
     return [path for pair in pairs for path in pair]
 
 
 def names_of(split: Split) -> list[str]:
-    """Names of the images of a split, in their order."""
+    """Names of the images of a split, in order."""
     names = _declared(split).names
     return [names[index] for index in _indices(split)]
 
@@ -162,14 +162,14 @@ def _declared(dataset: Split) -> SegmentationDataset:
 
 
 def _with(transform: Callable, dataset: Split) -> Split:
-    """The same images with a transform of their own: files are listed once, however often used."""
+    """Copy a split with another transform, without listing its files again."""
     declared = copy(_declared(dataset))
     declared.transform = transform
     return Subset(declared, dataset.indices) if isinstance(dataset, Subset) else declared
 
 
 def _keep_in_memory(run: Run, splits: list[Split]) -> None:
-    """Decode all images of the splits now, before loader workers are made."""
+    """Decode all images of the splits now, before loader workers start."""
     kept = sum(keep_in_memory(_declared(part), _indices(part)) for part in splits)
     images = sum(map(len, splits))
     run.accelerator.print(f"cache: {images} decoded images, {kept / 1e9:.2f} GB in memory")
@@ -204,7 +204,7 @@ def _announce(run: Run, data: Data, train_split: str, val_split: str) -> None:
 
 
 def _transforms(options: DataOptions, outputs: int) -> tuple[Callable, Callable, Preprocessing]:
-    """(training transform, evaluation transform, preprocessing that the checkpoint records)."""
+    """Return training transform, evaluation transform, and preprocessing for the checkpoint."""
     crop = (options.height, options.width)
     if options.protocol == "paper":
         shrunk = replace(UNNORMALISED, image_size=crop, protocol="paper")
@@ -223,7 +223,7 @@ def _transforms(options: DataOptions, outputs: int) -> tuple[Callable, Callable,
 
 
 def checkpoint_info(run: Run, data: Data) -> dict:
-    """Everything a checkpoint says about itself, apart from its scores."""
+    """Description of the run that is stored in its checkpoints, without scores."""
     return {
         "classes": list(data.classes),
         "palette": [list(colour) for colour in data.palette],

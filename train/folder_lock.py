@@ -1,4 +1,4 @@
-"""One run per folder: two processes that train in one would overwrite each other's checkpoints."""
+"""Lock run folders: two runs in the same folder would overwrite each other's checkpoints."""
 
 import fcntl
 import os
@@ -15,7 +15,7 @@ class InUseError(ValueError):
     """Another process holds the lock of a folder.
 
     Attributes:
-        holder: that process, such as "process 12 on robot".
+        holder: description of that process, such as "process 12 on robot".
     """
 
     def __init__(self, folder: Path, holder: str) -> None:
@@ -27,10 +27,10 @@ class InUseError(ValueError):
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes from training in a run folder while the block runs.
+    """Keep other processes from training in a run folder during the block.
 
-    The lock is held on the file `.NAME.lock` beside the folder, which need not exist. It ends with
-    this process, however that ends, and processes that are forked from it do not hold it.
+    The lock is on the file `.NAME.lock` next to the folder, which need not exist. It is released
+    when this process ends, in whatever way, and forked processes do not inherit it.
 
     Raises:
         InUseError: another process holds the lock.
@@ -48,13 +48,13 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def check_free(folder: Path) -> None:
-    """Refuse a folder that another process trains in, as `locked` does, and hold nothing."""
+    """Raise as `locked` does if another process is training in a folder, without locking it."""
     with locked(folder):
         pass
 
 
 def _open_locked(path: Path, folder: Path) -> TextIO:
-    """Open and lock a file that whoever held it before may be about to remove."""
+    """Open and lock a file; retry if its previous holder removes it in between."""
     while True:
         file = path.open("a+")
         try:
@@ -66,7 +66,7 @@ def _open_locked(path: Path, folder: Path) -> TextIO:
             raise InUseError(folder, holder) from None
         except OSError as error:
             note(f"{path.parent} cannot lock files ({error.strerror}): start no two runs in one")
-        with suppress(OSError):  # it has been removed
+        with suppress(OSError):  # the file was removed
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 return file
         file.close()

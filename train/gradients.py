@@ -1,4 +1,4 @@
-"""What is wrong with a gradient is found before it reaches the weights, and has a name."""
+"""Find non-finite gradients before they reach the weights, and name the loss term to blame."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from train.meter import NonFiniteLossError
 
-ANOMALY = "returned nan values"  # as torch.autograd words what --detect-anomaly has found
+ANOMALY = "returned nan values"  # part of torch.autograd's message for --detect-anomaly
 
 
 def check_gradient(
@@ -18,17 +18,17 @@ def check_gradient(
     read_terms: Callable[[], None],
     forward: Callable[[], dict[str, Tensor]],
 ) -> None:
-    """Refuse gradients that are not finite. Of a step it is all that waits for a GPU.
+    """Refuse non-finite gradients. This is the only part of a step that waits for a GPU.
 
     Args:
-        parameters: whose gradients have been added up for an optimizer step.
-        norm: of all these gradients, a scalar, where it is known from clipping them.
-        step: its number.
-        read_terms: raises where a loss term is not finite itself, as `Meter.read` does.
-        forward: the loss terms of the step's last batch again, to find the one that is to blame.
+        parameters: with gradients accumulated for an optimizer step.
+        norm: of all these gradients, a scalar, if known from clipping them.
+        step: number of the step.
+        read_terms: raises if a loss term itself is not finite, as `Meter.read` does.
+        forward: recomputes the loss terms of the step's last batch, to find the one to blame.
 
     Raises:
-        NonFiniteLossError: naming the step and the term; no weight has been changed.
+        NonFiniteLossError: naming the step and the term; the weights are unchanged.
     """
     if norm is None:
         norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
@@ -45,10 +45,10 @@ def check_gradient(
 def _find_culprit(
     parameters: Sequence[nn.Parameter], forward: Callable[[], dict[str, Tensor]]
 ) -> str:
-    """The term whose own gradient is not finite; `loss` where that is so of their sum alone."""
+    """Find the term whose gradient is not finite; `loss` if only that of the sum is not."""
     trained = [each for each in parameters if each.requires_grad]
     for name in forward():
-        term = forward()[name]  # anew: a compiled graph can be gone through once
+        term = forward()[name]  # recomputed: a compiled graph allows one backward pass
         if name == "loss" or not term.requires_grad:
             continue
         gradients = torch.autograd.grad(term, trained, allow_unused=True)
@@ -59,7 +59,7 @@ def _find_culprit(
 
 @contextmanager
 def anomalies_told(step: int) -> Iterator[None]:
-    """Make one line of what `--detect-anomaly` finds; PyTorch has shown the operation before.
+    """Reduce errors of `--detect-anomaly` to one line; PyTorch has already shown the operation.
 
     Raises:
         NonFiniteLossError: naming the step and the operation.

@@ -1,7 +1,7 @@
-"""The one training loop of all stages.
+"""The training loop shared by all stages.
 
-It knows a task (batch to loss and named terms), never a method. A step's random draws follow from
-(seed, epoch, batch, process), so that a resumed run repeats the uninterrupted one bit for bit.
+It only knows a task (batch to loss and named terms), not the method. The seed of a step is derived
+from (seed, epoch, batch, process), so a resumed run is bit-identical to an uninterrupted one.
 """
 
 import math
@@ -30,12 +30,12 @@ from train.trackers import Tracker
 
 STEPS_BETWEEN_STOP_CHECKS = 10
 PATIENCE = 3  # seconds to clean up after a second Ctrl-C
-STEP_STREAM = 1  # keeps the seeds of training steps apart from those of data order
+STEP_STREAM = 1  # keeps the seeds of training steps distinct from those of the data order
 
 
 @dataclass
 class Schedule:
-    """How long training lasts, in optimizer steps and epochs of so many batches."""
+    """Length of training, in optimizer steps and epochs of `batches` batches."""
 
     batches: int
     accumulate: int
@@ -44,18 +44,18 @@ class Schedule:
 
     @classmethod
     def of(cls, batches: int, accumulate: int, epochs: int, max_steps: int | None) -> "Schedule":
-        """Count steps for `batches` per epoch; a rest shorter than `accumulate` is a step too."""
+        """Count steps for `batches` per epoch; a remainder below `accumulate` is a step too."""
         steps_per_epoch = math.ceil(batches / accumulate)
         return cls(batches, accumulate, steps_per_epoch, max_steps or epochs * steps_per_epoch)
 
     def group_size(self, batch: int) -> int:
-        """Batches in the optimizer step that the given batch of an epoch (from 0) belongs to."""
+        """Number of batches in the optimizer step that contains the given batch (from 0)."""
         first = batch - batch % self.accumulate
         return min(self.accumulate, self.batches - first)
 
     @property
     def epochs(self) -> int:
-        """Epochs begun."""
+        """Number of epochs, including a partial last one."""
         return math.ceil(self.total_steps / self.steps_per_epoch)
 
 
@@ -67,7 +67,7 @@ class Interrupt:
 
     @contextmanager
     def listening(self) -> Iterator["Interrupt"]:
-        """Handle the signals inside the block; a second one ends the program in `PATIENCE` s."""
+        """Handle signals in the block; a second one ends the program within `PATIENCE` seconds."""
         previous = {s: signal.signal(s, self._request) for s in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield self
@@ -85,7 +85,7 @@ class Interrupt:
 
 
 class Loader(Protocol):
-    """Batches of an epoch, as the accelerator hands them out."""
+    """A data loader as prepared by the accelerator."""
 
     def __iter__(self) -> Iterator[dict]: ...
 
@@ -94,15 +94,15 @@ class Loader(Protocol):
 
 @dataclass(frozen=True)
 class Parts:
-    """What a run trains with.
+    """Everything that the training loop works with.
 
     Attributes:
-        task: images and labels to {"loss", <terms>}; as the accelerator has prepared it.
-        loader: batches of the training split; prepared as well.
-        sampler: of the loader; it is given the epoch to draw and where in it to begin.
-        optimizer: prepared as well; its learning rate follows the state's scheduler.
-        schedule: how long training lasts.
-        state: what a resumed run needs besides the student's weights, progress among it.
+        task: images and labels to {"loss", <terms>}; prepared by the accelerator.
+        loader: batches of the training split; also prepared.
+        sampler: of the loader; the loop sets its epoch and where to start in it.
+        optimizer: also prepared; its learning rate follows the state's scheduler.
+        schedule: length of training.
+        state: what a resumed run needs besides the student's weights, including progress.
         mixing: batch augmentation, images and labels to images and labels.
     """
 
@@ -121,18 +121,18 @@ class Parts:
 
 
 class Loop:
-    """Steps a task through its epochs.
+    """Trains a task epoch by epoch.
 
     Args:
         run: options and devices.
-        parts: what is trained, and with what.
+        parts: task, data, optimizer and state.
         keeper: saves in the middle of a long epoch.
-        tracker: gets the loss terms.
-        bar: of all optimizer steps.
+        tracker: logs the loss terms.
+        bar: progress bar over all optimizer steps.
         interrupt: the user's request to stop.
 
     Attributes:
-        interrupted: the last epoch was left early because the user asked for it.
+        interrupted: whether the last epoch was left early on the user's request.
     """
 
     def __init__(
@@ -148,14 +148,14 @@ class Loop:
         self.tracker, self.bar, self.interrupt = tracker, bar, interrupt
         self.accelerator, self.progress = run.accelerator, parts.state.progress
         options, logging = run.options.optimisation, run.options.logging
-        self.batch_size = options.batch_size * run.accelerator.num_processes  # of all together
+        self.batch_size = options.batch_size * run.accelerator.num_processes  # over all processes
         self.log_every = [logging.steps_loss, *([logging.steps_plot] * logging.visualize)]
         self.interrupted = False
         self.scale = 0.0 if parts.state.scaler is None else parts.state.scaler.get_scale()
         self.started_at, self.started = self.progress.step, time.monotonic()
 
     def run_epoch(self) -> Meter:
-        """Train to the end of the current epoch, of the schedule, or to an interrupt.
+        """Train until the current epoch or the schedule ends, or until an interrupt.
 
         Raises:
             NonFiniteLossError: see `Meter.read` and `check_gradient`.
@@ -194,11 +194,11 @@ class Loop:
             anomalies_told(progress.step + 1),
             self.accelerator.accumulate(self.parts.task),
         ):
-            with self.accelerator.autocast():  # as in the task's own forward pass
+            with self.accelerator.autocast():  # as in the forward pass of the task
                 task.begin_step(progress.step, batch)
             terms = self.parts.task(*self.parts.mixing(batch["image"], batch["label"].long()))
             meter.add(progress.step + 1, terms)
-            # Accelerate divides by --accumulate, also in the last, smaller group of an epoch.
+            # Accelerate divides by --accumulate, even in the last, smaller group of an epoch.
             missing = self.parts.schedule.accumulate / self.parts.schedule.group_size(
                 progress.batch
             )
@@ -211,7 +211,7 @@ class Loop:
         meter.tally.replaced += batch["replaced"]
 
     def _prepare_gradient(self, batch: dict, draw: tuple[int, ...], meter: Meter) -> None:
-        """Clip the gradient, and check it. With fp16, the scaler looks for overflows."""
+        """Clip and check the gradient. With fp16, the scaler detects overflows instead."""
 
         def forward() -> dict[str, torch.Tensor]:
             torch.manual_seed(derive_seed(*draw))
@@ -226,7 +226,7 @@ class Loop:
             check_gradient(parameters, norm, self.progress.step + 1, meter.read, forward)
 
     def _finish_step(self, meter: Meter) -> None:
-        if self._has_overflowed():  # nothing was learnt
+        if self._has_overflowed():  # the weights did not change
             meter.tally.skipped += 1
         else:
             self.parts.state.scheduler.step()
@@ -235,7 +235,7 @@ class Loop:
             student = self.accelerator.unwrap_model(self.parts.task).student
             self.parts.state.average.update(student, step=self.progress.step)
         on_log = any(self.progress.step % every == 0 for every in self.log_every)
-        if on_log or self.accelerator.device.type == "cpu":  # reading a GPU stalls it
+        if on_log or self.accelerator.device.type == "cpu":  # reading stalls a GPU
             meter.read()
             self.bar.set_postfix_str(meter.describe(self.learning_rate), refresh=False)
         if on_log:
@@ -244,16 +244,16 @@ class Loop:
         self.bar.update()
 
     def _has_overflowed(self) -> bool:
-        """Whether fp16 left the step out, which Accelerate cannot see of a fused optimizer."""
+        """Whether fp16 skipped the step, which Accelerate cannot tell for a fused optimizer."""
         if self.parts.state.scaler is None:
             return False
         before, self.scale = self.scale, self.parts.state.scaler.get_scale()
         return self.scale < before
 
     def _keep(self, meter: Meter) -> None:
-        """Save a long epoch's middle, after a look at the losses that led there.
+        """Save in the middle of a long epoch, after checking that its losses are finite.
 
-        Not at its last step: `Keeper.after_epoch` saves that, when the next epoch has been begun.
+        Not at its last step: `finish_epoch` saves then, when progress is at the next epoch.
         """
         in_the_middle = self.progress.batch < self.parts.schedule.batches
         if in_the_middle and self.keeper.due:
@@ -261,37 +261,37 @@ class Loop:
             self.keeper.save_last()
 
     def _note_progress(self, meter: Meter) -> None:
-        """Bring the tally of the current epoch up to date, or begin the next one."""
+        """Update the tally of the current epoch, and start the next epoch if it has ended."""
         meter.read()
         if self.progress.batch >= self.parts.schedule.batches:
             self.progress.epoch += 1
             self.progress.batch, self.progress.tally = 0, Tally()
 
     def _stop_requested(self) -> bool:
-        """Whether any process was asked to stop; all of them must leave at the same step."""
+        """Whether any process got a stop request; all of them must stop at the same step."""
         if self.accelerator.num_processes == 1:
             return self.interrupt.requested
-        if self.progress.step % STEPS_BETWEEN_STOP_CHECKS:  # asking costs a transfer
+        if self.progress.step % STEPS_BETWEEN_STOP_CHECKS:  # a check costs a transfer
             return False
         asked = torch.tensor(float(self.interrupt.requested), device=self.accelerator.device)
         return bool(self.accelerator.reduce(asked, "sum") > 0)
 
     @property
     def seconds_left(self) -> float:
-        """Until the end of the schedule, at the pace since this run started or was resumed."""
-        # Of the epoch that was resumed nothing may have been left.
+        """Time to the end of the schedule, at the pace since this run started or was resumed."""
+        # There may be no step yet, if a run was resumed at the end of an epoch.
         done = max(1, self.progress.step - self.started_at)
         pace = (time.monotonic() - self.started) / done
         return pace * (self.parts.schedule.total_steps - self.progress.step)
 
     @property
     def learning_rate(self) -> float:
-        """Of the first parameter group, now."""
+        """Current learning rate of the first parameter group."""
         return self.parts.optimizer.param_groups[0]["lr"]
 
 
 def _timed(loader: Iterable[dict], meter: Meter) -> Iterator[dict]:
-    """Pass batches on, adding up the time it takes to get them."""
+    """Yield batches, adding up the time spent waiting for them."""
     batches = iter(loader)
     while True:
         asked = time.perf_counter()

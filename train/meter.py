@@ -1,4 +1,4 @@
-"""What an epoch's steps add up to: loss terms, images and seconds."""
+"""Loss terms, image counts and times, accumulated over an epoch."""
 
 import math
 from dataclasses import dataclass, field
@@ -8,18 +8,18 @@ from torch import Tensor
 
 
 class NonFiniteLossError(ValueError):
-    """A loss term became infinite or not a number; going on would destroy the weights."""
+    """A loss term became infinite or NaN; continuing would destroy the weights."""
 
 
 @dataclass
 class Tally:
-    """What the steps of an epoch add up to; a resumed run goes on counting.
+    """Sums and counts over an epoch, which a resumed run continues.
 
     Attributes:
-        sums: of the loss terms.
-        count: of the batches that they are of.
-        skipped: optimizer steps that were left out because fp16 had overflowed.
-        replaced: images that could not be read, and in whose place others were.
+        sums: per loss term.
+        count: batches in these sums.
+        skipped: optimizer steps skipped because of an fp16 overflow.
+        replaced: unreadable images that were replaced by others.
     """
 
     sums: dict[str, float] = field(default_factory=dict)
@@ -30,7 +30,7 @@ class Tally:
 
 @dataclass
 class Meter:
-    """Means of the loss terms and rates of one epoch, read from the device in few transfers."""
+    """Mean loss terms and speed over one epoch, with few transfers from the device."""
 
     tally: Tally = field(default_factory=Tally)
     pending: list[tuple[int, dict[str, Tensor]]] = field(default_factory=list)
@@ -40,14 +40,14 @@ class Meter:
     waiting: float = 0.0
 
     def add(self, step: int, terms: dict[str, Tensor]) -> None:
-        """Remember a step's terms without waiting for the device."""
+        """Store a step's terms without waiting for the device."""
         self.pending.append((step, {name: value.detach() for name, value in terms.items()}))
 
     def read(self) -> None:
-        """Fetch the remembered terms.
+        """Fetch the stored terms from the device.
 
         Raises:
-            NonFiniteLossError: naming the step and the term.
+            NonFiniteLossError: a term is not finite; names the step and the term.
         """
         if not self.pending:
             return
@@ -67,7 +67,7 @@ class Meter:
         return {name: total / self.tally.count for name, total in self.tally.sums.items()}
 
     def describe(self, learning_rate: float) -> str:
-        """The latest terms and the rates, for a progress bar."""
+        """The latest terms, learning rate and speed, for a progress bar."""
         terms = " ".join(f"{name} {value:.3f}" for name, value in self.latest.items())
         return (
             f"{terms} | lr {learning_rate:.1e} | {self.images_per_second:.1f} img/s | "
@@ -76,7 +76,7 @@ class Meter:
 
     @property
     def images_per_second(self) -> float:
-        """Images per second of all processes, waiting for data included."""
+        """Images per second over all processes, including the wait for data."""
         return self.images / self.seconds if self.seconds else 0.0
 
     @property
@@ -88,7 +88,7 @@ class Meter:
 def _check_finite(step: int, values: dict[str, float]) -> None:
     broken = [name for name, value in values.items() if not math.isfinite(value)]
     if broken:
-        # The sum is broken by its terms: name the culprit, not the sum.
+        # "loss" is the sum of the terms: name the term that caused it.
         term = next((name for name in broken if name != "loss"), "loss")
         raise NonFiniteLossError(
             f"step {step}: loss term '{term}' is {values[term]}; nothing was saved after it. "

@@ -1,4 +1,4 @@
-"""What a stage trains and trains against: student, teacher, distiller and loss on labels."""
+"""Build what a stage trains with: student, teacher, distiller and loss on labels."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -29,7 +29,7 @@ CHECKPOINTS = Path(__file__).resolve().parents[1] / "ckpt_pretrained"
 
 
 def build_student(run: Run, data: Data) -> Segmenter:
-    """Build the network that this stage trains, with the weights it is to start from if any.
+    """Build the network that this stage trains, and load its initial weights if any.
 
     Raises:
         ValueError, OSError: a file that cannot be read, or that holds another network.
@@ -60,7 +60,7 @@ def _load_encoder(run: Run, network: Segmenter, source: str | Path) -> None:
 
 
 def find_teachers(run: Run, data: Data) -> Run:
-    """The run with the files of `--teacher`; without it, the newest teacher of the same data.
+    """Resolve `--teacher` to files; without it, take the newest teacher of the same data.
 
     Raises:
         FileNotFoundError: there is none.
@@ -76,10 +76,10 @@ def find_teachers(run: Run, data: Data) -> Run:
 
 
 def build_teacher(run: Run) -> FrozenTeacher | TeacherEnsemble:
-    """Load the teacher that `find_teachers` has found, or several as one, and say which.
+    """Load the teacher that `find_teachers` found, or several as an ensemble, and print its name.
 
     Raises:
-        ValueError: there are several, and they disagree in classes.
+        ValueError: there are several, and their classes differ.
     """
     paths = run.options.of_distillation.teacher or ()
     teachers = [_load_teacher(run, path) for path in paths]
@@ -110,7 +110,7 @@ def _load_teacher(run: Run, path: str) -> FrozenTeacher:
 def build_distillation(
     run: Run, data: Data, student: Segmenter, teacher: FrozenTeacher | TeacherEnsemble
 ) -> DistillationTask:
-    """Build what distils the teacher into the student, with loss, adapters and views.
+    """Build the distillation task, with loss, adapters and views.
 
     Raises:
         ValueError: see `build_criterion` and `build_distiller`.
@@ -138,7 +138,7 @@ def build_distiller(
     """Build the adapters and losses of `--method`.
 
     Raises:
-        ValueError: the method compares logits and the teacher's classes are not the student's.
+        ValueError: the method compares logits, but teacher and student have different classes.
     """
     options = run.options.of_distillation
     distiller = build_method(
@@ -177,7 +177,7 @@ def build_distiller(
 
 
 def build_criterion(run: Run, data: Data) -> nn.Module:
-    """Build the loss on labels of `--loss`, with the weights that `--class-weights` asks for.
+    """Build the loss on labels of `--loss`, with the weights of `--class-weights`.
 
     Raises:
         ValueError: not one number per class.
@@ -194,7 +194,7 @@ def build_criterion(run: Run, data: Data) -> nn.Module:
 
 
 def _choose_weights(run: Run, data: Data) -> list[float] | None:
-    """Find the weight of each output, and print it; None where all weigh the same."""
+    """Determine and print the weight of each output; None if all weights are equal."""
     wanted = run.options.optimisation.class_weights
     weights: list[float] | None = None
     if wanted == "auto":
@@ -207,7 +207,7 @@ def _choose_weights(run: Run, data: Data) -> list[float] | None:
     if weights is None:
         return None
     if len(weights) == len(data.scored) < len(data.classes):
-        weights.append(0.0)  # void, as the published scripts weigh it
+        weights.append(0.0)  # void, weighted as in the published scripts
     if len(weights) != len(data.classes):
         raise ValueError(
             f"--class-weights gives {len(weights)} numbers for {len(data.scored)} classes"

@@ -1,4 +1,4 @@
-"""AdamW and its learning rate over a run."""
+"""AdamW and its learning rate schedule."""
 
 from typing import cast
 
@@ -18,14 +18,14 @@ def build_optimizer(
     head_lr: float = 1.0,
     layer_decay: float = 1.0,
 ) -> torch.optim.AdamW:
-    """AdamW in which vectors, such as norms and biases, do not decay.
+    """AdamW without weight decay on vectors, such as norms and biases.
 
     Args:
-        task: has `.student` with `.head` and `.encoder`, where a factor is not 1.
-        lr: of everything but the head.
+        task: must have `.student` with `.head` and `.encoder` if a factor is not 1.
+        lr: learning rate before the factors below.
         weight_decay: of matrices and kernels.
         head_lr: factor on `lr` for the head.
-        layer_decay: factor on `lr` from a block of the encoder to the one before.
+        layer_decay: factor on `lr` from each encoder block to the one before it.
     """
     factors: dict[nn.Parameter, float] = {}
     if head_lr != 1:
@@ -34,7 +34,7 @@ def build_optimizer(
         blocks = cast(Task, task).student.encoder.blocks()
         for depth, block in enumerate(reversed(blocks)):
             factors |= dict.fromkeys(block, layer_decay**depth)
-    rates: dict[float, list[nn.Parameter]] = {1.0: []}  # first: its rate is the one that is logged
+    rates: dict[float, list[nn.Parameter]] = {1.0: []}  # first, because its rate is logged
     for parameter in task.parameters():
         if parameter.requires_grad:
             rates.setdefault(factors.get(parameter, 1.0), []).append(parameter)
@@ -49,7 +49,7 @@ def build_optimizer(
             },
             {"params": [p for p in members if p.ndim <= 1], "lr": rate, "weight_decay": 0.0},
         ]
-    # Fused: one pass over all parameters instead of some ten small operations for each.
+    # Fused: one pass over all parameters instead of about ten small operations per parameter.
     return torch.optim.AdamW(
         [group for group in groups if group["params"]],
         lr=lr,
@@ -62,13 +62,13 @@ def build_optimizer(
 def build_scheduler(
     optimizer: torch.optim.Optimizer, total: int, warmup: int | None, power: float
 ) -> LambdaLR:
-    """Linear warm-up, then polynomial decay that reaches 0 with the last step.
+    """Linear warm-up, then polynomial decay that reaches 0 after the last step.
 
-    The factor is a function of the step alone: a resumed run finds its place, and a run that is
-    made longer follows the longer schedule from there on.
+    The factor depends on the step only, so a resumed run continues the schedule, and a run that is
+    extended follows the longer schedule from there on.
 
     Raises:
-        ValueError: the warm-up is as long as the run.
+        ValueError: the warm-up is at least as long as the run.
     """
     if warmup is None:
         warmup = min(MAX_WARMUP, round(WARMUP_SHARE * total))

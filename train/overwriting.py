@@ -1,4 +1,4 @@
-"""A run that is overwritten is set aside until the new one has saved something."""
+"""Keep an overwritten run until the new one has saved a checkpoint."""
 
 import os
 import shutil
@@ -13,12 +13,12 @@ from train.run_folder import ARGUMENTS, discard_unsaved, has_saved
 
 @contextmanager
 def undone_unless_saved(folder: Path, overwrite: bool) -> Iterator[None]:
-    """Leave no trace of a run that ends without a checkpoint, such as for a damaged image.
+    """Undo a run that ends without a checkpoint, for example because of a damaged image.
 
-    With `overwrite` the run that is in the folder is moved to the hidden `.NAME.overwritten` beside
-    it, and put back at the end if nothing was saved.
+    With `overwrite`, the existing run is moved to the hidden `.NAME.overwritten` next to its
+    folder, and moved back at the end if nothing was saved.
     """
-    # A folder without args.yaml is not a run: what is in it was not asked to be removed.
+    # A folder without args.yaml is not a run, so --overwrite must not remove its files.
     if overwrite and (folder / ARGUMENTS).exists():
         folder.rename(_aside(folder))
     try:
@@ -28,10 +28,10 @@ def undone_unless_saved(folder: Path, overwrite: bool) -> Iterator[None]:
 
 
 def recover(folder: Path) -> None:
-    """Settle what a process has left that died while it overwrote a run.
+    """Clean up after a process that died while it was overwriting a run.
 
     Raises:
-        ValueError: that process is alive, it trains in the folder.
+        ValueError: that process is still training in the folder.
     """
     if not _aside(folder).is_dir() or os.environ.get("RANK", "0") != "0":
         return
@@ -42,7 +42,7 @@ def recover(folder: Path) -> None:
 
 
 def _settle(folder: Path) -> None:
-    """Remove the run set aside if its successor has saved something, else put it back."""
+    """Remove the run set aside if the new one has saved a checkpoint, else move it back."""
     aside = _aside(folder)
     if not has_saved(folder):
         discard_unsaved(folder)

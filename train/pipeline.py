@@ -1,10 +1,10 @@
-"""From a data set to a distilled student, a report and a file for a robot.
+"""From a data set to a distilled student, a report and an ONNX file for a robot.
 
     python train/pipeline.py --datadir FIELD --output runs/field
 
-checks the data, says how long it will take, trains a teacher, a student and a distilled student,
-compares them, writes a report and exports the distilled student. The same command continues where
-it was stopped or killed; each step is a command of its own, which is shown.
+checks the data, estimates the total time, trains a teacher, a student and a distilled student,
+compares them, writes a report and exports the distilled student. The same command continues after
+it was stopped or killed; each step is a separate command, which is printed.
 """
 
 import json
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
-if not __package__:  # run by path: the project root, not this folder, is where imports start
+if not __package__:  # run by path: import from the project root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
     from command_line.ending import end_quietly
 
@@ -36,7 +36,7 @@ from train.plan.running import Runner, claimed
 from train.plan.steps import Step, plan_steps, steps_done
 from train.plan.timing import time_first_steps
 
-LONG = 3600  # seconds from which on a cheaper preset is named
+LONG = 3600  # seconds from which on the cheapest preset's estimate is shown as well
 
 
 def main() -> int:
@@ -56,10 +56,10 @@ def main() -> int:
 
 
 def go(plan: Plan, folder: Path, runner: Runner, accept_problems: bool) -> int:
-    """Do the steps that are left; return the status of the one that failed, or 0.
+    """Run the remaining steps; return the exit status of the one that failed, or 0.
 
     Raises:
-        ValueError: the data has problems, or a step ended without saying why.
+        ValueError: the data has problems, or a step crashed without an error message.
         KeyboardInterrupt: the user stopped the pipeline.
     """
     remember(plan.request, folder)
@@ -95,7 +95,7 @@ def go(plan: Plan, folder: Path, runner: Runner, accept_problems: bool) -> int:
 
 
 def measure(plan: Plan) -> Estimate:
-    """Time the first steps of the runs, and add up what the pipeline takes."""
+    """Time the first steps of the runs, and estimate the time of the whole pipeline."""
     print("timing the first steps of each run", flush=True)
     costs, startup = time_first_steps(plan.runs, plan.teacher_model)
     device = choose_device(plan.request.device).type
@@ -103,7 +103,7 @@ def measure(plan: Plan) -> Estimate:
 
 
 def told(plan: Plan, found: Estimate) -> str:
-    """The estimate as a line; where it is long, with that of the cheapest preset."""
+    """The estimate as one line; if it is long, followed by that of the cheapest preset."""
     line = found.tell()
     if found.seconds < LONG or plan.request.preset == CHEAPEST:
         return line
@@ -112,7 +112,7 @@ def told(plan: Plan, found: Estimate) -> str:
 
 
 def seconds_left(found: Estimate, folder: Path, steps: Sequence[Step], total: int) -> float:
-    """Seconds that what is left of the steps takes."""
+    """Estimated seconds for the remaining steps."""
     shares = {name: 1 - min(1, steps_done(folder / name) / total) for name in found.runs}
     rest = [step.done() for step in steps if step.name not in found.runs]
     training = sum(share * found.runs[name] for name, share in shares.items())
@@ -120,10 +120,10 @@ def seconds_left(found: Estimate, folder: Path, steps: Sequence[Step], total: in
 
 
 def ended(step: Step, status: int) -> int:
-    """Return the status of a step that has said in one line what was wrong.
+    """Return the status of a step that failed with an error message.
 
     Raises:
-        ValueError: it has not.
+        ValueError: it failed without one.
     """
     if status in (1, 2):
         return status
@@ -134,7 +134,7 @@ def ended(step: Step, status: int) -> int:
 
 
 def summary(folder: Path) -> str:
-    """What came out, and where it is."""
+    """The scores, and where the results are."""
     results = json.loads((folder / "comparison" / "comparison.json").read_text())["results"]
     scores = [100 * result["miou"] for result in results]
     names = [result["name"] for result in results]
@@ -152,7 +152,7 @@ def summary(folder: Path) -> str:
 
 
 def build_parser() -> OneLineParser:
-    """Return the command line."""
+    """Return the command-line parser."""
     parser = OneLineParser(
         description="Check data, train teacher, student and distilled student on it, compare them, "
         "write a report and export the distilled student; the same command continues where it was "

@@ -1,4 +1,4 @@
-"""In which precision networks compute, by device and flags."""
+"""Precision of student and teacher, from flags and device."""
 
 import torch
 
@@ -6,7 +6,7 @@ DTYPES = {"none": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def resolve_precision(amp: str, device: torch.device) -> str:
-    """Return what Accelerate calls the precision of `--amp`: "no", "bf16" or "fp16".
+    """Return Accelerate's name for the precision of `--amp`: "no", "bf16" or "fp16".
 
     Raises:
         ValueError: fp16 on a CPU.
@@ -20,7 +20,7 @@ def resolve_precision(amp: str, device: torch.device) -> str:
 
 
 def resolve_teacher_precision(amp: str, device: torch.device) -> torch.dtype | None:
-    """Return the type of `--teacher-amp`; None for that of the student.
+    """Return the dtype of `--teacher-amp`; None for that of the student.
 
     Raises:
         ValueError: fp16 on a CPU.

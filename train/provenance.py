@@ -1,4 +1,4 @@
-"""results.json: what a run reached, and all that is needed to reach it again."""
+"""results.json: the scores of a run, and everything needed to reproduce them."""
 
 import hashlib
 import json
@@ -30,15 +30,15 @@ def write_results(
     scores: Mapping[str, float],
     seconds: float,
 ) -> None:
-    """Write the record of a run that came to its end.
+    """Write the record of a completed run.
 
     Args:
         run: options, devices and folder.
-        data: whose files are told by a fingerprint of names and sizes.
-        digests: of the network's last weights, see `digest_weights`, and of what it began with, see
-            `digest_fields`, by name.
+        data: recorded as a digest of the names and sizes of its files.
+        digests: of the network's last weights (`digest_weights`) and of the file it started from
+            (`digest_fields`), by name.
         scores: by name.
-        seconds: that this process trained for; a resumed run was begun by another.
+        seconds: training time of this process only, without those before a resume.
     """
     record = {
         "command": shlex.join(["python", *sys.argv]),
@@ -59,7 +59,7 @@ def write_results(
 
 
 def digest_weights(weights: Mapping[str, Tensor]) -> str:
-    """SHA-256 of names and values of a state dict."""
+    """SHA-256 of the names and values of a state dict."""
     digest = hashlib.sha256()
     for name, tensor in sorted(weights.items()):
         digest.update(name.encode())
@@ -68,13 +68,13 @@ def digest_weights(weights: Mapping[str, Tensor]) -> str:
 
 
 def digest_fields(run: Run) -> str | None:
-    """SHA-256 of the file that `--pretrained fields` names; None for another start."""
+    """SHA-256 of the file that `--pretrained fields` loads; None for other initial weights."""
     network = run.options.network
     return digest_start(network.model) if network.pretrained == SHIPPED else None
 
 
 def digest_files(data: Data) -> str:
-    """SHA-256 of the names and sizes of all images and labels of a run; contents are not read."""
+    """SHA-256 of names and sizes of training and validation files; contents are not read."""
     digest = hashlib.sha256()
     for path in files_of(data):
         size = path.stat().st_size if path.exists() else -1
@@ -83,12 +83,12 @@ def digest_files(data: Data) -> str:
 
 
 def digest_names(data: Data) -> str:
-    """SHA-256 of the names of the training images, in their order, wherever they are."""
+    """SHA-256 of the names of the training images, in order, independent of their folder."""
     return hashlib.sha256("\n".join(names_of(data.train_plain)).encode()).hexdigest()
 
 
 def git_state() -> dict[str, Any] | None:
-    """The project's commit, and whether files differ from it; None outside a repository."""
+    """The project's commit, and whether tracked files differ from it; None outside a repository."""
     try:
         commit, changes = (
             subprocess.run(

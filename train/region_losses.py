@@ -1,4 +1,4 @@
-"""Losses on labels besides the cross-entropy (`--loss`): overlap of regions, and hard pixels."""
+"""Losses on labels besides cross-entropy (`--loss`): region overlap and hard pixels."""
 
 import torch
 from torch import Tensor, nn
@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from conventions.labels import VOID
 
-SMOOTH = 1.0  # pixels, keeps a class that occurs nowhere at 0
+SMOOTH = 1.0  # pixels; a class that occurs nowhere gets a loss of 0 instead of 0/0
 
 
 class SummedLoss(nn.Module):
@@ -22,10 +22,10 @@ class SummedLoss(nn.Module):
 
 
 class JaccardLoss(nn.Module):
-    """Mean over the batch's classes of 1 - (tp + 1) / (tp + fp + fn + 1), with probabilities.
+    """Soft Jaccard loss: mean over classes in the batch of 1 - (tp + 1) / (tp + fp + fn + 1).
 
-    The soft Jaccard index (Rahman and Wang, ISVC 2016), over all labelled pixels of the batch:
-    tp = sum of p_k y_k and tp + fp + fn = sum of p_k + y_k - p_k y_k.
+    Probabilities replace counts (Rahman and Wang, ISVC 2016), over all labelled pixels of the
+    batch: tp = sum of p_k y_k and tp + fp + fn = sum of p_k + y_k - p_k y_k.
     """
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -39,9 +39,9 @@ class JaccardLoss(nn.Module):
 class LovaszLoss(nn.Module):
     """Lovász-Softmax: the tight convex extension of the Jaccard index (Berman et al., CVPR 2018).
 
-    For each class that the batch holds, the errors |y_k - p_k| of all labelled pixels are sorted
-    from large to small and weighted by the growth of the Jaccard loss along that order (equation 9
-    of arXiv 1705.08790); the mean over those classes is taken.
+    For each class present in the batch, the errors |y_k - p_k| of all labelled pixels are sorted in
+    descending order and weighted by the increase of the Jaccard loss along that order (equation 9
+    of arXiv 1705.08790), then averaged over those classes.
     """
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -60,11 +60,11 @@ class LovaszLoss(nn.Module):
 
 
 class HardPixelLoss(nn.Module):
-    """Cross-entropy of the hard pixels alone: online hard example mining, OHEM.
+    """Cross-entropy of hard pixels only: online hard example mining (OHEM).
 
-    Hard are the pixels whose own class has less than `threshold` probability, and in any case the
-    hardest sixteenth of the labelled ones (Yu et al., BiSeNet, ECCV 2018, section 3.3; the share is
-    that of the authors' code). Class weights, if any, weigh the pixels that are kept.
+    A pixel is hard if its true class has a probability below `threshold`; at least the hardest
+    sixteenth of the labelled pixels is kept (Yu et al., BiSeNet, ECCV 2018, section 3.3; the
+    fraction is that of the authors' code). Class weights, if any, apply to the kept pixels.
     """
 
     class_weights: Tensor | None
@@ -101,13 +101,13 @@ class HardPixelLoss(nn.Module):
 
 
 def upsampled(logits: Tensor, labels: Tensor) -> Tensor:
-    """Logits (B, K, h, w) in float32 at the size of labels (B, H, W)."""
+    """Logits (B, K, h, w) in float32, upsampled to the size of labels (B, H, W)."""
     size = labels.shape[-2:]
     return F.interpolate(logits.float(), size, mode="bilinear", align_corners=False)
 
 
 def labelled_pixels(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Probabilities and one-hot truth (N, K) of the N labelled pixels of a batch."""
+    """Probabilities and one-hot ground truth (N, K) of the N labelled pixels of a batch."""
     probabilities = upsampled(logits, labels).softmax(1).movedim(1, -1)
     known = labels != VOID
     truth = F.one_hot(labels[known].long(), logits.shape[1]).float()
@@ -115,6 +115,6 @@ def labelled_pixels(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def mean_of_held(losses: Tensor, truth: Tensor) -> Tensor:
-    """Mean of losses (K,) over the classes that occur in the one-hot truth (N, K)."""
+    """Mean of losses (K,) over the classes present in the one-hot ground truth (N, K)."""
     held = truth.any(0).float()
     return (losses * held).sum() / held.sum().clamp_min(1)

@@ -1,8 +1,8 @@
-"""Run a training again from its results.json, and compare weights and scores.
+"""Repeat a training run from its results.json, and compare weights and scores.
 
     python train/reproduce.py runs/NAME/results.json
 
-On a CPU of the same kind, with the same versions, both are equal to the last bit.
+On the same kind of CPU, with the same versions, both are bit-identical.
 """
 
 import shlex
@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-if not __package__:  # run by path: the project root, not this folder, is where imports start
+if not __package__:  # run by path: import from the project root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
     from command_line.ending import end_quietly
 
@@ -38,7 +38,7 @@ def main() -> int:
     folder = args.savedir / f"{results.resolve().parent.name}-again"
     if folder.exists():
         raise FileExistsError(f"{folder} exists: remove it, or name another folder with --savedir")
-    # What the record says of where the run was kept is not what this one shall do.
+    # The recorded run folder must not be reused.
     kept = {"savedir": str(folder.parent), "run_name": folder.name, "savedate": False}
     moved = {name: getattr(args, name) for name in ("datadir", "teacher") if getattr(args, name)}
     words = shlex.split(training_command(recorded["flags"] | kept | moved) or "")
@@ -53,7 +53,7 @@ def read_results(path: Path) -> dict[str, Any]:
     """Read a results.json.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not that of a training run.
         OSError: it cannot be opened.
     """
     content = read_json(path)
@@ -74,7 +74,7 @@ def read_results(path: Path) -> dict[str, Any]:
 
 
 def compare(recorded: dict[str, Any], again: dict[str, Any], console: Console) -> int:
-    """Print what is equal and what is not; 1 if the weights or a score differ, else 0."""
+    """Print which values match; return 1 if the weights or a score differ, else 0."""
     for name in CIRCUMSTANCES:
         for part, before, now in _differences(recorded.get(name), again.get(name)):
             told = f"{' '.join([name, *part])} differs: {before}, now {now}"
@@ -90,7 +90,7 @@ def compare(recorded: dict[str, Any], again: dict[str, Any], console: Console) -
 
 
 def _differences(before: Any, now: Any) -> list[tuple[list[str], Any, Any]]:
-    """What differs, by the name of the entry where both sides have entries."""
+    """Differences as ([entry], before, now), entry by entry if both sides are dicts."""
     if not isinstance(before, dict) or not isinstance(now, dict):
         return [([], before, now)] if before != now else []
     return [
@@ -101,7 +101,7 @@ def _differences(before: Any, now: Any) -> list[tuple[list[str], Any, Any]]:
 
 
 def build_parser() -> OneLineParser:
-    """Return the command line."""
+    """Return the command-line parser."""
     parser = OneLineParser(description="Run a training again, and compare weights and scores.")
     parser.add_argument(
         "results", type=Path, metavar="RESULTS", help="results.json of a run, or the run folder"

@@ -1,4 +1,4 @@
-"""Go on with a run from its last.pth, if it is the same run."""
+"""Resume a run from its last.pth, after checking that the flags match."""
 
 from collections.abc import Sequence
 from copy import copy
@@ -12,7 +12,7 @@ from train.checkpoint import Progress, TrainingState, load_weights
 from train.run import Run
 from train.saved_training import Optimizer, Scheduler, check_training
 
-# Flags that say which images a batch holds.
+# Flags that determine the images of each batch.
 CUT_BY = (
     "batch_size", "accumulate", "limit_train", "train_split", "seed", "unlabelled",
     "unlabelled_share",
@@ -24,12 +24,12 @@ def resume(run: Run, student: Segmenter, state: TrainingState, info: dict) -> di
 
     Args:
         run: options, devices and folder.
-        student: the bare network.
-        state: of a run that starts.
-        info: what this run's checkpoints say about themselves.
+        student: the network, unwrapped.
+        state: initial state of this run.
+        info: description stored in this run's checkpoints.
 
     Returns:
-        The last known scores.
+        The latest scores.
 
     Raises:
         ValueError: the file is of another network, method or data, or holds no training state.
@@ -47,11 +47,11 @@ def resume(run: Run, student: Segmenter, state: TrainingState, info: dict) -> di
 def resume_training(path: Path, student: Segmenter, state: TrainingState) -> dict:
     """Load what `save_training` wrote into the given student and state.
 
-    The learning rate, its schedule and the weight decay are those of the state's own flags, so
-    that a run can be made longer; with the same flags they are the saved ones.
+    Learning rate, schedule and weight decay follow from this run's flags, so that a run can be
+    extended; with the same flags they are the saved ones.
 
     Returns:
-        What the checkpoint says about itself.
+        The checkpoint's entries besides the weights.
 
     Raises:
         ValueError: the file holds no training state, or that of another network or method.
@@ -85,7 +85,7 @@ def _load(path: Path, module: nn.Module, weights: dict[str, Tensor], of: str) ->
 
 
 def _load_optimizer(path: Path, saved: Optimizer, optimizer: torch.optim.Optimizer) -> None:
-    """Take the moments of a saved optimizer; rates and decays are those of this run's flags."""
+    """Load the moments of a saved optimizer; keep learning rates and decays of this run's flags."""
     groups = optimizer.param_groups
     parameters = [parameter for group in groups for parameter in group["params"]]
     fits = [len(group.params) for group in saved.param_groups] == [
@@ -100,13 +100,13 @@ def _load_optimizer(path: Path, saved: Optimizer, optimizer: torch.optim.Optimiz
 
 
 def _fit(moments: dict[str, Tensor], parameter: Tensor) -> bool:
-    """Whether AdamW's moments are those of a parameter; its count of steps is a scalar."""
+    """Whether AdamW's moments have the shape of a parameter; the step count is a scalar."""
     shapes = {name: moment.shape for name, moment in moments.items()}
     return shapes == {"step": (), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}
 
 
 def _load_schedule(saved: Scheduler, state: TrainingState) -> None:
-    """Go to the saved step of the schedule that the flags describe."""
+    """Move the schedule of this run's flags to the saved step."""
     scheduler = state.scheduler
     place = saved.model_dump(by_alias=True)
     scheduler.load_state_dict(scheduler.state_dict() | place)
@@ -122,7 +122,7 @@ def check_same_method(saved: str | None, method: str | None) -> None:
     """Refuse to continue with another method.
 
     Raises:
-        ValueError: telling both.
+        ValueError: the methods differ; names both.
     """
     if saved != method:
         raise ValueError(f"--resume: the run was trained with --method {saved}, not {method}")
@@ -132,7 +132,7 @@ def check_same_classes(saved: Sequence[str] | None, classes: Sequence[str]) -> N
     """Refuse to continue with other classes, or the same ones in another order.
 
     Raises:
-        ValueError: telling both lists.
+        ValueError: the classes differ; names both lists.
     """
     if saved is not None and list(saved) != list(classes):
         raise ValueError(
@@ -142,16 +142,16 @@ def check_same_classes(saved: Sequence[str] | None, classes: Sequence[str]) -> N
 
 
 def check_same_batches(saved: dict, flags: dict, progress: Progress, begun: Progress) -> None:
-    """Refuse to continue in the middle of an epoch that was cut into other batches.
+    """Refuse to continue in the middle of an epoch that was split into different batches.
 
-    Between two epochs the number of processes and those of images may change: from then on they are
-    this run's.
+    Between epochs, the numbers of processes and images may change; `progress` takes over this
+    run's.
 
     Args:
         saved: flags of the run that is resumed.
         flags: of this run.
         progress: of the run that is resumed.
-        begun: progress of this run as if it started anew.
+        begun: progress of this run as if newly started.
 
     Raises:
         ValueError: naming the flag that differs, or the number of processes or images.

@@ -33,7 +33,8 @@ def start_run(options: Options) -> Run:
     """Choose device, precision and folder. Nothing is written yet.
 
     Raises:
-        ValueError: a device or precision that is not to be had here, or a run in the way.
+        ValueError: a device or precision that is not available here, or the folder already holds a
+            run.
     """
     wanted = options.optimisation
     device = choose_device(wanted.device)
@@ -44,7 +45,7 @@ def start_run(options: Options) -> Run:
         mixed_precision=resolve_precision(wanted.amp, device),
         gradient_accumulation_steps=wanted.accumulate,
     )
-    # `--savedate` reads the clock: the first process's folder counts.
+    # `--savedate` reads the clock, so all processes use the first one's folder.
     if options.run.resume:
         folder = options.run.resume.parent
         check_savedir(folder)
@@ -64,20 +65,20 @@ def start_run(options: Options) -> Run:
 
 
 def locked_folder(run: Run) -> AbstractContextManager[None]:
-    """Keep other runs out of the run folder for the block; the first process does it for all.
+    """Lock the run folder during the block; the first process does it for all.
 
     Raises:
-        ValueError: another run is in it.
+        ValueError: another process is training in it.
     """
     return locked(run.folder) if run.accelerator.is_main_process else nullcontext()
 
 
 @contextmanager
 def opened_folder(run: Run, write_flags: bool = True) -> Iterator[None]:
-    """Make the run folder for the block, with its `args.yaml`.
+    """Create the run folder for the block, with its `args.yaml`.
 
-    If nothing was saved at the end of the block, such as for a damaged image, everything is as it
-    was: the corrected run finds its place free.
+    If no checkpoint was saved by the end of the block, for example because of a damaged image, the
+    folder is restored to its previous state, so that a corrected run can use the same name.
     """
     if not run.accelerator.is_main_process:
         yield
@@ -94,7 +95,7 @@ def opened_folder(run: Run, write_flags: bool = True) -> Iterator[None]:
 
 
 def _describe_speed(options: OptimisationOptions, accelerator: Accelerator) -> str:
-    """Say what was chosen for this device, by flags or by default."""
+    """Describe the device, and the settings chosen for it by flags or by default."""
     amp = accelerator.mixed_precision
     chosen = [
         str(accelerator.device),

@@ -1,4 +1,4 @@
-"""Where runs are on disk: naming, finding and choosing run folders."""
+"""Run folders: naming, finding and checking them."""
 
 import os
 import re
@@ -14,17 +14,17 @@ from train.options import Options
 
 BEST, LAST, ARGUMENTS, LOG = "best.pth", "last.pth", "args.yaml", "log.csv"
 TEST_SCORES, RESULTS = "test.json", "results.json"
-DATE = r"-\d{8}-\d{6}"  # what `--savedate` adds to a name
-# What a run replaces while it trains; a process that died may have left halves of them.
+DATE = r"-\d{8}-\d{6}"  # appended to the name by `--savedate`
+# Files that a run replaces while it trains; a killed process may have left temporary ones.
 REPLACED = ("*.pth", ARGUMENTS, LOG, TEST_SCORES, RESULTS)
 
 
 def new_run(options: Options) -> Path:
-    """The folder of a run that starts now; it is not made yet.
+    """Return the folder of a new run; it is not created yet.
 
     Raises:
-        ValueError: a run is there already and `--overwrite` was not given.
-        OSError: no folder can be made there.
+        ValueError: the folder already holds a run, and `--overwrite` was not given.
+        OSError: the folder cannot be created or written to.
     """
     folder = options.folder
     if options.run.savedate:
@@ -45,7 +45,7 @@ def has_saved(folder: Path) -> bool:
 
 
 def discard_unsaved(folder: Path) -> None:
-    """Remove what a run that failed before its first checkpoint has written into its folder."""
+    """Remove the files of a run that failed before its first checkpoint."""
     assert not has_saved(folder), folder
     for path in (folder / ARGUMENTS, folder / LOG, *folder.glob("events.out.tfevents.*")):
         path.unlink(missing_ok=True)
@@ -54,10 +54,10 @@ def discard_unsaved(folder: Path) -> None:
 
 
 def check_savedir(folder: Path) -> None:
-    """Refuse a run folder that cannot be made or written to; it is not made yet.
+    """Check that a run folder can be created and written to; it is not created yet.
 
     Raises:
-        OSError: telling which, and the flag.
+        OSError: it cannot; names the path and the flag.
     """
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there.is_dir():
@@ -67,7 +67,7 @@ def check_savedir(folder: Path) -> None:
 
 
 def find_run(options: Options) -> Path:
-    """The newest folder that `--resume` without a file can continue.
+    """Find the newest run folder that `--resume` without a file can continue.
 
     Raises:
         FileNotFoundError: there is none.
@@ -88,15 +88,15 @@ def find_run(options: Options) -> Path:
 
 
 def check_place(checkpoint: Path, savedir: Path | None, run_name: str | None) -> None:
-    """Refuse flags that name another folder than that of the checkpoint, where its run continues.
+    """Check that no flag names another folder than the checkpoint's, where the run continues.
 
     Args:
-        checkpoint: of `--resume FILE`.
-        savedir: as typed; None if it was not.
-        run_name: likewise; with `--savedate` the folder's name ends with a date.
+        checkpoint: file of `--resume FILE`.
+        savedir: from the command line; None if not given.
+        run_name: likewise; with `--savedate`, the folder's name ends with a date.
 
     Raises:
-        ValueError: naming the flag.
+        ValueError: one does; names the flag.
     """
     folder = checkpoint.parent
     flag = None
@@ -112,7 +112,7 @@ def check_place(checkpoint: Path, savedir: Path | None, run_name: str | None) ->
 
 
 def find_teacher(savedir: Path, dataset: str, datadir: Path | None, classes: Sequence[str]) -> Path:
-    """The newest best.pth in `savedir` or `ckpt/` of a teacher of the same data and classes.
+    """Find the newest best.pth in `savedir` or `ckpt/` of a teacher of the same data and classes.
 
     Raises:
         FileNotFoundError: there is none.
@@ -147,8 +147,8 @@ def _place(datadir: str | Path | None) -> Path | None:
 
 
 def _classes_of(checkpoint: Path) -> list[str] | None:
-    """The classes that a checkpoint of ours names, None where it names none or is damaged."""
+    """Read the classes of a checkpoint; None if it has none or is damaged."""
     try:
         return torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["classes"]
-    except Exception:  # torch raises half a dozen kinds for a file that is not its own
+    except Exception:  # torch raises various exceptions for other files
         return None

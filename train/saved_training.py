@@ -1,4 +1,4 @@
-"""What last.pth holds beside a checkpoint's own entries, checked once, before it is resumed."""
+"""Schema of the training state in last.pth, validated once before resuming."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ from train.checkpoint import Progress
 
 
 class Group(BaseModel):
-    """A parameter group of the optimizer; what else it holds is taken from this run's flags."""
+    """A parameter group of the optimizer; its other entries follow from this run's flags."""
 
     params: list[StrictInt]
 
 
 class Optimizer(BaseModel):
-    """AdamW's moments by the number of the parameter."""
+    """AdamW's moments, keyed by parameter index."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
@@ -25,14 +25,14 @@ class Optimizer(BaseModel):
 
 
 class Scheduler(BaseModel):
-    """Where the schedule of the learning rate is; the rates follow from this run's flags."""
+    """Position in the learning rate schedule; the rates follow from this run's flags."""
 
     last_epoch: Count
     step_count: Count = Field(alias="_step_count")
 
 
 class SavedTraining(BaseModel):
-    """See `train.checkpoint.save_training`."""
+    """Training state as written by `train.checkpoint.save_training`."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
@@ -47,6 +47,6 @@ def check_training(training: Any, source: str) -> SavedTraining:
     """Return the training state of a checkpoint.
 
     Raises:
-        ValueError: naming the source, and an entry of another type.
+        ValueError: an entry is invalid; names it and the source.
     """
     return checked(SavedTraining.model_validate, training, f"{source}: training")

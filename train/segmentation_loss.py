@@ -1,4 +1,4 @@
-"""Cross-entropy at the label's size, without several full-size copies of the logits."""
+"""Cross-entropy at label resolution, without several full-size copies of the logits."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,14 +9,14 @@ from torch.nn import functional as F
 
 from conventions.labels import VOID
 
-MAX_VALUES = 2**24  # of upsampled logits at a time: 64 MB of float32
+MAX_VALUES = 2**24  # upsampled logits at a time: 64 MB of float32
 
 
 class SegmentationLoss(nn.Module):
-    """Cross-entropy at the label's own size, void pixels left out.
+    """Cross-entropy at label resolution, ignoring void pixels.
 
-    The mean is weighted as in `torch.nn.CrossEntropyLoss`, but 0 instead of not-a-number where a
-    batch has no labelled pixel at all, as a crop of a sparsely labelled image may have.
+    The mean is weighted as in `torch.nn.CrossEntropyLoss`, but is 0 instead of NaN if a batch has
+    no labelled pixel, as can happen with crops of sparsely labelled images.
     """
 
     class_weights: Tensor | None
@@ -26,7 +26,7 @@ class SegmentationLoss(nn.Module):
         weights = None if class_weights is None else torch.tensor(class_weights).float()
         self.register_buffer("class_weights", weights, persistent=False)
 
-    @torch.compiler.disable  # the gradient is taken inside of a forward pass
+    @torch.compiler.disable  # computes the gradient in the forward pass
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Compare logits (B, K, h, w) with labels (B, H, W), upsampling bilinearly to H x W."""
         total = _SummedCrossEntropy.apply(logits, labels, self.class_weights)
@@ -40,11 +40,11 @@ class SegmentationLoss(nn.Module):
 
 
 class _SummedCrossEntropy(torch.autograd.Function):
-    """Sum over all pixels, in float32, of logits (B, K, h, w) upsampled to labels (B, H, W).
+    """Sum over all pixels, in at least float32, of logits (B, K, h, w) upsampled to (B, H, W).
 
-    The gradient is computed together with the value, some images at a time, so that the three
-    full-size maps that it takes (upsampled logits, their logarithm, their gradient) are never held
-    for more than `MAX_VALUES` values each.
+    The gradient is computed together with the value, a few images at a time, so that each of the
+    three full-size maps it needs (upsampled logits, log-softmax, gradient) holds at most
+    `MAX_VALUES` values, or one image if that is larger.
     """
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""What every stage does with its task: step, validate and save until the schedule ends."""
+"""Training of a task, shared by all stages: train, validate and save until the schedule ends."""
 
 import sys
 import time
@@ -40,7 +40,7 @@ SCORE_COLUMNS = ("miou", "pixel_accuracy", "fwiou", "train_miou")
 
 
 def train(run: Run, task: Task, data: Data) -> None:
-    """Train the task's student to the end of its schedule, or to an interrupt.
+    """Train the task's student until its schedule ends, or until an interrupt.
 
     Writes the run folder: args.yaml, log.csv, TensorBoard events, pictures, last.pth and best.pth.
 
@@ -52,9 +52,10 @@ def train(run: Run, task: Task, data: Data) -> None:
     Raises:
         NonFiniteLossError: a loss term is no longer finite; last.pth is from before.
         KeyboardInterrupt: the user stopped the run; last.pth continues it.
-        OutageError: of the machine, such as a full disk; last.pth is from before.
-        ValueError: `--resume` from another network, method or data; another process trains there.
-        OSError: the data set or the run folder has vanished.
+        OutageError: a failure of the machine, such as a full disk; last.pth is from before.
+        ValueError: `--resume` from another network, method or data, or another process is training
+            in the run folder.
+        OSError: the data set or the run folder has disappeared.
     """
     began = time.monotonic()
     parts = prepare(run, task, data)
@@ -84,7 +85,7 @@ def train(run: Run, task: Task, data: Data) -> None:
 
 
 def prepare(run: Run, task: Task, data: Data) -> Parts:
-    """Make loader, optimizer and schedule, and hand them to the accelerator."""
+    """Build loader, optimizer and schedule, prepared by the accelerator."""
     options, accelerator = run.options.optimisation, run.accelerator
     images, sampler = training_images(run, data)
     loader = build_loader(images, sampler, options.batch_size, run.options.data.num_workers)
@@ -117,7 +118,7 @@ def prepare(run: Run, task: Task, data: Data) -> Parts:
 
 
 def build_keeper(run: Run, task: Task, data: Data, state: TrainingState) -> Keeper:
-    """Make what saves the run, after `--resume` has brought student and state to where it was."""
+    """Build the `Keeper` of a run, after restoring student and state for `--resume`."""
     info = checkpoint_info(run, data)
     scores = resume(run, task.student, state, info) if run.options.run.resume else {}
     if task.distiller is not None:
@@ -137,9 +138,9 @@ def build_keeper(run: Run, task: Task, data: Data, state: TrainingState) -> Keep
 
 
 def finish_epoch(loop: Loop, validator: Validator, meter: Meter) -> None:
-    """Validate and save where due, and stop where the user asked for it."""
+    """Validate and save if due, and stop if the user requested it."""
     run, progress, done = loop.run, loop.progress, loop.parts.done
-    if progress.batch and not done:  # an epoch that was finished is validated first
+    if progress.batch and not done:  # interrupted within an epoch; a finished one is validated
         stop(loop)
     due = done or progress.epoch % run.options.logging.val_every == 0
     scores = validator.scores() if due else {}
@@ -156,7 +157,7 @@ def finish_epoch(loop: Loop, validator: Validator, meter: Meter) -> None:
 
 @contextmanager
 def outages_told(keeper: Keeper) -> Iterator[None]:
-    """Add to the word of an outage what it leaves of the run.
+    """Add to the message of an outage what is kept of the run.
 
     Raises:
         OutageError: see `command_line.outages`.
@@ -170,15 +171,15 @@ def outages_told(keeper: Keeper) -> Iterator[None]:
 
 
 def stop(loop: Loop) -> NoReturn:
-    """Save what the user has interrupted, and end."""
+    """Save the run that the user has interrupted, and exit."""
     loop.keeper.save_last()
     loop.run.accelerator.print(f"stopped at step {loop.progress.step}; continue with --resume")
     raise KeyboardInterrupt
 
 
 def finish(run: Run, keeper: Keeper, validator: Validator, tracker: Tracker, began: float) -> None:
-    """Evaluate `--test-split` once, with best.pth, record the run, and say where everything is."""
-    digest = digest_weights(keeper.network.state_dict())  # before those of best.pth are loaded
+    """Evaluate `--test-split` with best.pth, write results.json, and print the run folder."""
+    digest = digest_weights(keeper.network.state_dict())  # before best.pth is loaded
     progress, split = keeper.state.progress, run.options.data.test_split
     final = {"best_miou": progress.best_miou, "last_miou": keeper.metrics.get("miou")}
     if validator.data.test is not None:
@@ -198,10 +199,10 @@ def finish(run: Run, keeper: Keeper, validator: Validator, tracker: Tracker, beg
 
 
 def synchronized(task: nn.Module, accelerator: Accelerator) -> nn.Module:
-    """BatchNorm over the images of all processes; nothing to do for a single one.
+    """Convert BatchNorm to SyncBatchNorm; does nothing for a single process.
 
     Raises:
-        ValueError: PyTorch has it on GPUs alone.
+        ValueError: not on a GPU, which SyncBatchNorm needs.
     """
     if accelerator.num_processes == 1:
         return task
@@ -211,7 +212,7 @@ def synchronized(task: nn.Module, accelerator: Accelerator) -> nn.Module:
 
 
 def training_images(run: Run, data: Data) -> tuple[Dataset, EpochSampler]:
-    """What is trained on, and its order; with `--unlabelled` a part of each batch has no label."""
+    """Training images and their order; with `--unlabelled`, part of each batch is unlabelled."""
     seed, batch_size = run.options.run.seed, run.options.optimisation.batch_size
     if data.unlabelled is None:
         return data.train, EpochSampler(len(data.train), seed)
@@ -223,7 +224,7 @@ def training_images(run: Run, data: Data) -> tuple[Dataset, EpochSampler]:
 def build_loader(
     dataset: Dataset, sampler: EpochSampler, batch_size: int, num_workers: int
 ) -> DataLoader:
-    """Batches of the training split; an incomplete last batch is left out, for BatchNorm's sake."""
+    """Build the training loader, which drops an incomplete last batch because of BatchNorm."""
     return DataLoader(
         SeededDataset(dataset),
         batch_sampler=BatchSampler(sampler, batch_size, drop_last=True),  # type: ignore[arg-type]  # of any index
@@ -236,7 +237,7 @@ def build_loader(
 
 
 def report_epoch(loop: Loop, meter: Meter, scores: dict, classes: Sequence[str]) -> None:
-    """One line on the terminal and one row in the trackers."""
+    """Print one line, and log one row to the trackers."""
     progress, schedule, means = loop.progress, loop.parts.schedule, meter.means()
     epoch = progress.epoch + (progress.batch > 0)
     row: dict[str, Any] = {"epoch": epoch, "step": progress.step, "lr": loop.learning_rate, **means}
@@ -261,7 +262,7 @@ def report_epoch(loop: Loop, meter: Meter, scores: dict, classes: Sequence[str])
 
 
 def epoch_counts(run: Run, meter: Meter) -> dict[str, int]:
-    """What an epoch went past, where flags let it: columns of the log."""
+    """Skipped steps and replaced images of an epoch, as log columns, where flags allow them."""
     counts = {}
     if run.accelerator.scaler is not None:
         counts[SKIPPED] = meter.tally.skipped
@@ -271,7 +272,7 @@ def epoch_counts(run: Run, meter: Meter) -> dict[str, int]:
 
 
 def draw_pictures(run: Run, loop: Loop, validator: Validator) -> None:
-    """Show the first validation images in the run folder and in the trackers."""
+    """Save the pictures of the validator to the run folder and the trackers."""
     for name, picture in validator.pictures().items():
         path = run.folder / "pictures" / f"{name}.png"
         with replacing(path) as temporary:

@@ -2,15 +2,15 @@
 
     python train/sweep.py recipes/cwfid-study.yaml --output results/study.md --datadir DIR
 
-A run that has ended is not trained again, and one that was interrupted is resumed: the same command
-continues an interrupted study. `train/study/recipe.py` describes the recipe.
+Finished runs are skipped and interrupted ones resumed, so the same command continues an interrupted
+study. `train/study/recipe.py` describes the recipe.
 """
 
 import shlex
 import sys
 from pathlib import Path
 
-if not __package__:  # run by path: the project root, not this folder, is where imports start
+if not __package__:  # run by path: import from the project root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
     from command_line.ending import end_quietly
 
@@ -32,7 +32,7 @@ from train.study.settings import check_settings, note_other_starts
 from train.study.study import Job, Study
 from train.study.tables import as_json, document
 
-JSON, PLOT = ".json", ".png"  # suffixes of what is written beside the table
+JSON, PLOT = ".json", ".png"  # suffixes of the files written beside the table
 
 
 def main() -> int:
@@ -67,10 +67,10 @@ def main() -> int:
 
 
 def chosen(study: Study, only: list[str] | None) -> list[Job]:
-    """The jobs of the runs named by --only, with the teachers they need; all without it.
+    """The jobs of the runs named by --only and of the teachers they need; without it, all jobs.
 
     Raises:
-        ValueError: no run has such a name.
+        ValueError: there is no run of that name.
     """
     if only is None:
         return list(study.jobs)
@@ -84,7 +84,7 @@ def chosen(study: Study, only: list[str] | None) -> list[Job]:
 
 
 class StepsBar(tqdm):
-    """A bar over the optimizer steps of all jobs, read from their logs."""
+    """A progress bar over the optimizer steps of all jobs, read from their logs."""
 
     def __init__(self, jobs: list[Job]) -> None:
         self.jobs = jobs
@@ -92,19 +92,19 @@ class StepsBar(tqdm):
         super().__init__(total=total, initial=self.steps(), unit="step", disable=None)
 
     def steps(self) -> int:
-        """Steps that the jobs have done."""
+        """Steps completed by all jobs."""
         return sum(map(steps_done, self.jobs))
 
     def look(self) -> None:
-        """Read the logs again."""
+        """Update the bar from the logs."""
         self.update(self.steps() - self.n)
 
 
 def write_tables(study: Study, output: Path) -> None:
-    """Write Markdown, JSON and a plot of what has ended so far, beside each other.
+    """Write Markdown, JSON and a plot of the runs finished so far, next to each other.
 
     Raises:
-        ValueError: another process has trained a run with other settings than the recipe's.
+        ValueError: another process has trained a run with settings other than the recipe's.
     """
     check_settings(study)
     found = outcomes(study)
@@ -120,12 +120,12 @@ def write_tables(study: Study, output: Path) -> None:
 
 
 def format_time(seconds: float | None) -> str:
-    """Write a duration as 1:02:03, or that none is known."""
+    """Format a duration as 1:02:03, or say that it is not known yet."""
     return "not known yet" if seconds is None else tqdm.format_interval(seconds)
 
 
 def build_parser() -> OneLineParser:
-    """Return the command line."""
+    """Return the command-line parser."""
     parser = OneLineParser(description="Train all runs of a study, score each, write one table.")
     add = parser.add_argument
     add("recipe", type=Path, help="YAML recipe of runs, such as recipes/cwfid-study.yaml")

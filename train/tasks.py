@@ -1,7 +1,7 @@
-"""What one training step computes: a task turns a batch into a summed loss and its named terms.
+"""Tasks: the computation of one training step, from a batch to a total loss and its named terms.
 
 A task is the module that is trained: it owns the student and, when distilling, the adapters. The
-loop sees nothing but the dict that a task returns.
+loop sees only the dict that a task returns.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -19,15 +19,15 @@ from models.segmenter import Intermediates, Segmenter
 
 
 class Task(nn.Module):
-    """What the loop trains: it is called with a batch, after `begin_step`.
+    """The module that the loop trains; it is called with a batch after `begin_step`.
 
     Args:
         student: the network that is saved and deployed, images (B, 3, H, W) to logits (B, K, h, w).
         criterion: logits and labels to a scalar.
-        preprocessing: how the network's images are normalised.
+        preprocessing: normalisation of the network's input.
 
     Attributes:
-        distiller: owner of the adapters, None for a task without a teacher.
+        distiller: owns the adapters; None for a task without a teacher.
     """
 
     distiller: Distiller | None
@@ -42,17 +42,17 @@ class Task(nn.Module):
         self.distiller = None
 
     def begin_step(self, step: int, batch: Mapping[str, Any]) -> None:
-        """Prepare for a batch, see `collate`, of optimizer step `step` (from 0), where need be."""
+        """Prepare for a batch (see `collate`) of optimizer step `step` (from 0), if necessary."""
 
     def loss_on_labels(self, images: Tensor, labels: Tensor) -> Tensor:
-        """The criterion's value for images (B, 3, H, W) uint8 and labels (B, H, W)."""
+        """The loss on labels, for images (B, 3, H, W) uint8 and labels (B, H, W)."""
         logits = self.student(normalize(images, self.preprocessing))
         loss: Tensor = self.criterion(logits, labels)
         return loss
 
 
 class SupervisedTask(Task):
-    """Train a network on labels alone."""
+    """Train a network on labels only."""
 
     def forward(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Return {"loss"} for images (B, 3, H, W) uint8 and labels (B, H, W)."""
@@ -60,20 +60,20 @@ class SupervisedTask(Task):
 
 
 class DistillationTask(Task):
-    """Train a student on labels and on what a frozen teacher makes of the same images.
+    """Train a student on labels and on a frozen teacher's outputs for the same images.
 
     Args:
         student, criterion, preprocessing: as for any `Task`.
         distiller: owns the adapters; (student, teacher) intermediates to named, weighted terms.
-        teacher: images (B, 3, H, W) uint8, and what is read of them, to `Intermediates`; asked once
-            per batch, however many terms read its answer.
+        teacher: images (B, 3, H, W) uint8 and names of the required outputs to `Intermediates`;
+            one forward pass per batch, shared by all terms.
         warmup: optimizer steps in which the distiller's terms grow linearly to their full weight.
-        taught_steps: optimizer steps with a teacher, before those on labels alone; None for all.
+        taught_steps: optimizer steps with a teacher, before those on labels only; None for all.
             Cho and Hariharan, "On the Efficacy of Knowledge Distillation", ICCV 2019, section 4.
         views: images (B, 3, H, W) uint8 and which of them have unlabelled pixels, bool (B,), to
-            what the student sees of them; None where all images have labels.
-        recall: is given each batch that the teacher will be asked about, for a teacher that has to
-            know which images the batch shows.
+            the student's input; None if all images are labelled.
+        recall: called with each batch before the teacher is, for a teacher that needs to know
+            which images the batch shows.
     """
 
     distiller: Distiller
@@ -103,11 +103,11 @@ class DistillationTask(Task):
 
     @property
     def _reads(self) -> Collection[str]:
-        """What is asked of the teacher: for unlabelled images also its classes."""
+        """Outputs required from the teacher; unlabelled images also need its logits."""
         return self.distiller.reads if self.views is None else self.distiller.reads | {"logits"}
 
     def begin_step(self, step: int, batch: Mapping[str, Any]) -> None:
-        """Say whether the teacher is asked in a step, and what share of their weight terms have."""
+        """Set whether the step uses the teacher, and the warm-up factor of the terms."""
         self.is_taught = self.taught_steps is None or step < self.taught_steps
         if self.is_taught and self.recall is not None:
             self.recall(batch)
@@ -124,7 +124,7 @@ class DistillationTask(Task):
             unlabelled = labels == UNLABELLED
             images = self.views(images, unlabelled.flatten(1).any(1))
             told = labels.masked_fill(unlabelled, VOID)
-            # Terms that ask for a class, such as bpkd, take the teacher's word for it.
+            # Terms that need a class per pixel, such as bpkd, use the teacher's prediction.
             assert teacher_out.logits is not None
             answered = labels.where(~unlabelled, _classes_of(teacher_out.logits, labels))
         student_out = self.student.forward_intermediates(normalize(images, self.preprocessing))
@@ -136,15 +136,15 @@ class DistillationTask(Task):
         return {"loss": torch.stack(list(terms.values())).sum(), **terms}
 
     def _from_labels(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Return the same entries of a step without the teacher; the terms are 0."""
+        """Return the same entries for a step without the teacher; the terms are 0."""
         cross_entropy = self.loss_on_labels(images, labels)
-        # Adapters take part with a gradient of 0: DDP waits for that of every parameter.
+        # Adapters get a gradient of 0, since DDP waits for the gradient of every parameter.
         unused = sum((p.sum() for p in self.distiller.parameters()), cross_entropy.new_zeros(()))
         terms = dict.fromkeys(self.distiller.losses, 0 * unused)
         return {"loss": cross_entropy + 0 * unused, "cross_entropy": cross_entropy, **terms}
 
 
 def _classes_of(logits: Tensor, labels: Tensor) -> Tensor:
-    """The most probable classes of logits (B, K, h, w) at the size of labels (B, H, W)."""
+    """Predicted classes of logits (B, K, h, w), resized to labels (B, H, W)."""
     ids = logits.argmax(1, keepdim=True).float()
     return F.interpolate(ids, labels.shape[-2:], mode="nearest-exact")[:, 0].to(labels.dtype)

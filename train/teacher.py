@@ -1,4 +1,4 @@
-"""The network that is distilled: frozen, and in a precision of its own."""
+"""Frozen teachers, which may run in their own precision."""
 
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -12,19 +12,20 @@ from datasets.transforms import normalize
 from models.segmenter import Intermediates, Segmenter
 
 TINY = torch.finfo(torch.float32).tiny
-HEAD_MAPS = frozenset({"logits", "fused"})  # what the decode head yields
+HEAD_MAPS = frozenset({"logits", "fused"})  # outputs of the decode head
 
 
 class FrozenTeacher:
-    """A network that only answers: in `eval()`, without gradients.
+    """A network for inference only: in `eval()`, without gradients.
 
-    It is deliberately no nn.Module, so that no task that holds one can train, save or replicate it.
+    It is deliberately not an nn.Module, so that a task that holds it cannot train, save or
+    replicate it.
 
     Args:
         network: images (B, 3, H, W) to `Intermediates`.
-        preprocessing: how the network's images are normalised.
-        classes: names of its classes, where they are known.
-        precision: that it computes in, whatever the student does; None for the student's.
+        preprocessing: normalisation of the network's input.
+        classes: class names, if known.
+        precision: dtype of the forward pass; None for that of the student.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class FrozenTeacher:
         self.precision = precision
 
     def __call__(self, images: Tensor, reads: Collection[str] = HEAD_MAPS) -> Intermediates:
-        """Return the `Intermediates` of images (B, 3, H, W) uint8, at least those of `reads`."""
+        """Return `Intermediates` of images (B, 3, H, W) uint8, including at least `reads`."""
         with torch.no_grad(), self._autocast(images.device.type):
             images = normalize(images, self.preprocessing)
             return self.network.forward_intermediates(images, not HEAD_MAPS.isdisjoint(reads))
@@ -53,12 +54,12 @@ class FrozenTeacher:
 
 
 class TeacherEnsemble:
-    """Several frozen teachers that answer with the mean of their probabilities.
+    """Several frozen teachers whose probabilities are averaged.
 
-    Only logits can be averaged: features of different networks have no common channels.
+    Only logits are supported: feature channels of different networks do not correspond.
 
     Args:
-        teachers: of the same classes.
+        teachers: teachers with the same classes.
     """
 
     def __init__(self, teachers: Sequence[FrozenTeacher]) -> None:
@@ -66,18 +67,18 @@ class TeacherEnsemble:
 
     @property
     def network(self) -> Segmenter:
-        """The first teacher's; what a distiller learns of the ensemble is its number of classes."""
+        """The first teacher's network, from which a distiller reads the number of classes."""
         return self.teachers[0].network
 
     @property
     def classes(self) -> Sequence[str] | None:
-        """Names of the classes, where the first teacher knows them."""
+        """Class names of the first teacher, if known."""
         return self.teachers[0].classes
 
     def __call__(self, images: Tensor, reads: Collection[str] = HEAD_MAPS) -> Intermediates:
         """Return logits of images (B, 3, H, W) uint8 whose softmax is the mean of probabilities.
 
-        Teachers of another output stride are resized to the first one's maps.
+        Probabilities of teachers with another output stride are resized to the first one's maps.
         """
         assert set(reads) <= {"logits"}, reads
         answers = [teacher(images, {"logits"}) for teacher in self.teachers]

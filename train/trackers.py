@@ -1,6 +1,6 @@
-"""Where a run's numbers and pictures go: log.csv, TensorBoard and Visdom.
+"""Log a run's numbers and pictures to log.csv, TensorBoard and Visdom.
 
-Each tracker has the same methods; `Trackers` calls them all.
+All trackers have the same methods; `Trackers` forwards calls to several.
 """
 
 import csv
@@ -20,34 +20,35 @@ from train.run import Run
 from train.run_folder import LOG
 
 Scalars = Mapping[str, float]
-NO_LOSSES = ("lr", "images_per_second")  # what else `Tracker.scalars` is given
+NO_LOSSES = ("lr", "images_per_second")  # further values passed to `Tracker.scalars`
 
 
 class Tracker:
-    """What a tracker may do with a run; the default is nothing."""
+    """Interface of a tracker; every method does nothing by default."""
 
     def scalars(self, step: int, values: Scalars) -> None:
-        """Numbers of one optimizer step."""
+        """Log the numbers of one optimizer step."""
 
     def epoch(self, row: Mapping[str, float | None], step: int) -> None:
-        """The summary of one epoch."""
+        """Log the summary of one epoch."""
 
     def picture(self, name: str, image: np.ndarray, step: int) -> None:
-        """A picture (H, W, 3) uint8."""
+        """Log a picture (H, W, 3) uint8."""
 
     def final(self, scores: Scalars, step: int) -> None:
-        """What a run that came to its end has reached, such as `best_miou`."""
+        """Log the final scores of a completed run, such as `best_miou`."""
 
     def close(self) -> None:
-        """Nothing more comes: the run has ended or was interrupted."""
+        """Close the tracker: the run has ended or was interrupted."""
 
 
 class CsvLog(Tracker):
-    """One row per epoch in log.csv, which is replaced as a whole: no kill leaves half of it.
+    """One row per epoch in log.csv, which is replaced atomically, so a kill never truncates it.
 
     Args:
         folder: of the run.
-        progress: where the run begins or continues; rows of later epochs, which it repeats, go.
+        progress: where the run starts or resumes; rows of later epochs, which are repeated, are
+            removed.
         ended: whether nothing is left to train, so that no epoch is repeated.
     """
 
@@ -57,7 +58,7 @@ class CsvLog(Tracker):
         self._write()
 
     def epoch(self, row: Mapping[str, float | None], step: int) -> None:
-        """Add the row."""
+        """Append the row."""
         self.rows.append(
             {
                 key: f"{value:.6g}" if isinstance(value, float) else value
@@ -78,8 +79,8 @@ class CsvLog(Tracker):
 def _rows_up_to(path: Path, progress: Progress, ended: bool) -> list[dict[str, object]]:
     if progress.step == 0 or not path.exists():
         return []
-    # A last epoch that --max-steps cut short has a row too. A run that is made longer finishes
-    # that epoch and logs it anew; one that has ended keeps the row.
+    # A last epoch that --max-steps cut short has a row too. A run that is extended finishes that
+    # epoch and logs it again; one that has ended keeps the row.
     column, last = ("step", progress.step) if ended else ("epoch", progress.epoch)
     with path.open(newline="") as file:
         return [row for row in csv.DictReader(file) if int(row[column]) <= last]
@@ -90,8 +91,8 @@ class TensorBoardLog(Tracker):
 
     Args:
         folder: of the run.
-        flags: shown as a table, and beside the final scores in the tab HPARAMS.
-        first_step: where the run begins or continues; what was drawn beyond it is dropped.
+        flags: shown as a table, and with the final scores in the HPARAMS tab.
+        first_step: where the run starts or resumes; points after it are dropped.
         every: optimizer steps between two points of the loss curves.
     """
 
@@ -99,39 +100,40 @@ class TensorBoardLog(Tracker):
         self, folder: Path, flags: Mapping[str, object], first_step: int, every: int
     ) -> None:
         self.every, self.flags = every, flags
-        # TensorBoard drops what has this step or a later one: the validation at `first_step` stays.
+        # TensorBoard drops points from `purge_step` on; + 1 keeps the validation at `first_step`.
         purged = first_step + 1 if first_step else None
         self.writer = SummaryWriter(folder, purge_step=purged)
         table = "\n".join(f"| {key} | {value} |" for key, value in flags.items())
         self.writer.add_text("flags", f"| flag | value |\n|---|---|\n{table}", first_step)
 
     def scalars(self, step: int, values: Scalars) -> None:
-        """One curve per name, under train/."""
+        """Add a point to one curve per name, under train/."""
         if step % self.every:
             return
         for name, value in values.items():
             self.writer.add_scalar(f"train/{name}", value, step)
 
     def epoch(self, row: Mapping[str, float | None], step: int) -> None:
-        """One curve per column, under epoch/."""
+        """Add a point to one curve per column, under epoch/."""
         for name, value in row.items():
             if value is not None:
                 self.writer.add_scalar(f"epoch/{name}", value, step)
 
     def picture(self, name: str, image: np.ndarray, step: int) -> None:
-        """A picture under validation/."""
+        """Add a picture under validation/."""
         self.writer.add_image(f"validation/{name}", image, step, dataformats="HWC")
 
     def final(self, scores: Scalars, step: int) -> None:
-        """One number per score under at_end/, and the flags that led to them as hyper-parameters.
+        """Add one value per score under at_end/, and the flags as hyperparameters.
 
-        The tab HPARAMS lists all scalars by name: at_end/ comes before epoch/ and train/.
+        The HPARAMS tab lists all scalars by name, so at_end/ comes before epoch/ and train/.
         """
         for name, value in scores.items():
             self.writer.add_scalar(f"at_end/{name}", value, step)
-        # SummaryWriter.add_hparams would make a sub-folder, which TensorBoard takes for another
-        # run. The first summary, a list of columns, is left out: TensorBoard uses that of one run
-        # for all and so hides what only others have, such as the method. It finds columns itself.
+        # SummaryWriter.add_hparams would create a subfolder, which TensorBoard treats as another
+        # run. The first summary, a list of columns, is left out: TensorBoard applies that of one
+        # run to all, hiding columns that only others have, such as the method. Without it,
+        # TensorBoard finds the columns itself.
         _, *session = hparams(
             {name: _number_or_text(value) for name, value in self.flags.items()}, dict(scores)
         )
@@ -139,31 +141,31 @@ class TensorBoardLog(Tracker):
             self.writer.file_writer.add_summary(part, step)  # type: ignore[attr-defined]  # is no None
 
     def close(self) -> None:
-        """Write what is still buffered."""
+        """Write buffered data and close the file."""
         self.writer.close()
 
 
 def _number_or_text(value: object) -> float | str | None:
-    """A flag as TensorBoard can hold it; true and false stay words."""
+    """Convert a flag to a type that TensorBoard supports; booleans become text."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return value
     return None if value is None else str(value)
 
 
 class VisdomLog(Tracker):
-    """Curves, pictures, flags and final scores in a Visdom server; one that fails is left alone.
+    """Curves, pictures, flags and final scores on a Visdom server; it is not used after a failure.
 
     Args:
         port: of a server on this machine (`python -m visdom.server`).
-        environment: the name that the run's windows are filed under.
-        flags: shown as a table, with the final scores above them once there are any.
+        environment: Visdom environment of the run's windows.
+        flags: shown as a table, below the final scores once there are any.
         every: optimizer steps between two points of the loss curves.
     """
 
     def __init__(
         self, port: int, environment: str, flags: Mapping[str, object], every: int
     ) -> None:
-        import visdom  # its import is slow, and few runs use it
+        import visdom  # slow to import, and few runs use it
 
         self.every, self.flags = every, flags
         self.client = None
@@ -175,14 +177,14 @@ class VisdomLog(Tracker):
                 raise_exceptions=True,
                 use_incoming_socket=False,
             )
-        except Exception as error:  # Visdom raises what its HTTP library does, and its own
+        except Exception as error:  # from Visdom itself or its HTTP library
             self._give_up(error)
         else:
             self.client = client
             self._table({})
 
     def scalars(self, step: int, values: Scalars) -> None:
-        """Add a point to the window of loss terms; what is not a loss has its own scale."""
+        """Add points to the window of loss terms; other values get their own windows and scales."""
         if step % self.every:
             return
         terms = {name: value for name, value in values.items() if name not in NO_LOSSES}
@@ -191,13 +193,13 @@ class VisdomLog(Tracker):
             self._line(name, step, {name: values[name]} if name in values else {})
 
     def epoch(self, row: Mapping[str, float | None], step: int) -> None:
-        """Add a point to the window of mIoU."""
+        """Add points to the mIoU window."""
         found = {name: row.get(name) for name in ("miou", "train_miou")}
         scores = {name: score for name, score in found.items() if score is not None}
         self._line("mIoU", step, scores)
 
     def picture(self, name: str, image: np.ndarray, step: int) -> None:
-        """Show a picture in a window of its own."""
+        """Show a picture in its own window."""
         self._send(
             "image",
             image.transpose(2, 0, 1),
@@ -206,7 +208,7 @@ class VisdomLog(Tracker):
         )
 
     def final(self, scores: Scalars, step: int) -> None:
-        """Put the final scores above the flags."""
+        """Show the final scores above the flags."""
         self._table({name: f"{value:.4f}" for name, value in scores.items()} | {"step": step})
 
     def _table(self, first: Mapping[str, object]) -> None:
@@ -234,7 +236,7 @@ class VisdomLog(Tracker):
             return
         try:
             getattr(self.client, kind)(*content, **options)
-        except Exception as error:  # as above: a dashboard must never end a run
+        except Exception as error:  # as above; a dashboard must never end a run
             self._give_up(error)
 
     def _give_up(self, error: Exception) -> None:
@@ -253,34 +255,34 @@ class Trackers(Tracker):
         self.trackers = list(trackers)
 
     def scalars(self, step: int, values: Scalars) -> None:
-        """Numbers of one optimizer step, to all."""
+        """Log the numbers of one optimizer step to all trackers."""
         for tracker in self.trackers:
             tracker.scalars(step, values)
 
     def epoch(self, row: Mapping[str, float | None], step: int) -> None:
-        """The summary of one epoch, to all."""
+        """Log the summary of one epoch to all trackers."""
         for tracker in self.trackers:
             tracker.epoch(row, step)
 
     def picture(self, name: str, image: np.ndarray, step: int) -> None:
-        """A picture (H, W, 3) uint8, to all."""
+        """Log a picture (H, W, 3) uint8 to all trackers."""
         for tracker in self.trackers:
             tracker.picture(name, image, step)
 
     def final(self, scores: Scalars, step: int) -> None:
-        """The final scores, to all."""
+        """Log the final scores to all trackers."""
         for tracker in self.trackers:
             tracker.final(scores, step)
 
     def close(self) -> None:
-        """The run has ended, for all."""
+        """Close all trackers."""
         for tracker in self.trackers:
             tracker.close()
 
 
 @contextmanager
 def open_trackers(run: Run, progress: Progress, ended: bool) -> Iterator[Tracker]:
-    """The trackers of a run, closed at the end; other processes than the first have none.
+    """Open the trackers of a run, and close them at the end; only the first process has any.
 
     `ended` says that nothing is left to train.
     """

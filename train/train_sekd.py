@@ -1,9 +1,9 @@
-"""Distil a teacher into a student, by any method of `--method`."""
+"""Distil a teacher into a student with any `--method`."""
 
 import sys
 from pathlib import Path
 
-if not __package__:  # run by path: the project root, not this folder, is where imports start
+if not __package__:  # run by path: import from the project root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
     from command_line.ending import end_quietly
 
@@ -26,7 +26,7 @@ from train.validation import announce_teacher
 
 
 def main() -> None:
-    """Run the stage; `--method none` trains the same student with the same flags and no teacher."""
+    """Run the stage; `--method none` trains the student with the same flags but no teacher."""
     options = parse_options("sekd", sys.argv[1:])
     run = start_run(options)
     data = build_data(run)

@@ -1,9 +1,9 @@
-"""Train a teacher: a large network, on labels alone."""
+"""Train a teacher: a large network, on labels only."""
 
 import sys
 from pathlib import Path
 
-if not __package__:  # run by path: the project root, not this folder, is where imports start
+if not __package__:  # run by path: import from the project root, not from this folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
     from command_line.ending import end_quietly
 

@@ -1,4 +1,4 @@
-"""Scores and pictures of the network in training."""
+"""Scores and pictures of the network during training."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -29,7 +29,7 @@ PICTURES = 4
 
 
 class Validator:
-    """Evaluates one network on the splits of a run, shared among its processes."""
+    """Evaluates one network on the splits of a run, distributed over its processes."""
 
     def __init__(self, run: Run, network: nn.Module, data: Data) -> None:
         self.run = run
@@ -44,14 +44,14 @@ class Validator:
         return scores
 
     def evaluate(self, dataset: Split, preprocessing: Preprocessing | None = None) -> dict:
-        """Scores on a split, as `SegmentationMetrics.compute` returns them."""
+        """Scores on a split, as returned by `SegmentationMetrics.compute`."""
         accelerator = self.run.accelerator
-        # Each process keeps running means of BatchNorm over its own images; those of the first
-        # are saved, so they are what is scored.
+        # BatchNorm's running statistics differ between processes; those of the first process are
+        # saved, so these are evaluated.
         for buffer in self.network.buffers():
             broadcast(buffer)
-        # Every process takes its own images, none of them twice: the sum of the processes'
-        # confusion matrices is that of one process.
+        # The processes' images are disjoint, so their confusion matrices add up to that of a
+        # single process.
         share = range(accelerator.process_index, len(dataset), accelerator.num_processes)
         workers = min(self.run.options.data.num_workers, len(share))
         loader = evaluation_loader(Subset(dataset, share), workers)
@@ -68,9 +68,9 @@ class Validator:
         return metrics.compute()
 
     def pictures(self) -> dict[str, np.ndarray]:
-        """Rows of image, label and prediction for validation images spread over the split, by name.
+        """Rows of image, label, prediction and overlay by name, for images spread over validation.
 
-        With `--visualize_outimages` also for the first training images, augmented as in training.
+        With `--visualize_outimages`, also for the first training images, augmented as in training.
         """
         samples = {}
         if self.data.val is not None:
@@ -117,6 +117,6 @@ def announce_teacher(run: Run, teacher: FrozenTeacher | TeacherEnsemble, data: D
         return
     other_classes = teacher.classes and tuple(teacher.classes) != tuple(data.classes)
     if other_classes or teacher.network.num_classes != len(data.classes):
-        return  # allowed where only features are distilled: its classes cannot be scored here
+        return  # allowed if only features are distilled, but its classes cannot be scored here
     scores = Validator(run, teacher.network, data).evaluate(data.val, teacher.preprocessing)
     run.accelerator.print(f"teacher's mIoU: {scores['miou']:.4f}")

@@ -24,7 +24,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Options:
-    """All options of one run of a stage; only the stage "sekd" has some of distillation."""
+    """All options of one run of a stage; only the stage "sekd" has distillation options."""
 
     stage: str
     run: RunOptions
@@ -36,7 +36,7 @@ class Options:
 
     @classmethod
     def of(cls, stage: str, values: dict[str, Any]) -> "Options":
-        """Sort the values of all flags, by field name, into concerns and settle them.
+        """Group the values of all flags, by field name, into dataclasses and resolve them.
 
         Raises:
             ValueError: values that contradict each other, or an unknown name.
@@ -88,7 +88,7 @@ class Options:
 
     @property
     def unlabelled_per_batch(self) -> int:
-        """Images without a label in the batch of one process; at least one, never all of them."""
+        """Unlabelled images in the batch of one process; at least one, never all of them."""
         if self.distillation is None or self.distillation.unlabelled is None:
             return 0
         share, batch = self.distillation.unlabelled_share, self.optimisation.batch_size
@@ -97,34 +97,34 @@ class Options:
 
     @property
     def caches_teacher(self) -> bool:
-        """Whether there is a teacher, and it is asked about whole images alone."""
+        """Whether there is a teacher that only runs on whole images (`--kd-cache`)."""
         distillation = self.distillation
         return distillation is not None and distillation.kd_cache and self.method != "none"
 
     @property
     def of_distillation(self) -> DistillationOptions:
-        """The options of distillation, for the code of the stage "sekd" alone."""
+        """The distillation options, for code of the stage "sekd" only."""
         assert self.distillation is not None
         return self.distillation
 
     @property
     def method(self) -> str | None:
-        """The distillation method, None for the other stages."""
+        """The distillation method; None for the other stages."""
         return None if self.distillation is None else self.distillation.method
 
     @property
     def run_name(self) -> str:
-        """`<stage>-<model>-<dataset>[-<method>]`, or what `--run-name` says."""
+        """`<stage>-<model>-<dataset>[-<method>]`, unless `--run-name` overrides it."""
         parts = [self.stage, self.network.model, self.data.dataset, self.method]
         return self.run.run_name or "-".join(part for part in parts if part is not None)
 
     @property
     def folder(self) -> Path:
-        """The run folder, to whose name `--savedate` adds the date."""
+        """The run folder, without the date that `--savedate` appends to its name."""
         return self.run.savedir / self.run_name
 
     def saved(self) -> dict[str, Any]:
-        """Stage and flags as plain types, as args.yaml and the checkpoints hold them."""
+        """Stage and flags as plain types, as stored in args.yaml and checkpoints."""
         concerns = (self.run, self.network, self.data, self.optimisation, self.logging)
         flags = {
             each.name: _plain(getattr(concern, each.name), flag_of(each).may_be_file)
@@ -137,7 +137,7 @@ class Options:
 
 
 def _plain(value: Any, may_be_file: bool) -> Any:
-    """A value as YAML holds it; files by absolute path: the run may be read from elsewhere."""
+    """Convert a value for YAML; paths become absolute, since the run may be read from elsewhere."""
     if isinstance(value, tuple):
         plain = [_plain(item, may_be_file) for item in value]
         return plain[0] if len(plain) == 1 else plain

@@ -1,4 +1,4 @@
-"""Which images are trained on, and how they are prepared."""
+"""Options of the training data and its preprocessing."""
 
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -22,7 +22,7 @@ NOT_FOR_PAPER = ("image_size", "scale", "flip", "rotate", "shift", "photometric"
 
 @dataclass(frozen=True)
 class DataOptions:
-    """The data set, its splits and transforms. Once settled, `dataset` and `width` are not None."""
+    """The data set, its splits and transforms. `settled` sets `dataset` and `width` if None."""
 
     dataset: str = flag(
         f"one of {', '.join(DATASETS)} (default, without --datadir: Synthetic)",
@@ -82,7 +82,7 @@ class DataOptions:
     )
 
     def settled(self) -> "DataOptions":
-        """The same with the registry's spelling and what one flag says about another.
+        """Return a copy with the registry's spelling and with defaults that depend on other flags.
 
         Raises:
             ValueError: an unknown name, or values that contradict each other.
@@ -106,19 +106,19 @@ class DataOptions:
 
     @property
     def skips_bad(self) -> bool:
-        """Whether training goes on without images and labels that cannot be read."""
+        """Whether training skips images and labels that cannot be read."""
         return self.on_bad_sample == "skip"
 
     @property
     def evaluation_size(self) -> int | tuple[int, int] | None:
-        """What `--image-size` means: None for native, a short side, or (height, width), in px."""
+        """Evaluation size: None for native, the short side, or (height, width), in px."""
         if self.image_size is None:
             return min(self.height, self.width)
         return None if isinstance(self.image_size, str) else self.image_size
 
     @property
     def unread_by_paper(self) -> list[str]:
-        """Flags that differ from their default and that `--protocol paper` does not read."""
+        """Flags that differ from their defaults and that `--protocol paper` ignores."""
         defaults = {each.name: each.default for each in fields(self)}
         given = [name for name in NOT_FOR_PAPER if getattr(self, name) != defaults[name]]
         return [f"--{name.replace('_', '-')}" for name in given]

@@ -1,4 +1,4 @@
-"""From which teacher, and by which method, a student is distilled."""
+"""Options of distillation: the teacher and the method."""
 
 from dataclasses import dataclass, replace
 
@@ -17,7 +17,7 @@ from train.options.optimisation import PRECISIONS
 
 DEFAULT_METHOD = "sekd-ct"
 UNLABELLED_SHARE = 0.5
-REST = "rest"  # of the training split, in place of a folder
+REST = "rest"  # the rest of the training split, instead of a folder
 PUBLISHED_LOSSES = {
     "MultiScaleContextAlignmentDistillationLoss": "sekd-ct",
     "SelfSupervisedDistillationLoss": "sekd-su",
@@ -30,7 +30,7 @@ PUBLISHED_LOSSES = {
 
 @dataclass(frozen=True)
 class DistillationOptions:
-    """Teacher and method. Once settled, `method` holds what the published flags say as well."""
+    """Teacher and method. `settled` resolves the published flags into `method`."""
 
     teacher: tuple[str, ...] | None = flag(
         "teacher checkpoint: file, folder or Hugging Face id; of several, the mean of their "
@@ -139,10 +139,11 @@ class DistillationOptions:
     )
 
     def settled(self) -> "DistillationOptions":
-        """The same with the published loss flag as a method; `--method` and it must not disagree.
+        """Return a copy whose `method` includes the published loss flags.
 
         Raises:
-            ValueError: they do, or an unknown method, or several teachers for one on features.
+            ValueError: flags that contradict each other, an unknown method, or several teachers
+                for a method on features.
         """
         published = self._published_method()
         method = self.method or published or DEFAULT_METHOD
@@ -161,7 +162,7 @@ class DistillationOptions:
         return replace(
             self,
             method=method,
-            # Recorded as --method alone, so that a resumed run may name either spelling.
+            # Recorded as --method only, so that a resumed run can use either spelling.
             knowledge_distillation_loss=None,
             knowledge_distillation_feature_fusion=None,
         )

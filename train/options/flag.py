@@ -1,4 +1,4 @@
-"""How a field of the options declares its flag: name, default, check and help in one place."""
+"""Declare the flag of an options field: name, default, check and help in one place."""
 
 import argparse
 from collections.abc import Collection
@@ -10,14 +10,14 @@ from command_line.arguments import switch
 
 @dataclass(frozen=True)
 class Flag:
-    """What a field knows about its flag.
+    """The flag of a field.
 
     Attributes:
-        names: spellings, the first one ours.
-        text: help.
-        how: what `add_argument` takes besides.
-        saved: whether args.yaml and checkpoints record it.
-        may_be_file: its value may name a file, which is recorded by absolute path.
+        names: spellings, the preferred one first.
+        text: help text.
+        how: further arguments of `add_argument`.
+        saved: whether it is recorded in args.yaml and checkpoints.
+        may_be_file: whether its value may be a file, which is recorded by absolute path.
     """
 
     names: tuple[str, ...]
@@ -35,17 +35,17 @@ def flag(
     may_be_file: bool = False,
     **how: Any,
 ) -> Any:
-    """A field with a flag; without `names` it is spelled like the field, as in --batch-size."""
+    """A field with a flag; without `names`, the flag is named after the field: --batch-size."""
     return field(default=default, metadata={"flag": Flag(names, text, how, saved, may_be_file)})
 
 
 def two_way(text: str, default: bool) -> Any:
-    """A switch with an opposite: --flip and --no-flip."""
+    """A switch with a negative form: --flip and --no-flip."""
     return flag(text, default=default, action=argparse.BooleanOptionalAction)
 
 
 def published_switch(text: str, *names: str, default: bool = False, saved: bool = True) -> Any:
-    """A switch that stands alone or with true/false, as both occur in published commands."""
+    """A switch with an optional true/false, since published commands use both forms."""
     how: dict[str, Any] = {"nargs": "?", "const": True, "type": switch, "metavar": "BOOL"}
     return flag(text, *names, default=default, saved=saved, **how)
 
@@ -65,10 +65,10 @@ def add_flags(group: argparse._ArgumentGroup, concern: type) -> None:
 
 
 def find_name(flag_name: str, name: str, names: Collection[str]) -> str:
-    """The registry's spelling of a name in any case.
+    """Look up the registry's spelling of a name, ignoring case.
 
     Raises:
-        ValueError: naming the flag and the known names.
+        ValueError: an unknown name; names the flag and the known names.
     """
     spellings = {known.lower(): known for known in names}
     if name.lower() not in spellings:

@@ -1,4 +1,4 @@
-"""Which network is trained, and from which weights."""
+"""Options of the network and its initial weights."""
 
 from dataclasses import dataclass, replace
 
@@ -7,13 +7,13 @@ from train.options.flag import find_name, flag
 
 
 def path_or_off(text: str) -> str | None:
-    """Published scripts spell 'no pretrained weights' as False and 'the usual file' as True."""
+    """Parse `--pretrained`; published scripts use False for none and True for the default file."""
     return {"false": None, "true": "auto"}.get(text.lower(), text)
 
 
 @dataclass(frozen=True)
 class NetworkOptions:
-    """The network; `model` has a default in each training script."""
+    """The network; each training script has its own default for `model`."""
 
     model: str = flag(f"network to train: {', '.join(MODELS)}")
     pretrained: str | None = flag(
@@ -34,10 +34,10 @@ class NetworkOptions:
     )
 
     def settled(self) -> "NetworkOptions":
-        """The same with the registry's spelling.
+        """Return a copy with the registry's spelling of `model`.
 
         Raises:
-            ValueError: an unknown name, or two starts.
+            ValueError: an unknown name, or two sources of initial weights.
         """
         if self.pretrained and self.initial_checkpoint:
             raise ValueError(

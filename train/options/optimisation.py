@@ -18,7 +18,7 @@ PRECISIONS = ("auto", "none", "bf16", "fp16")
 
 @dataclass(frozen=True)
 class OptimisationOptions:
-    """Length of the training, learning rates, loss on labels, device and precision."""
+    """Training length, learning rates, loss on labels, device and precision."""
 
     num_epochs: int = flag("passes over the training split", default=500, type=positive_integer)
     max_steps: int | None = flag("end after N optimizer steps instead", type=positive_integer)
@@ -82,7 +82,7 @@ class OptimisationOptions:
     tf32: bool = two_way("let a GPU round float32 matrix products to TF32", default=False)
 
     def settled(self) -> "OptimisationOptions":
-        """The same with `device` as `--cuda` wants it.
+        """Return a copy with `--cuda` resolved into `device`.
 
         Raises:
             ValueError: `--cuda` with `--device cpu`.

@@ -1,4 +1,4 @@
-"""Where a run is kept, how it is repeated, what is logged of it."""
+"""Options of the run folder, resuming, seed and logging."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from train.options.flag import flag, published_switch
 
 @dataclass(frozen=True)
 class RunOptions:
-    """The run folder, resuming and the seed. `resume` is the checkpoint once it is found."""
+    """The run folder, resuming and the seed. `parse_options` sets `resume` to the checkpoint."""
 
     savedir: Path = flag("folder that holds the run folders", default=Path("runs"), type=Path)
     savedate: bool = published_switch("end the run folder's name with date and time")
@@ -38,7 +38,7 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class LoggingOptions:
-    """Validation, and what is written during a run."""
+    """Validation, and the output written during a run."""
 
     iouVal: bool = published_switch(  # noqa: N815  (a published flag)
         "measure mIoU on the validation split; best.pth needs it", "--iouVal", default=True

@@ -1,1 +1,1 @@
-"""From a data set to a distilled student: what `train/pipeline.py` is made of."""
+"""From a data set to a distilled student: the parts of `train/pipeline.py`."""

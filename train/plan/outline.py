@@ -1,4 +1,4 @@
-"""What a pipeline does: networks, flags that all runs share, and what the data holds."""
+"""The plan of a pipeline: networks, flags shared by all runs, and facts about the data."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +19,13 @@ OF_A_RUN = ("model", "method", "teacher", "savedir", "run-name", "savedate", "re
 
 @dataclass(frozen=True)
 class Plan:
-    """What a pipeline does.
+    """The plan of a pipeline.
 
     Attributes:
-        request: what was asked for.
-        teacher_model: network of the teacher.
-        recipe: flags that all runs share.
-        facts: of the data.
+        request: flags of the pipeline.
+        teacher_model: the teacher's network.
+        recipe: flags shared by all runs.
+        facts: image counts and sizes of the data set.
     """
 
     request: Request
@@ -67,12 +67,12 @@ def make_plan(request: Request, folder: Path | None) -> Plan:
     """Fit the preset to the data, and check every flag of every run.
 
     Args:
-        request: what was asked for.
-        folder: of the pipeline; a recipe in it is kept to. None looks for none.
+        request: flags of the pipeline.
+        folder: of the pipeline; an existing recipe in it takes precedence. None ignores it.
 
     Raises:
         ValueError, OSError: naming the flag, the recipe or the data.
-        SystemExit: status 2, for a value in a recipe that argparse refuses.
+        SystemExit: status 2, for a value in a recipe that argparse rejects.
     """
     preset = PRESETS[request.preset]
     given = {
@@ -100,7 +100,7 @@ def make_plan(request: Request, folder: Path | None) -> Plan:
 
 
 def _own_flags(request: Request) -> dict[str, Any]:
-    """Flags of the recipe that `--config` names."""
+    """Flags from the recipe of `--config`."""
     if request.config is None:
         return {}
     written = read_recipe(Path(request.config))
@@ -116,7 +116,7 @@ def _own_flags(request: Request) -> dict[str, Any]:
 
 
 def write_recipe(plan: Plan, folder: Path) -> None:
-    """Write the flags that all runs share, unless they are there already."""
+    """Write the flags shared by all runs, unless the file exists."""
     if not (folder / RECIPE).exists():
         with replacing(folder / RECIPE) as temporary:
             temporary.write_text(yaml.safe_dump(plan.recipe, sort_keys=False), encoding="utf-8")

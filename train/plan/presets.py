@@ -1,4 +1,4 @@
-"""How much to spend: presets by hardware, fitted to the size of the data."""
+"""Training budgets: presets by hardware, fitted to the size of the data."""
 
 from dataclasses import dataclass
 from statistics import median
@@ -11,11 +11,11 @@ from models.shipped import NAME as SHIPPED
 from train.options import Options
 from train.options.data import MIN_SIDE
 
-LOOKED_AT = 8  # images whose size is read
-VALIDATIONS = 10  # of each run
-IN_MEMORY = 1e9  # bytes of decoded training images that are kept there
-# SegFormer's rate is for ImageNet weights; ten times as much suits a network that knows nothing,
-# or drawn fields alone (results/cwfid-tuning.md).
+LOOKED_AT = 8  # approximate number of images whose size is read
+VALIDATIONS = 10  # per run
+IN_MEMORY = 1e9  # bytes of decoded training images up to which they are cached in memory
+# SegFormer's learning rate is for ImageNet weights; ten times that suits random weights, and those
+# pretrained on drawn fields only (results/cwfid-tuning.md).
 STARTS: dict[bool | str, dict[str, Any]] = {
     False: {"lr": 6e-4},
     SHIPPED: {"lr": 6e-4, "pretrained": SHIPPED},
@@ -25,16 +25,16 @@ STARTS: dict[bool | str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Preset:
-    """A budget that suits a kind of machine.
+    """A training budget for one kind of machine.
 
     Attributes:
         text: what it is for.
-        teacher: network of the teacher.
+        teacher: the teacher's network.
         crop: side of a training crop, in px.
-        side: short side that larger photographs are brought to, in px.
-        epochs: passes over the training images that small data gets.
-        steps: fewest and most optimizer steps of each run.
-        workers: processes that read data; None for one per CPU core, at most 4.
+        side: short side to which larger images are resized, in px.
+        epochs: passes over the training images, within the limits of `steps`.
+        steps: minimum and maximum optimizer steps of each run.
+        workers: data loading processes; None for one per CPU core, at most 4.
     """
 
     text: str
@@ -57,14 +57,14 @@ BATCH = 4
 
 @dataclass(frozen=True)
 class Facts:
-    """What the data set holds.
+    """Image counts and sizes of the data set.
 
     Attributes:
-        train: images to train on.
-        val: images that best.pth is chosen on.
-        score: split that the runs are compared on.
-        scored: images in it.
-        short_side: of an image, in px; the median of a few.
+        train: number of training images.
+        val: number of validation images, on which best.pth is chosen.
+        score: split on which the runs are compared.
+        scored: number of images in that split.
+        short_side: short side of an image, in px; the median of a few training images.
     """
 
     train: int
@@ -80,10 +80,10 @@ def default_preset() -> str:
 
 
 def look_at(options: Options) -> Facts:
-    """Count the images of a run's splits, and look at the size of a few.
+    """Count the images of a run's splits, and read the sizes of a few.
 
     Raises:
-        ValueError, OSError: what the data set finds wrong.
+        ValueError, OSError: errors of the data set.
     """
     data, known = options.data, DATASETS[options.data.dataset]
 
@@ -94,7 +94,7 @@ def look_at(options: Options) -> Facts:
     val = split(data.val_split or known.default_val_split)
     try:
         scored, score = split("test"), "test"
-    except (ValueError, FileNotFoundError):  # none, or published without its labels
+    except (ValueError, FileNotFoundError):  # no test split, or one published without labels
         scored, score = val, data.val_split or known.default_val_split
     step = max(1, len(train) // LOOKED_AT)
     sides = [min(train.read(index)[1].shape) for index in range(0, len(train), step)]
@@ -102,13 +102,13 @@ def look_at(options: Options) -> Facts:
 
 
 def fit(preset: Preset, facts: Facts, steps: int | None, pretrained: bool | str) -> dict[str, Any]:
-    """The flags that all runs share, as a recipe spells them.
+    """The flags shared by all runs, spelled as in a recipe.
 
     Args:
         preset: the budget.
-        facts: of the data.
-        steps: optimizer steps of each run, None for what suits preset and data.
-        pretrained: which weights networks start from, one of `STARTS`: True for ImageNet's.
+        facts: image counts and sizes of the data set.
+        steps: optimizer steps of each run; None to derive them from preset and data.
+        pretrained: initial weights, a key of `STARTS`: True for ImageNet's.
     """
     batch = min(BATCH, facts.train)
     per_epoch = max(1, facts.train // batch)
@@ -116,7 +116,7 @@ def fit(preset: Preset, facts: Facts, steps: int | None, pretrained: bool | str)
     steps = steps or min(most, max(fewest, preset.epochs * per_epoch))
     side = min(facts.short_side, preset.side)
     crop = max(MIN_SIDE, min(preset.crop, side - side % MIN_SIDE))
-    pixels = facts.train * 4 * facts.short_side**2  # bytes of images at 3 : 4, with labels
+    pixels = facts.train * 4 * facts.short_side**2  # bytes of RGB and label; 4 / 3 below: aspect
     recipe = {
         "height": crop,
         "image-size": "native" if facts.short_side <= preset.side else side,

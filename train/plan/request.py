@@ -1,4 +1,4 @@
-"""What a pipeline was asked for, as its folder remembers it."""
+"""The flags of a pipeline, stored in its folder."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -17,7 +17,7 @@ FILE = "pipeline.yaml"
 
 @dataclass(frozen=True)
 class Request:
-    """The flags of a pipeline; those that are None are chosen by preset and data."""
+    """The flags of a pipeline; preset and data determine those that are None."""
 
     preset: str
     dataset: str = "VOC"
@@ -35,14 +35,14 @@ class Request:
 
 
 def settle(given: Mapping[str, Any], folder: Path) -> Request:
-    """The request of a new pipeline, or that of one that is continued.
+    """Return the request of a new pipeline, or the stored one of a pipeline that is continued.
 
     Args:
-        given: values of flags by field name, None for those that were left out.
+        given: values of flags by field name, None for those not given.
         folder: of the pipeline; it need not exist.
 
     Raises:
-        ValueError: a flag differs from what the pipeline was begun with, or the folder holds
+        ValueError: a flag differs from that of the pipeline to continue, or the folder contains
             something else.
     """
     words = {name: value for name, value in given.items() if value is not None}
@@ -62,7 +62,7 @@ def settle(given: Mapping[str, Any], folder: Path) -> Request:
 
 
 def remember(request: Request, folder: Path) -> None:
-    """Write a request into the folder of its pipeline."""
+    """Write a request to the folder of its pipeline."""
     with replacing(folder / FILE) as temporary:
         temporary.write_text(yaml.safe_dump(asdict(request), sort_keys=False), encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""Run the commands of a pipeline one after another, none of them twice at a time."""
+"""Run the commands of a pipeline one after another, never two in the same folder at once."""
 
 import fcntl
 import os
@@ -26,8 +26,8 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def claimed(folder: Path) -> Iterator[int]:
     """Hold the lock of a pipeline's folder; yield its file descriptor.
 
-    A command that is started with the descriptor holds the lock as well: where a pipeline was
-    killed and its command has outlived it, the next pipeline waits for that to end.
+    A command that inherits the descriptor holds the lock as well: if a pipeline was killed but its
+    command is still running, the next pipeline waits for it to end.
     """
     with (folder / LOCK).open("a") as file:
         try:
@@ -46,11 +46,11 @@ class Runner:
 
     Args:
         lock: file descriptor that commands inherit, see `claimed`.
-        launcher: what starts a training script, such as `accelerate launch --num_processes 2`; all
-            others, and without one these too, are started by this Python.
+        launcher: starts training scripts, such as `accelerate launch --num_processes 2`; other
+            scripts, and these too if it is None, are started by this Python.
 
     Raises:
-        ValueError: there is no such program.
+        ValueError: the launcher's program does not exist.
     """
 
     def __init__(self, lock: int, launcher: str | None = None) -> None:
@@ -67,12 +67,12 @@ class Runner:
         """Run a script of this project, and return its exit status.
 
         Args:
-            words: script, from the project's folder, and flags.
-            record: file to keep its output in, which is then shown when it has ended.
-            accepted: statuses with which `record` is written.
+            words: script, relative to the project root, and flags.
+            record: file for its output, which is then printed only when the script has ended.
+            accepted: exit statuses for which `record` is written.
 
         Raises:
-            KeyboardInterrupt: the user stopped the pipeline; the command has saved and ended.
+            KeyboardInterrupt: the user stopped the pipeline; the command has saved and exited.
         """
         script, *flags = words
         starter, shown = [sys.executable], [os.path.relpath(sys.executable)]
@@ -94,7 +94,8 @@ class Runner:
 
     def _wait(self, command: Sequence[str], output: IO[bytes] | None) -> int:
         with self._handing_on():
-            # A second signal would end it before it has saved: `_hand_on` hands on the one.
+            # In its own process group, so that only `_hand_on` signals it: a second signal would
+            # end it before it has saved.
             self.process = start(command, stdout=output, pass_fds=[self.lock])
             if self.stopped:  # while it was being started
                 terminate(self.process)
@@ -107,7 +108,7 @@ class Runner:
 
     @contextmanager
     def _handing_on(self) -> Iterator[None]:
-        """Hand signals on to the command; one that is ignored, as under nohup, stays so."""
+        """Forward signals to the command, except those that are ignored, as under nohup."""
         previous = {
             number: signal.signal(number, self._hand_on)
             for number in STOPPING

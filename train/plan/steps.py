@@ -1,4 +1,4 @@
-"""The steps of a pipeline: commands, each with a check that it is done."""
+"""The steps of a pipeline: commands, each with a check whether it is done."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ class Step:
     """A command of a pipeline.
 
     Attributes:
-        name: for people.
-        words: script, from the project's folder, and flags.
-        done: whether what it makes is there.
-        record: file that keeps what it prints, where nothing else shows that it is done.
+        name: display name.
+        words: script, relative to the project root, and flags.
+        done: returns whether its output exists.
+        record: file for its printed output, if it has no other output to show that it is done.
     """
 
     name: str
@@ -32,14 +32,14 @@ class Step:
 def plan_steps(
     request: Request, folder: Path, teacher_model: str, steps: int, score: str
 ) -> list[Step]:
-    """All steps in their order.
+    """All steps in order.
 
     Args:
-        request: what was asked for.
-        folder: of the pipeline, with the recipe in it.
-        teacher_model: network of the teacher.
+        request: flags of the pipeline.
+        folder: of the pipeline, which contains the recipe.
+        teacher_model: the teacher's network.
         steps: optimizer steps of each run.
-        score: split that the runs are compared on.
+        score: split on which the runs are compared.
     """
     runs = [str(folder / name) for name in RUNS]
     device = () if request.device is None else ("--device", request.device)
@@ -84,7 +84,7 @@ def _training(request: Request, folder: Path, name: str, teacher_model: str, ste
     if name == "distilled":
         words += ("--method", request.method, "--teacher", str(folder / "teacher" / BEST))
         words += () if request.unlabelled is None else ("--unlabelled", request.unlabelled)
-    # What was killed before its first checkpoint begins anew.
+    # A run killed before its first checkpoint starts over.
     words += ("--resume",) if (run / LAST).exists() else ("--overwrite",)
 
     def done() -> bool:

@@ -1,6 +1,6 @@
-"""Time the first steps of every run of a pipeline, so that an estimate rests on measurements.
+"""Time the first steps of every run of a pipeline, to base its estimate on measurements.
 
-It happens in a process of its own, which gives its memory back when it has ended.
+This happens in a separate process, which frees its memory when it ends.
 """
 
 import multiprocessing
@@ -35,20 +35,20 @@ from train.tasks import SupervisedTask, Task
 from train.teacher import FrozenTeacher
 from train.trackers import Tracker
 
-TIMED_STEPS = 5  # the first of them only warms up
-ENOUGH_SECONDS = 20  # after which fewer steps will do
-TIMED_IMAGES = 4  # of validation; the first of them only warms up
+TIMED_STEPS = 5  # the first is a warm-up
+ENOUGH_SECONDS = 20  # after which fewer steps are enough
+TIMED_IMAGES = 4  # validation images; the first is a warm-up
 Flags = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run costs on this machine, in seconds.
+    """Cost of a run on this machine, in seconds.
 
     Attributes:
-        start: before the first step, once.
-        step: an optimizer step, with the time that it waits for data.
-        image: one image of validation.
+        start: once, before the first step.
+        step: per optimizer step, including the wait for data.
+        image: per validation image.
     """
 
     start: float
@@ -57,11 +57,11 @@ class Cost:
 
 
 def options_of(stage: str, flags: Flags) -> Options:
-    """Options of a stage from flags as a recipe spells them; `model` must be among them.
+    """Options of a stage from flags spelled as in a recipe; `model` is required.
 
     Raises:
         ValueError: an unknown flag, or flags that contradict each other.
-        SystemExit: status 2, for a value that argparse refuses.
+        SystemExit: status 2, for a value that argparse rejects.
     """
     parser = FlagParser(stage)
     return Options.of(stage, parser.read([], parser.check(flags, "recipe")))
@@ -74,13 +74,13 @@ def time_first_steps(
 
     Args:
         runs: stage and flags, by name.
-        teacher_model: network that a stage "sekd" distils from; its weights do not matter here.
+        teacher_model: the teacher's network in stage "sekd"; its weights do not matter here.
 
     Returns:
-        What each run costs, and the seconds that a process takes to start and load its libraries.
+        The cost of each run, and the seconds a process takes to start and load its libraries.
 
     Raises:
-        ValueError, OSError: what training itself would refuse.
+        ValueError, OSError: as raised by training itself.
     """
     started = time.perf_counter()
     spawn = multiprocessing.get_context("spawn")
@@ -96,7 +96,7 @@ def time_first_steps(
 
 
 def _end_at_ctrl_c() -> None:
-    """Without a traceback: the parent gets it too."""
+    """End on Ctrl-C without a traceback: the parent process receives it too."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
@@ -104,14 +104,14 @@ def _time_first_steps(
     runs: Mapping[str, tuple[str, Flags]], teacher_model: str
 ) -> tuple[dict[str, Cost], float]:
     started = time.perf_counter()
-    # What there is to say, training itself will say.
+    # Training itself will print the same messages.
     with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
         costs = {name: time_run(*run, teacher_model) for name, run in runs.items()}
     return costs, time.perf_counter() - started
 
 
 def time_run(stage: str, flags: Flags, teacher_model: str) -> Cost:
-    """Time the first steps of one run, and the validation of a few images; nothing is written."""
+    """Time the first steps of one run and the validation of a few images; writes nothing."""
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         timed = {"max-steps": TIMED_STEPS, "warmup-steps": 0, "steps-loss": 1, "savedir": folder}
@@ -135,10 +135,10 @@ def _task(run: Run, data: Data, teacher_model: str) -> Task:
 
 
 class _Clock(tqdm):
-    """A bar that shows nothing: it notes when a step ends, and asks to stop after enough of them.
+    """A hidden progress bar that records when steps end, and requests a stop after enough time.
 
     Args:
-        interrupt: through which it asks.
+        interrupt: set to request the stop.
     """
 
     def __init__(self, interrupt: Interrupt) -> None:
@@ -147,14 +147,14 @@ class _Clock(tqdm):
         self.ends = [time.perf_counter()]
 
     def update(self, n: float | None = 1) -> None:
-        """Note that a step has ended."""
+        """Record that a step has ended."""
         self.ends.append(time.perf_counter())
         if len(self.ends) > 2 and self.ends[-1] - self.ends[0] > ENOUGH_SECONDS:
             self.interrupt.requested = True
 
     @property
     def seconds(self) -> float:
-        """Median time of a step, without the first one where there are others."""
+        """Median time of a step, without the first one if there are others."""
         first, *others = [end - start for start, end in pairwise(self.ends)]
         return median(others or [first])
 
@@ -171,7 +171,7 @@ def _time_steps(run: Run, task: Task, data: Data) -> float:
 
 
 def _time_images(run: Run, network: nn.Module, data: Data) -> float:
-    """Seconds per validation image, read and scored one at a time."""
+    """Median seconds per validation image, read and scored one at a time."""
     if data.val is None:
         return 0.0
     ends = []

@@ -1,1 +1,1 @@
-"""Many runs from one recipe: what `train/sweep.py` is made of."""
+"""Many runs from one recipe: the parts of `train/sweep.py`."""

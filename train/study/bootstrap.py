@@ -1,4 +1,4 @@
-"""Confidence intervals of differences between runs, over seeds and images."""
+"""Bootstrap confidence intervals of differences between runs, over seeds and images."""
 
 import math
 from collections.abc import Sequence
@@ -18,29 +18,29 @@ Weighted = Sequence[tuple[Job, float]]
 def bootstrap(
     groups: Sequence[Weighted], resamples: int = RESAMPLES
 ) -> tuple[float, tuple[float, float] | None]:
-    """Mean over seeds of a weighted sum of mIoUs on the same images, in points.
+    """Mean over seeds of a weighted sum of mIoUs on the same images, in percentage points.
 
-    With weights 1 and -1 that is the difference between a run and its baseline; with 1, -0.5 and
-    -0.5, to a level half way between two baselines.
+    With weights 1 and -1, this is the difference between a run and its baseline; with 1, -0.5 and
+    -0.5, that between a run and the midpoint of two baselines.
 
-    The interval is a bootstrap over both sources of chance: seeds are drawn with replacement, and
-    images likewise, the same ones for all runs. Few seeds drawn so scatter too little:
-    their distances from the mean are enlarged by sqrt(n / (n - 1)), against what Hesterberg (The
-    American Statistician 69(4), 2015) calls narrowness bias. A single seed has no interval: one
-    over images alone says nothing of the next seed.
+    The interval is a bootstrap over both sources of randomness: seeds are drawn with replacement,
+    and so are images, the same ones for all runs. Resampling a few seeds underestimates their
+    spread, so distances from the mean are scaled by sqrt(n / (n - 1)), against what Hesterberg (The
+    American Statistician 69(4), 2015) calls narrowness bias. A single seed gets no interval: one
+    over images only would say nothing about other seeds.
 
     Args:
-        groups: runs of one seed each, with weights that are the same for all seeds.
-        resamples: draws of the bootstrap, at a fixed seed.
+        groups: one per seed: its runs, with weights that are the same for all seeds.
+        resamples: number of bootstrap resamples, drawn with a fixed RNG seed.
 
     Returns:
-        The sum, and its percentile interval of 95 %; None with fewer than two seeds.
+        The mean sum, and its 95 % percentile interval; None with fewer than two seeds.
 
     Raises:
         ValueError: two runs were scored on different images.
     """
     counts = _counts([[job for job, _ in group] for group in groups])
-    counts = counts[:, :, counts.any(axis=(0, 1, 3, 4))]  # what is void all over says nothing
+    counts = counts[:, :, counts.any(axis=(0, 1, 3, 4))]  # drop all-void images
     weights = np.array([weight for _, weight in groups[0]])
     measured = float(_sums(counts, weights).mean())
     seeds, _, images = counts.shape[:3]
@@ -59,7 +59,7 @@ def bootstrap(
 
 
 def _counts(groups: Sequence[Sequence[Job]]) -> np.ndarray:
-    """Counts (seeds, runs, images, 2, K), of the same images in the same order everywhere."""
+    """Counts (seeds, runs, images, 2, K), for the same images in the same order in all runs."""
     jobs = [job for group in groups for job in group]
     found = [read_counts(job.results / COUNTS) for job in jobs]
     names = found[0][0]
@@ -74,5 +74,5 @@ def _counts(groups: Sequence[Sequence[Job]]) -> np.ndarray:
 
 
 def _sums(counts: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Counts (seeds, runs, images, 2, K) -> weighted sums of points of mIoU, (seeds,)."""
+    """Weighted sums of mIoU in percentage points, (seeds,), from counts as of `_counts`."""
     return 100 * mean_iou(counts.sum(2)) @ weights

@@ -1,4 +1,4 @@
-"""What a study's runs scored: means over seeds, differences to a baseline, their intervals."""
+"""Results of a study: means over seeds, and differences to a baseline with their intervals."""
 
 import json
 import math
@@ -15,33 +15,34 @@ from train.study.jobs import SCORES, is_done, seconds_per_step, teachers_of, wit
 from train.study.study import Job, Study
 
 NO_SETTINGS = ("--max-steps=", "--seed=", "--savedir=", "--run-name=")
-SLACK = 1.05  # hours that are beyond the baseline's by this factor are still compared
+SLACK = 1.05  # hours outside the baseline's range by up to this factor are still compared
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one run scored with all seeds that have ended.
+    """Results of one run over all its completed seeds.
 
     Attributes:
-        run: its name.
-        seeds: those that have ended.
+        run: name of the run.
+        seeds: the completed seeds.
         scores: mIoU of each seed, in percent.
-        per_class: IoU of each class in percent, mean over seeds; None where a class is absent.
-        steps: optimizer steps.
-        hours: of training where it was trained, without validation and without its teacher's own
-            training; nan where there is no log, and for a run that epochs end.
-        teacher_hours: likewise of all runs of the study that one seed of it learnt from, theirs
-            among them; a teacher that serves several runs counts in each. 0 without any.
-        teacher_score: mean mIoU of the runs of the study that it learnt from, in percent; None
-            without any. Of several, which teach the mean of their probabilities, it is the mean.
-        difference: mean difference to the baseline over the seeds that both have; None for the
-            baseline itself, and without a common seed.
+        per_class: IoU of each class in percent, mean over seeds; None if a class is absent.
+        steps: optimizer steps; None if the run's length is set in epochs.
+        hours: training time on the machine that trained it, median over seeds, without validation
+            and its teacher's training; nan without a log or if its length is set in epochs.
+        teacher_hours: likewise for all runs of the study that one seed was distilled from, directly
+            or indirectly; a teacher of several runs counts in each. 0 without any.
+        teacher_score: mean mIoU of the runs of the study that it was distilled from, in percent;
+            for an ensemble, which averages probabilities, still the mean of their scores; None
+            without any.
+        difference: mean difference to the baseline over their common seeds; None for the baseline
+            itself, and without a common seed.
         interval: its 95 % confidence interval over seeds and images; None for a single seed.
-        at_equal_hours: difference to the baseline trained for as many hours, over the seeds that
-            the run shares with the two lengths of the baseline beside it;
-            None for the baseline's lengths themselves, for hours that are not between theirs, for
-            a run that is compared with another baseline, and without a common seed.
-        at_equal_hours_interval: likewise, the hours taken as they are.
+        at_equal_hours: difference to the baseline at the same number of hours, interpolated between
+            its next shorter and next longer length, over the seeds common to all three runs; None
+            for the baseline's lengths themselves, for hours outside their range, for a run that is
+            compared with another baseline, and without a common seed.
+        at_equal_hours_interval: its confidence interval, with the hours taken as exact.
     """
 
     run: str
@@ -59,17 +60,17 @@ class Outcome:
 
     @property
     def mean(self) -> float:
-        """MIoU in percent, mean over seeds."""
+        """Mean mIoU over seeds, in percent."""
         return statistics.fmean(self.scores)
 
     @property
     def spread(self) -> float | None:
-        """Standard deviation over seeds, None for a single one."""
+        """Standard deviation of mIoU over seeds; None for a single seed."""
         return statistics.stdev(self.scores) if len(self.scores) > 1 else None
 
 
 def outcomes(study: Study) -> list[Outcome]:
-    """Outcomes of all runs that have a scored seed, in the recipe's order."""
+    """Outcomes of all runs with at least one scored seed, in the recipe's order."""
     ended = {run: [job for job in jobs if is_done(job)] for run, jobs in study.runs.items()}
     found = [
         _outcome(run, jobs, {job.seed: job for job in ended.get(study.baseline_of(run) or "", [])})
@@ -94,7 +95,7 @@ def outcomes(study: Study) -> list[Outcome]:
 
 
 def _teacher_score(study: Study, jobs: Sequence[Job]) -> float | None:
-    # A teacher of several seeds counts once: a mean over copies of a score is not quite that score.
+    # Count a teacher shared by several seeds once: averaging copies of a score adds rounding error.
     taught_by = dict.fromkeys(one for job in jobs for one in teachers_of(study, job))
     scored = [one for one in taught_by if is_done(one)]
     return statistics.fmean(100 * _scores(one)["miou"] for one in scored) if scored else None
@@ -111,7 +112,7 @@ def _hours(job: Job) -> float:
 
 
 def baseline_lengths(study: Study, found: Sequence[Outcome]) -> list[Outcome]:
-    """Return the baseline, and runs that differ from it in steps alone, by hours of training."""
+    """Return the baseline and the runs that differ from it only in steps, sorted by hours."""
     if study.baseline is None:
         return []
     settings = {run: _settings(jobs[0]) for run, jobs in study.runs.items()}
@@ -120,14 +121,14 @@ def baseline_lengths(study: Study, found: Sequence[Outcome]) -> list[Outcome]:
 
 
 def _settings(job: Job) -> tuple[str, list[str]]:
-    """Return what makes a run what it is, but for its length, seed and folder."""
+    """Return stage and flags of a run, without its length, seed and folder."""
     return job.stage, [word for word in job.words if not word.startswith(NO_SETTINGS)]
 
 
 def _at_equal_hours(
     study: Study, one: Outcome, lengths: Sequence[Outcome]
 ) -> tuple[float | None, tuple[float, float] | None]:
-    """Interpolate over the logarithm of hours, between the two lengths beside the run's."""
+    """Interpolate over log hours, between the two baseline lengths next to the run's."""
     names = {length.run for length in lengths}
     if len(lengths) < 2 or one.run in names or study.baseline_of(one.run) not in names:
         return None, None

@@ -1,4 +1,4 @@
-"""Run the jobs of a study: several at a time, teachers first, what has ended never again."""
+"""Run the jobs of a study: several in parallel, teachers first, without repeating finished ones."""
 
 import os
 import shlex
@@ -37,18 +37,18 @@ KEPT = ("processes", "seconds", "resumed", "hardware", "versions", "git", "weigh
 
 
 class Queue:
-    """Starts jobs as processes and remembers which are left.
+    """Starts jobs as processes and keeps track of the remaining ones.
 
-    Several queues, on machines that share their folders, may work on one study: a job that another
-    process trains is waited for, once there is nothing else to do.
+    Several queues, on machines that share their folders, can work on the same study: a job that
+    another process is training is waited for, once there is nothing else to do.
 
     Args:
-        study: what to run.
+        study: the study to run.
         left: jobs of the study to run now, see `train.study.jobs.to_train`.
-        parallel: processes at a time. Each has an even share of the processor's cores, or as many
-            threads as OMP_NUM_THREADS says.
-        launcher: what starts a training script, such as `accelerate launch --num_processes 2`.
-        tell: called with a line whenever a job starts, ends or fails.
+        parallel: number of processes at a time. Each gets an equal share of the CPU cores as
+            threads, unless OMP_NUM_THREADS is set.
+        launcher: starts training scripts, such as `accelerate launch --num_processes 2`.
+        tell: called with a message whenever a job starts, ends or fails.
         watch: called every few seconds.
     """
 
@@ -75,10 +75,10 @@ class Queue:
         self.stopped = False
 
     def run(self) -> None:
-        """Run what is left; a job that fails is reported, and so are those that need it.
+        """Run the remaining jobs; report jobs that fail, and those that depend on them.
 
         Raises:
-            KeyboardInterrupt: after the running jobs have saved and ended.
+            KeyboardInterrupt: after the running jobs have saved and exited.
         """
         running = self.running
         with _hang_up_stops(), ThreadPoolExecutor(self.parallel) as pool:
@@ -105,7 +105,7 @@ class Queue:
         self.failed += self.waiting
 
     def _ready(self) -> list[Job]:
-        """Jobs whose teachers have ended; those of other processes come last."""
+        """Jobs whose teachers have ended; those found in use by other processes come last."""
         busy = {*self.waiting, *self.running.values()}
         return [
             job
@@ -117,15 +117,15 @@ class Queue:
         ]
 
     def _work(self, job: Job) -> int | None:
-        """Train and score a job; return the status of what failed, 0, or None if it is in use."""
+        """Train and score a job; return 0, the exit status of a failure, or None if in use."""
         try:
-            # The lock of training itself would end before the scoring.
+            # Training's own lock would be released before scoring.
             with locked(job.folder.with_name(f"{job.folder.name}.study")):
-                check_free(job.folder)  # of a run by hand, or one that has outlived its study
+                check_free(job.folder)  # a run by hand, or one that outlived its study, may use it
                 if can_teach(job):
                     return 0
                 if status := self._train_and_score(job):
-                    check_free(job.folder)  # of one that was still starting a moment ago
+                    check_free(job.folder)  # another run may have been starting before
                 return status
         except InUseError as error:
             if job not in self.elsewhere:
@@ -134,10 +134,10 @@ class Queue:
             return None
 
     def _train_and_score(self, job: Job) -> int:
-        """Train, or resume, and score; return the status of what failed, or 0."""
+        """Train or resume a job, and score it; return 0 or the exit status of a failure."""
         self.tell(f"started: {name_of(job)}")
         words = [*self.launcher, str(SCRIPTS / f"train_{job.stage}.py"), *job.words]
-        # What was killed before its first checkpoint begins anew.
+        # A job killed before its first checkpoint starts over.
         words.append("--resume" if (job.folder / LAST).exists() else "--overwrite")
         if status := self._start(job, words):
             return status
@@ -157,7 +157,7 @@ class Queue:
         return words + (["--subset", self.study.score] if self.study.score else [])
 
     def _start(self, job: Job, words: list[str]) -> int:
-        """Run a command with its output in the job's log file."""
+        """Run a command, appending its output to the job's log file."""
         threads = os.environ.get("OMP_NUM_THREADS") or str(
             max(1, (os.cpu_count() or 1) // self.parallel)
         )
@@ -169,7 +169,8 @@ class Queue:
             with self.lock:
                 if self.stopped:
                     return 130
-                # A second signal would end it before it has saved: `_stop` hands on the one.
+                # In its own process group, so that only `_stop` signals it: a second signal would
+                # end it before it has saved.
                 process = start(
                     words,
                     stdout=output,
@@ -183,7 +184,7 @@ class Queue:
 
     def _note(self, job: Job, status: int | None) -> None:
         if status is None:
-            self.waiting.append(job)  # last: what is free comes first
+            self.waiting.append(job)  # last, so that free jobs come first
             return
         if status == 0:
             self.tell(f"ended: {name_of(job)}")
@@ -193,7 +194,7 @@ class Queue:
         self.tell(f"failed with status {status}: {name_of(job)}: {last} ({log_of(job)})")
 
     def _stop(self) -> None:
-        """Have the jobs save and end, and wait for them; a second Ctrl-C has them end sooner."""
+        """Stop the jobs, and wait until they have saved; a second Ctrl-C ends them sooner."""
         with self.lock:
             self.stopped = True
             processes = list(self.processes)
@@ -210,7 +211,7 @@ class Queue:
 
 @contextmanager
 def _hang_up_stops() -> Iterator[None]:
-    """Let a terminal that is closed stop the study as Ctrl-C does; not where nohup ignores it."""
+    """Make closing the terminal stop the study like Ctrl-C, unless nohup ignores SIGHUP."""
     before = signal.getsignal(signal.SIGHUP)
     if before is not signal.SIG_IGN:
         signal.signal(signal.SIGHUP, signal.default_int_handler)

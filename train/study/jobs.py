@@ -1,4 +1,4 @@
-"""The jobs of a study: what has ended, what is left, and how long it takes."""
+"""The jobs of a study: which have ended, which are left, and how long they take."""
 
 import statistics
 from collections.abc import Callable, Iterable, Sequence
@@ -12,28 +12,28 @@ from train.run_folder import LOG, RESULTS
 from train.study.study import Job, Study
 
 SCORES, COUNTS = "scores.json", "counts.csv"
-TRAINING = "training.json"  # where a run was trained, and by which code
+TRAINING = "training.json"  # on which machine a run was trained, and with which code
 
 
 def is_done(job: Job) -> bool:
-    """Whether a job has been trained to its end and scored."""
+    """Whether a job was trained to the end and scored."""
     return (job.results / SCORES).exists()
 
 
 def can_teach(job: Job) -> bool:
-    """Whether a job has ended here: scores may be another machine's, and weights half trained."""
+    """Whether a job has ended here: scores can be from another machine, and weights unfinished."""
     return is_done(job) and (job.folder / RESULTS).exists()
 
 
 def teachers_of(study: Study, job: Job) -> list[Job]:
-    """The jobs whose weights this one learns from; none where they are none of the study."""
+    """The jobs of the study that this one is distilled from."""
     return [other for other in study.jobs if other.folder in job.teachers]
 
 
 def with_teachers(
     study: Study, jobs: Iterable[Job], is_needed: Callable[[Job], bool] = lambda teacher: True
 ) -> set[Job]:
-    """Jobs, and the needed ones of their teachers, which may have teachers themselves."""
+    """The given jobs and, recursively, those of their teachers that are needed."""
     found: set[Job] = set()
     added = set(jobs)
     while added:
@@ -44,24 +44,24 @@ def with_teachers(
 
 
 def to_train(study: Study, jobs: Sequence[Job]) -> list[Job]:
-    """Jobs that have not ended, and the teachers that these need and that have no weights here."""
+    """Jobs that have not ended, and the teachers they need whose weights are not here."""
     unfinished = (job for job in jobs if not is_done(job))
     waiting = with_teachers(study, unfinished, lambda teacher: not can_teach(teacher))
     return [job for job in study.jobs if job in waiting]
 
 
 def name_of(job: Job) -> str:
-    """Name a job for people."""
+    """Display name of a job."""
     return f"{job.run}, seed {job.seed}"
 
 
 def log_of(job: Job) -> Path:
-    """Where a job's output goes: beside its folder, which a training script makes itself."""
+    """File for a job's output: next to its folder, which the training script creates itself."""
     return job.folder.with_name(f"{job.folder.name}.log")
 
 
 def steps_done(job: Job) -> int:
-    """Optimizer steps whose weights are here; all of them where the job has ended here."""
+    """Optimizer steps in a job's log here; all of them if the job has ended here."""
     if can_teach(job) and job.steps:
         return job.steps
     steps = read_log(job.folder / LOG).get("step")
@@ -69,11 +69,11 @@ def steps_done(job: Job) -> int:
 
 
 def seconds_per_step(job: Job) -> float | None:
-    """Usual time of a training step from a job's log, without validation; None without a log.
+    """Typical seconds per training step from a job's log, without validation; None without a log.
 
-    It is the median of epochs; with `--kd-steps`, of those with a teacher and of those without,
-    weighed by how many steps of the whole run are of either kind; with `--kd-cache`, the first
-    epoch, in which the teacher is asked, counts once, and the median of the others for the rest.
+    It is the median over epochs. With `--kd-steps`, epochs with and without a teacher have separate
+    medians, weighted by their numbers of steps in the whole run. With `--kd-cache`, the first
+    epoch, in which the teacher runs, counts once, and the median of the others for the rest.
     """
     log = read_log((job.results if is_done(job) else job.folder) / LOG)
     if not log:
@@ -105,22 +105,22 @@ def seconds_per_step(job: Job) -> float | None:
 
 
 def processes_of(job: Job) -> int:
-    """How many processes trained a job; 1 where it has not ended, or nothing says it."""
+    """Number of processes that trained a job; 1 if it has not ended, or if it is unknown."""
     return record_of(job).get("processes", 1)
 
 
 def record_of(job: Job) -> dict[str, Any]:
-    """What a job noted when it ended; empty where it has not, or from before such notes."""
+    """The record that a job wrote when it ended; empty if there is none."""
     records = (job.results / TRAINING, job.folder / RESULTS)
     record = next((path for path in records if path.exists()), None)
     return {} if record is None else read_json(record)
 
 
 def seconds_left(study: Study, left: Sequence[Job], parallel: int) -> float | None:
-    """Estimate how long jobs take, from the pace of those that have begun.
+    """Estimate the remaining time of jobs, from the pace of those that have begun.
 
     Returns:
-        None where none has begun, or where epochs and not steps end one of the jobs.
+        Seconds; None if no job has begun, or if the length of a remaining one is set in epochs.
     """
     if not left:
         return 0.0
@@ -139,7 +139,7 @@ def seconds_left(study: Study, left: Sequence[Job], parallel: int) -> float | No
 
 
 def write_plan(jobs: Sequence[Job], left: Sequence[Job], out: Callable[[str], None]) -> None:
-    """Say of each job whether it has ended, is half way, or has not begun."""
+    """Write the state of each job: done, or how many of its steps."""
     for job in jobs:
         state = f"{steps_done(job)} of {job.steps or '?'} steps" if job in left else "done"
         if job in left and is_done(job):

@@ -1,4 +1,4 @@
-"""Pictures of a study: scores over what training costs or over a grid, and what each run gains."""
+"""Plots of a study: scores over training time or a grid, and each run's gain."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,10 +14,10 @@ from matplotlib.axes import Axes  # noqa: E402
 
 
 def plot(study: Study, found: Sequence[Outcome], path: Path) -> None:
-    """Draw mIoU over the grid where the runs differ in one number, and else over training cost.
+    """Plot mIoU over the grid if the runs differ in one number, otherwise over training time.
 
-    Beside the cost, where runs are compared, each one's difference to its baseline is drawn; and
-    that over its teacher's score, where teachers of the study differ.
+    Further panels show each run's difference to its baseline, if runs are compared and not plotted
+    over a grid, and that difference over its teacher's score, if the scores of teachers differ.
     """
     compared = [one for one in found if one.difference is not None]
     taught = [one for one in compared if one.teacher_score is not None]
@@ -31,7 +31,7 @@ def plot(study: Study, found: Sequence[Outcome], path: Path) -> None:
         layout="constrained",
         squeeze=False,
     )
-    if len(found) > 10:  # matplotlib's own colours would begin anew
+    if len(found) > 10:  # matplotlib's default colours would repeat
         for panel in panels[0]:
             panel.set_prop_cycle(color=matplotlib.colormaps["tab20"].colors)  # type: ignore[attr-defined]
     axes, *beside = panels[0]
@@ -50,7 +50,7 @@ def plot(study: Study, found: Sequence[Outcome], path: Path) -> None:
 
 
 def _plot_by_teacher(taught: Sequence[Outcome], axes: Axes) -> None:
-    """Draw a point and its interval per run, hollow with a single seed: what each teacher gave."""
+    """Plot each run's difference and interval over its teacher's score; hollow: a single seed."""
     for one in taught:
         assert one.teacher_score is not None and one.difference is not None
         alone = one.interval is None
@@ -66,10 +66,10 @@ def _plot_by_teacher(taught: Sequence[Outcome], axes: Axes) -> None:
 
 
 def _plot_differences(study: Study, compared: Sequence[Outcome], axes: Axes) -> None:
-    """Draw a row per run, the best on top: difference to its baseline, and interval.
+    """Plot a row per run, the best on top: difference to its baseline, and interval.
 
-    Blue is above the baseline, red below it, grey where the interval holds 0, and hollow where a
-    single seed has none.
+    Blue is above the baseline, red below it, grey if the interval contains 0, and hollow if there
+    is none because of a single seed.
     """
     rows = sorted(compared, key=lambda one: one.difference or 0)
     for place, one in enumerate(rows):
@@ -92,7 +92,7 @@ def _plot_differences(study: Study, compared: Sequence[Outcome], axes: Axes) -> 
 
 
 def _plot_by_cost(study: Study, found: Sequence[Outcome], axes: Axes) -> None:
-    """Draw a point per seed, a cross at each mean, and a line through the baseline's lengths."""
+    """Plot a point per seed, a cross at each mean, and a line through the baseline's lengths."""
     for one in found:
         (line,) = axes.plot([one.hours] * len(one.scores), one.scores, "o", alpha=0.4, ms=5)
         axes.plot(one.hours, one.mean, "x", color=line.get_color(), ms=10, label=one.run)
@@ -108,7 +108,7 @@ def _plot_by_cost(study: Study, found: Sequence[Outcome], axes: Axes) -> None:
 
 
 def _plot_by_place(study: Study, axis: str, found: Sequence[Outcome], axes: Axes) -> None:
-    """Draw a line through each family's means, a point per seed, and a level without a grid."""
+    """Plot a line through each family's means, points per seed, and levels of runs without grid."""
     families: dict[str, list[tuple[float, Outcome]]] = {}
     for one in found:
         job = study.runs[one.run][0]

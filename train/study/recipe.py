@@ -1,13 +1,13 @@
-"""A study's recipe: which runs there are, and which of them need another one first.
+"""A study's recipe: its runs, and which of them depend on others.
 
 A recipe is YAML:
 
-    savedir: runs/study                   # every run is in <savedir>/<run>/seed<N>
-    results: results/study                # and there its scores and log, without weights (optional)
-    config: recipes/cwfid.yaml            # recipe of flags that all runs share (optional)
-    flags: {max-steps: 4800}              # more of them (optional)
+    savedir: runs/study                   # run folders are <savedir>/<run>/seed<N>
+    results: results/study                # likewise for scores and logs, without weights (optional)
+    config: recipes/cwfid.yaml            # recipe of flags shared by all runs (optional)
+    flags: {max-steps: 4800}              # further shared flags (optional)
     seeds: [0, 1, 2]
-    score: test                           # split that a run's last weights are scored on
+    score: test                           # split on which a run's last weights are scored
     baseline: none                        # run that the others are compared with
     teacher: teacher                      # of every distilled run: a run of this recipe, or a file
     runs:
@@ -16,11 +16,11 @@ A recipe is YAML:
       kd: {kd-weight: 0.5}
       kd of many: {teacher: [none, teacher]}
 
-A run named after a method is distilled by it; `stage`, `seeds`, `teacher`, `baseline` and `grid`
-are settings of the study, and all else are flags of its training script. `grid` makes a run of each
-combination; `baseline` names the run that this one is compared with, in place of the study's. A
-baseline with the same grid is compared value by value. A run teaches with its first seed; a list of
-teachers is an ensemble of all seeds of its runs.
+A run named after a method is distilled with it; `stage`, `seeds`, `teacher`, `baseline` and `grid`
+are settings of the study, and all others are flags of its training script. `grid` makes one run per
+combination of values; `baseline` is the run that this one is compared with, instead of the study's.
+If the baseline has the same grid, runs with the same values are compared. A single teacher is the
+first seed of its run; a list of teachers is an ensemble of all seeds of the listed runs.
 """
 
 import itertools
@@ -64,11 +64,11 @@ EXPECTED = {
     "grid": "lists of values by flag, as in {lr: [0.1, 0.2]}",
     "flags": "flags and their values, as in {max-steps: 100}",
     "runs": "runs and their flags, as in {kd: {kd-weight: 0.5}}",
-}  # of all others: a name
+}  # for all others: a name
 
 
 class _RunSettings(BaseModel):
-    """Shapes of what a run of the recipe may set beside its flags."""
+    """Types of the settings of a run besides its flags."""
 
     seeds: Seeds = [0]
     grid: dict[StrictStr, Annotated[list[Any], Field(min_length=1)]] = {}
@@ -77,7 +77,7 @@ class _RunSettings(BaseModel):
 
 
 class _Recipe(BaseModel):
-    """The recipe as it is written, before runs are made of it."""
+    """The recipe as written, before its runs are expanded."""
 
     path: Path
     savedir: Text
@@ -93,7 +93,7 @@ class _Recipe(BaseModel):
 
 @dataclass(frozen=True)
 class _Run:
-    """One run of the recipe: a family of runs at one place of its grid."""
+    """One run of the recipe: a point in the grid of a family of runs."""
 
     name: str
     family: str
@@ -102,14 +102,14 @@ class _Run:
 
 
 def read_study(path: Path, more: Mapping[str, Any] | None = None) -> Study:
-    """Read a recipe and check every run's flags, before hours are spent on the first.
+    """Read a recipe and check the flags of all runs, before the first is trained for hours.
 
     Args:
-        path: YAML file, see the module's text.
+        path: YAML file, see the module docstring.
         more: flags of all runs that override the recipe's, such as ``datadir``.
 
     Raises:
-        ValueError: naming the recipe, the run and the remedy.
+        ValueError: an invalid recipe; names it, the run and the remedy.
         FileNotFoundError: there is no such file.
     """
     written = read_recipe(path)
@@ -136,7 +136,7 @@ def read_study(path: Path, more: Mapping[str, Any] | None = None) -> Study:
 
 
 def _expanded(recipe: _Recipe) -> Iterator[_Run]:
-    """Yield a run for each combination of values of a grid."""
+    """Yield a run for each combination of grid values."""
     for family, flags in recipe.runs.items():
         flags = dict(flags or {})
         if not NAME.fullmatch(str(family)):
@@ -158,13 +158,13 @@ def _checked(shapes: type[Shapes], written: Mapping[str, Any], where: str) -> Sh
 
 
 def _at(family: str, place: Mapping[str, Any]) -> str:
-    """Name the run of a family at a place of its grid."""
+    """Name of the run at a point in a family's grid."""
     values = ",".join(f"{flag}={value}" for flag, value in place.items())
     return f"{family} {values}" if values else family
 
 
 def _named(baseline: str, place: Mapping[str, Any], runs: Mapping[str, _Run]) -> str:
-    """Name the run that is meant by the baseline of a run at a place of its grid."""
+    """Name of a baseline or teacher run: with the same grid values if there is such a run."""
     there = _at(baseline, place)
     return there if there in runs else baseline
 
@@ -221,10 +221,10 @@ def _job(recipe: _Recipe, run: _Run, seed: int, runs: Mapping[str, _Run]) -> Job
 def _teachers(
     recipe: _Recipe, run: _Run, runs: Mapping[str, _Run]
 ) -> Iterator[tuple[Path, Path | None]]:
-    """Yield the file of each teacher, and its job's folder where it is a run of the recipe.
+    """Yield the file of each teacher, and its job's folder if it is a run of the recipe.
 
     Raises:
-        ValueError: what is named is neither a run nor a file.
+        ValueError: a teacher is neither a run nor a file.
     """
     setting = run.flags.get("teacher", recipe.teacher)
     if setting is None:
@@ -246,7 +246,7 @@ def _teachers(
 
 
 def _teacher_file(name: str, runs: Mapping[str, _Run]) -> Path:
-    """Return the path of a teacher that is no run; a name with a typing mistake is none."""
+    """Return the path of a teacher that is not a run; raise if it looks like a mistyped run."""
     path = Path(name)
     if path.suffix or len(path.parts) > 1 or path.exists() or name == SHIPPED:
         return path
@@ -263,7 +263,7 @@ def _seeds(recipe: _Recipe, run: _Run) -> list[int]:
 
 
 def _spell(parser: FlagParser, flags: Mapping[str, Any]) -> list[str]:
-    """The words of a command line that set the checked flags of a run."""
+    """Convert the checked flags of a run to command-line arguments."""
     words: list[str] = []
     for name, value in flags.items():
         option, *opposite = parser.actions[name].option_strings

@@ -1,4 +1,4 @@
-"""What a run was trained with, beside what its recipe says now."""
+"""Compare the settings that a run was trained with to those of its recipe now."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ from train.run_folder import ARGUMENTS
 from train.study.jobs import SCORES, is_done, record_of
 from train.study.study import Job, Study
 
-# Where things are, and what changes no last weight; they may differ from machine to machine.
+# Paths, and flags that do not affect the last weights; both may differ between machines.
 PLACES = frozenset({"savedir", "run_name", "datadir", "teacher", "unlabelled"})
 HANDLING = frozenset(
     {"cache", "device", "num_workers", "port", "visualize", "visualize_outimages", "epochs_save",
@@ -22,10 +22,10 @@ HANDLING = frozenset(
 
 
 def check_settings(study: Study) -> None:
-    """Refuse to go on where runs were trained, even half way, or scored otherwise.
+    """Refuse to continue if runs were trained, even partly, or scored with other settings.
 
     Raises:
-        ValueError: naming the file that says so, the setting and the remedy.
+        ValueError: a setting differs; names the file that records it, the setting and the remedy.
     """
     for job in study.jobs:
         again = f"give the run another name, or remove {_folders(job)} to have it anew"
@@ -47,7 +47,7 @@ def check_settings(study: Study) -> None:
 
 
 def note_other_starts(study: Study, left: Iterable[Job]) -> None:
-    """Say which runs began with another `fields` file than runs that are left would."""
+    """Note which runs started from another `fields` file than the remaining ones would."""
     if not any(job.settings["pretrained"] == SHIPPED for job in left):
         return
     noted = {job: was for job in study.jobs if (was := record_of(job).get("fields_sha256"))}
@@ -61,28 +61,28 @@ def note_other_starts(study: Study, left: Iterable[Job]) -> None:
 
 
 def _differences(job: Job, trained: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """Yield flag, value that a run was trained with, and value of its recipe, where they differ."""
+    """Yield flags whose values differ: name, value of the trained run, value of its recipe."""
     ended_by_steps = {"num_epochs"} if job.steps is not None else set()
     for name, value in job.settings.items():
-        had = trained.get(name, value)  # a flag that is newer than the record
+        had = trained.get(name, value)  # the flag may be newer than the record
         if name in PLACES | HANDLING | ended_by_steps or had == value or _is_path(had, value):
             continue
         yield name.replace("_", "-"), had, value
     if job.teachers and (files := trained.get("teacher")):
         had, now = _runs_of(files), _runs_of(job.settings["teacher"])
-        # Beside runs an ensemble may have files, which may be elsewhere now.
+        # An ensemble can also contain files, which may have moved.
         known = {_run_of(folder) for folder in job.teachers}
         if len(had) != len(now) or not known <= set(had):
             yield "teacher", ", ".join(had), ", ".join(now)
 
 
 def _runs_of(files: str | list[str]) -> list[str]:
-    """Name the runs that teachers' files are of."""
+    """Names of the runs that teacher files belong to."""
     return [_run_of(Path(file).parent) for file in ([files] if isinstance(files, str) else files)]
 
 
 def _run_of(folder: Path) -> str:
-    """Name a run and its seed by its folder, wherever the study is."""
+    """Name a run and its seed by its folder, independent of the study's location."""
     return f"{folder.parent.name}/{folder.name}"
 
 

@@ -1,4 +1,4 @@
-"""A study: its runs, each with several seeds, and what they are compared with."""
+"""A study: its runs, each with several seeds, and their baselines."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,18 +11,18 @@ class Job:
     """One run with one seed.
 
     Attributes:
-        run: name of the run in the recipe, with the values of its grid.
+        run: name of the run in the recipe, with its grid values.
         family: that name without them.
         place: its flags and values in the grid.
-        seed: of everything random in it.
+        seed: seed of everything random in it.
         stage: teacher, student or sekd.
-        words: command line of the stage's script.
-        folder: where the run is.
-        results: where its scores are: the same folder, or one of small files that outlives it.
-        teachers: folders of the recipe's jobs that have to end first.
-        steps: optimizer steps, None where epochs say how long it lasts.
-        images_per_step: of one process.
-        settings: all flags, as `args.yaml` holds them.
+        words: command-line arguments of the stage's script.
+        folder: the run folder.
+        results: folder of its scores: the run folder, or one for small files to keep.
+        teachers: folders of the study's jobs that it is distilled from, which have to end first.
+        steps: optimizer steps; None if its length is set in epochs.
+        images_per_step: images per optimizer step of one process.
+        settings: all flags, as in `args.yaml`.
     """
 
     run: str
@@ -41,14 +41,14 @@ class Job:
 
 @dataclass(frozen=True)
 class Study:
-    """A recipe that was read and checked.
+    """A parsed and checked recipe.
 
     Attributes:
-        path: of the recipe.
+        path: file of the recipe.
         jobs: all runs with all seeds, in the recipe's order.
-        score: split that last weights are scored on, None for the data set's own.
-        baseline: run that the others are compared with, None for no comparison.
-        baselines: runs that are compared with another one than that, and with which.
+        score: split on which the last weights are scored; None for the data set's default.
+        baseline: run that the others are compared with; None for no comparison.
+        baselines: runs with another baseline than that, by name, and their baselines.
     """
 
     path: Path
@@ -58,19 +58,19 @@ class Study:
     baselines: Mapping[str, str] = field(default_factory=dict)
 
     def baseline_of(self, run: str) -> str | None:
-        """Name the run that this one is compared with, None for no comparison."""
+        """Name of the run that this one is compared with; None for no comparison."""
         baseline = self.baselines.get(run, self.baseline)
         return None if baseline == run else baseline
 
     @property
     def axis(self) -> str | None:
-        """Name the flag of numbers that alone makes up all grids, None where there is none."""
+        """The numeric flag that is the only one in all grids; None if there is no such flag."""
         places = [dict(job.place) for job in self.jobs if job.place]
         flags = {tuple(place) for place in places}
         if len(flags) != 1 or len(flag := flags.pop()) != 1:
             return None
         values = {place[flag[0]] for place in places}
-        numbers = all(type(value) in (int, float) for value in values)  # True is an int as well
+        numbers = all(type(value) in (int, float) for value in values)  # bool is an int too
         return flag[0] if numbers and len(values) > 1 else None
 
     @property

@@ -1,4 +1,4 @@
-"""A study's outcomes as text: Markdown tables, and JSON with everything that is in them."""
+"""A study's outcomes as text: Markdown tables, and JSON with all their values."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from train.study.study import Study
 
 
 def document(study: Study, found: Sequence[Outcome], command: str) -> str:
-    """Return the study as a Markdown section: the command, a table, and the scores seed by seed."""
+    """Return the study as a Markdown section: the command, a table, and the scores per seed."""
     title = f"## {study.path.stem}\n\n```\n{command}\n```\n\n"
     return title + table(study, found) + "\n" + by_seed(found)
 
@@ -22,7 +22,7 @@ def table(study: Study, found: Sequence[Outcome]) -> str:
     compared = study.baseline is not None or bool(study.baselines)
     if compared:
         columns += ["to" if study.baselines else f"to {study.baseline}", "95 % interval"]
-    taught = any(one.teacher_hours for one in found)  # nan as well
+    taught = any(one.teacher_hours for one in found)  # nan counts too
     columns[4:4] = ["teacher hours"] if taught else []
     timed = any(one.at_equal_hours is not None for one in found)
     columns += ["at equal hours"] if timed else []
@@ -63,7 +63,7 @@ def by_seed(found: Sequence[Outcome]) -> str:
 
 
 def as_json(study: Study, found: Sequence[Outcome], versions: dict[str, Any]) -> dict[str, Any]:
-    """Return everything in the tables, and each run's command line, of a seed that has ended."""
+    """Return all values of the tables, and each run's command line with its first seed."""
     words = {(job.run, job.seed): list(job.words) for job in study.jobs}
     runs = [
         {**vars(one), "mean": one.mean, "spread": one.spread, "flags": words[one.run, one.seeds[0]]}
