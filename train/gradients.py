@@ -18,7 +18,7 @@ def check_gradient(
     read_terms: Callable[[], None],
     forward: Callable[[], dict[str, Tensor]],
 ) -> None:
-    """Refuse non-finite gradients. This is the only part of a step that waits for a GPU.
+    """Refuse non-finite gradients. On most steps, nothing else waits for a GPU.
 
     Args:
         parameters: with gradients accumulated for an optimizer step.

@@ -194,7 +194,7 @@ def build_criterion(run: Run, data: Data) -> nn.Module:
 
 
 def _choose_weights(run: Run, data: Data) -> list[float] | None:
-    """Determine and print the weight of each output; None if all weights are equal."""
+    """Determine and print the weight of each output; None for an unweighted loss."""
     wanted = run.options.optimisation.class_weights
     weights: list[float] | None = None
     if wanted == "auto":

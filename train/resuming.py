@@ -1,4 +1,4 @@
-"""Resume a run from its last.pth, after checking that the flags match."""
+"""Resume a run from its last.pth, and check that it is the same run."""
 
 from collections.abc import Sequence
 from copy import copy

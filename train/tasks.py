@@ -72,8 +72,8 @@ class DistillationTask(Task):
             Cho and Hariharan, "On the Efficacy of Knowledge Distillation", ICCV 2019, section 4.
         views: images (B, 3, H, W) uint8 and which of them have unlabelled pixels, bool (B,), to
             the student's input; None if all images are labelled.
-        recall: called with each batch before the teacher is, for a teacher that needs to know
-            which images the batch shows.
+        recall: called with a batch before the teacher is, for a teacher that needs to know which
+            images the batch shows.
     """
 
     distiller: Distiller

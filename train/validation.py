@@ -68,9 +68,10 @@ class Validator:
         return metrics.compute()
 
     def pictures(self) -> dict[str, np.ndarray]:
-        """Rows of image, label, prediction and overlay by name, for images spread over validation.
+        """Rows of image, label, prediction and overlay by name, for a few validation images.
 
-        With `--visualize_outimages`, also for the first training images, augmented as in training.
+        These are evenly spread over the split. With `--visualize_outimages`, also for the first
+        training images, augmented as in training.
         """
         samples = {}
         if self.data.val is not None:

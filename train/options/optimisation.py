@@ -1,4 +1,4 @@
-"""How weights are learnt: length, rates, loss on labels, device and precision."""
+"""Options of optimisation: length, learning rates, loss on labels, device and precision."""
 
 from dataclasses import dataclass, replace
 

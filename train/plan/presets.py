@@ -116,7 +116,7 @@ def fit(preset: Preset, facts: Facts, steps: int | None, pretrained: bool | str)
     steps = steps or min(most, max(fewest, preset.epochs * per_epoch))
     side = min(facts.short_side, preset.side)
     crop = max(MIN_SIDE, min(preset.crop, side - side % MIN_SIDE))
-    pixels = facts.train * 4 * facts.short_side**2  # bytes of RGB and label; 4 / 3 below: aspect
+    pixels = facts.train * 4 * facts.short_side**2  # bytes (RGB + label); 4 / 3 below is for 4:3
     recipe = {
         "height": crop,
         "image-size": "native" if facts.short_side <= preset.side else side,

@@ -74,5 +74,5 @@ def _counts(groups: Sequence[Sequence[Job]]) -> np.ndarray:
 
 
 def _sums(counts: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Weighted sums of mIoU in percentage points, (seeds,), from counts as of `_counts`."""
+    """Counts (seeds, runs, images, 2, K) to weighted sums of mIoU in points, (seeds,)."""
     return 100 * mean_iou(counts.sum(2)) @ weights

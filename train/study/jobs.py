@@ -139,7 +139,7 @@ def seconds_left(study: Study, left: Sequence[Job], parallel: int) -> float | No
 
 
 def write_plan(jobs: Sequence[Job], left: Sequence[Job], out: Callable[[str], None]) -> None:
-    """Write the state of each job: done, or how many of its steps."""
+    """Write the state of each job: done, or how many of its steps are done."""
     for job in jobs:
         state = f"{steps_done(job)} of {job.steps or '?'} steps" if job in left else "done"
         if job in left and is_done(job):
