@@ -1,4 +1,4 @@
-"""Distillation losses, and the methods made of them."""
+"""Distillation losses, and the methods built from them."""
 
 from losses.distiller import Distiller, build_method
 from losses.methods import METHODS

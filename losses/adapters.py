@@ -48,7 +48,7 @@ class ChannelLinear(nn.Linear):
 def build_embedding_projection(
     student: Any, teacher: Any, options: MethodOptions
 ) -> StagewiseAdapter:
-    """A linear layer C_student -> C_teacher for every embedding stage that takes part."""
+    """A linear layer C_student -> C_teacher for every embedding stage in use."""
     stages = options.stages("embeddings")
     projections = {i: ChannelLinear(student.widths[i], teacher.widths[i]) for i in stages}
     return StagewiseAdapter("embeddings", projections)

@@ -1,4 +1,4 @@
-"""SEKD feature enhancement and fusion (FEF): the student's features in the teacher's width."""
+"""SEKD feature enhancement and fusion (FEF): the student's features at the teacher's width."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ class ChannelAttention(nn.Module):
 
     Args:
         channels: C.
-        reduction: C over the width of the hidden layer, which has at least one channel.
+        reduction: ratio of C to the width of the hidden layer, which is at least 1.
     """
 
     def __init__(self, channels: int, reduction: int = 16) -> None:
@@ -39,7 +39,7 @@ class SpatialAttention(nn.Module):
     """CBAM's spatial gate: x * sigmoid(conv([mean_c x, max_c x])); Woo et al. 2018, eq. 3.
 
     Args:
-        kernel_size: of the convolution, odd; it has no bias.
+        kernel_size: side of the kernel, odd; the convolution has no bias.
     """
 
     def __init__(self, kernel_size: int = 7) -> None:
@@ -48,7 +48,7 @@ class SpatialAttention(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """(B, C, h, w) -> the same shape."""
-        pixels = maps.permute(0, 2, 3, 1)  # a maximum along the memory's last axis is the fastest
+        pixels = maps.permute(0, 2, 3, 1)  # max is fastest over the last axis in memory
         summary = torch.stack([pixels.mean(-1), pixels.max(-1).values], dim=1)
         return maps * torch.sigmoid(self.conv(summary))
 
@@ -72,7 +72,7 @@ class FeatureEnhancementFusion(nn.Module):
     Args:
         in_channels: the student's width.
         out_channels: the teacher's width.
-        mid_channels: the width between the two.
+        mid_channels: the width between the two convolutions.
     """
 
     def __init__(self, in_channels: int, out_channels: int, mid_channels: int = 64) -> None:

@@ -12,11 +12,11 @@ from losses.void import labelled, masked_mean
 
 
 def attention_map(features: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Mean of squares over channels, L2-normalised over the cells that count.
+    """Mean of squares over channels, L2-normalised over labelled cells.
 
     Args:
         features: (B, C, h, w).
-        mask: (B, 1, h, w) of 0 and 1; None where all count.
+        mask: (B, 1, h, w) of 0 and 1; None counts all cells.
 
     Returns:
         (B, 1, h, w).
@@ -34,9 +34,9 @@ class AttentionTransferLoss(nn.Module):
     Read stage outputs before their LayerNorm: after it, the energy is nearly the same everywhere.
 
     Args:
-        reference_side: of the finest map, in pixels. A normalised map has the same energy whatever
-            its size, so that its mean over pixels falls with the crop; with a reference the mean
-            is scaled to that of a square map of this side. None leaves the plain MSE.
+        reference_side: side of the finest map, in pixels. A normalised map has the same energy at
+            any size, so its mean over pixels depends on the crop size; with a reference, the mean
+            is rescaled to that of a square map of this side. None keeps the plain MSE.
     """
 
     def __init__(self, reference_side: int | None = None) -> None:

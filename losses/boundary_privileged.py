@@ -1,4 +1,4 @@
-"""Boundary-privileged distillation (`bpkd`): borders and bodies of classes apart.
+"""Boundary-privileged distillation (`bpkd`): class borders and bodies apart.
 
 Liu et al., "BPKD: Boundary Privileged Knowledge Distillation For Semantic Segmentation", WACV 2024
 (arXiv 2306.08075), sections 3.2 and 3.3.
@@ -13,16 +13,16 @@ from losses.void import labelled, labels_at
 
 
 class BoundaryPrivilegedLoss(nn.Module):
-    """KL per pixel inside a band around class borders, plus KL of shapes over class bodies.
+    """Pixel-wise KL in a band around class borders, plus KL of shapes over class bodies.
 
     A class's band is the area between its dilation and its erosion; the divergence is averaged
-    over the band of each class, then over classes. A body is what erosion leaves; the class's
-    logit is made a distribution over it, whose divergences are averaged over images and classes.
-    Without labels the teacher's most probable class takes their place.
+    over the band of each class, then over classes. A body is what erosion leaves; a softmax over
+    its pixels turns the class's logit into a distribution, and the divergences are averaged over
+    images and classes. Without labels, the teacher's argmax is used instead.
 
     Args:
         temperature: tau of both parts; each is scaled by its square.
-        radius: of dilation and erosion, in cells of the logits.
+        radius: radius of dilation and erosion, in cells of the logits.
         body_weight: factor on the second part.
     """
 
@@ -48,7 +48,7 @@ class BoundaryPrivilegedLoss(nn.Module):
         return edge + self.body_weight * self._bodies(student.float(), teacher.float(), body)
 
     def _split(self, inside: Tensor) -> tuple[Tensor, Tensor]:
-        """Band and body of every class, (B, K, h, w) each, of 0 and 1."""
+        """Band and body masks of every class, (B, K, h, w) each, of 0 and 1."""
         side = 2 * self.radius + 1
         dilated = F.max_pool2d(inside, side, stride=1, padding=self.radius)
         eroded = -F.max_pool2d(-inside, side, stride=1, padding=self.radius)

@@ -1,4 +1,4 @@
-"""Cross-image relational distillation (`cirkd`), beside the pixel KL.
+"""Cross-image relational distillation (`cirkd`), used together with the pixel KL.
 
 Yang et al., "Cross-Image Relational Knowledge Distillation for Semantic Segmentation", CVPR 2022
 (arXiv 2204.06986): relations within the mini-batch (section 3.3), to a memory of pixels and to a
@@ -16,9 +16,9 @@ from losses.adapters import ChannelLinear, StagewiseAdapter
 from losses.declaration import MethodOptions, summed
 from losses.void import labelled, labels_at, masked_mean
 
-LEFT_OUT = -1e9  # a similarity whose share of a softmax is 0
-POOL = 4  # cells a side, of a fused map of at least POOLED_FROM
-POOLED_FROM = 64  # that of a crop of 256 px
+LEFT_OUT = -1e9  # a similarity that softmax maps to 0
+POOL = 4  # pooling window, in cells per side, for fused maps of at least POOLED_FROM
+POOLED_FROM = 64  # cells per side: the fused map of a 256 px crop
 
 
 def pool_map(maps: Tensor) -> Tensor:
@@ -27,7 +27,7 @@ def pool_map(maps: Tensor) -> Tensor:
 
 
 class CrossImageLoss(nn.Module):
-    """KL between teacher's and student's similarities of the pixels of each pair of images.
+    """KL between teacher and student similarities of the pixels of each pair of images.
 
     For images i and j of the batch, S_ij = F_i F_j^T / tau over L2-normalised pixel embeddings;
     each row of S_ij is a distribution over the pixels of image j. The divergence is averaged over
@@ -49,7 +49,7 @@ class CrossImageLoss(nn.Module):
     ) -> Tensor:
         """Compare maps (B, C_s, h, w) with (B, C_t, h, w); returns a scalar >= 0."""
         terms = []
-        # Half precision would leave no more than two digits after the division by tau.
+        # In half precision, division by tau would leave at most two digits.
         with torch.autocast(student_maps[0].device.type, enabled=False):
             for student, teacher in zip(student_maps, teacher_maps, strict=True):
                 height, width = pool_map(student).shape[-2:]
@@ -77,23 +77,23 @@ class CrossImageLoss(nn.Module):
 
 
 class MemoryRelationLoss(nn.Module):
-    """KL between teacher's and student's similarities to embeddings of earlier images.
+    """KL between teacher and student similarities to embeddings in a memory bank.
 
-    The memory holds L2-normalised embeddings of the teacher, a ring for each class. A step adds to
-    it what its own images give, then draws from all classes alike and compares the softmax over
-    similarities / `temperature` of each pixel. Without labels all pixels are of one class.
+    The memory holds L2-normalised embeddings of the teacher, in one ring buffer per class. A step
+    adds embeddings of its own images, then samples all classes equally and compares the softmax
+    over similarities / `temperature` per pixel. Without labels, all pixels belong to one class.
 
-    The memory is a buffer: it is saved with a run, and with several processes each adds what all
-    of them have seen, so that it is the same on all.
+    The memory is a registered buffer: it is saved with a run, and in distributed training each
+    process adds the embeddings of all processes, so that their memories are identical.
 
     Args:
         width: channels C_t of the teacher's map, and of the student's projected one.
         num_classes: K.
-        regions: what is remembered: the mean of a class in an image, or else single pixels.
-        slots: embeddings per class.
-        drawn: embeddings that a step compares with, over all classes.
-        new_pixels: that an image adds per class.
-        temperature: of the similarities.
+        regions: store the mean embedding per class and image, instead of single pixels.
+        slots: embeddings stored per class.
+        drawn: embeddings sampled per step, over all classes.
+        new_pixels: pixels added per image and class.
+        temperature: divides the similarities.
     """
 
     memory: Tensor
@@ -120,7 +120,7 @@ class MemoryRelationLoss(nn.Module):
     def forward(
         self, student_maps: list[Tensor], teacher_maps: list[Tensor], labels: Tensor | None = None
     ) -> Tensor:
-        """Compare one map (B, C_t, h, w) a side; returns a scalar >= 0."""
+        """Compare one pair of maps (B, C_t, h, w); returns a scalar >= 0."""
         (student,), (teacher,) = student_maps, teacher_maps
         with torch.autocast(student.device.type, enabled=False):
             student, teacher = (F.normalize(maps.float(), dim=1) for maps in (student, teacher))
@@ -149,12 +149,12 @@ class MemoryRelationLoss(nn.Module):
             self.stored[class_id] += len(kept)
 
     def _mean(self, teacher: Tensor, inside: Tensor) -> Tensor:
-        """The mean direction of a class in each image that shows it, (n, C)."""
+        """Mean direction of a class per image that contains it, (n, C)."""
         sums = (teacher * inside[:, None]).sum((2, 3))
         return F.normalize(sums[inside.flatten(1).any(1)], dim=1)
 
     def _pick(self, teacher: Tensor, inside: Tensor) -> Tensor:
-        """Random pixels of a class from each image, (n, C)."""
+        """Random pixels of a class per image, (n, C)."""
         picked = []
         for maps, where in zip(teacher, inside, strict=True):
             pixels = maps[:, where].T
@@ -163,7 +163,7 @@ class MemoryRelationLoss(nn.Module):
         return torch.cat(picked)
 
     def _draw(self) -> Tensor:
-        """Embeddings of all classes that have any, (n, C), about as many of each."""
+        """Sample embeddings about equally from all non-empty classes, (n, C)."""
         filled = [min(int(count), self.memory.shape[1]) for count in self.stored]
         share = -(-self.drawn // sum(count > 0 for count in filled))
         drawn = []
@@ -174,7 +174,7 @@ class MemoryRelationLoss(nn.Module):
 
 
 def _gather(found: Tensor) -> Tensor:
-    """What all processes have found, in the order of their ranks: (n, C) -> (m, C)."""
+    """Concatenate the embeddings of all processes in rank order: (n, C) -> (m, C)."""
     if not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1:
         return found
     processes = torch.distributed.get_world_size()
@@ -188,7 +188,7 @@ def _gather(found: Tensor) -> Tensor:
 
 
 def build_projected_map(student: Any, teacher: Any, options: MethodOptions) -> StagewiseAdapter:
-    """The pooled fused map in the teacher's width, behind two linear layers, as published."""
+    """The pooled fused map, projected to the teacher's width by two linear layers, as published."""
     project = nn.Sequential(
         ChannelLinear(student.fused_width, teacher.fused_width),
         nn.ReLU(),

@@ -1,4 +1,4 @@
-"""What a distillation method is made of: adapters and weighted terms, as plain declarations."""
+"""Declarative building blocks of a distillation method: adapters and weighted terms."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
@@ -12,7 +12,7 @@ INTERMEDIATES = ("features", "before_norm", "embeddings", "fused", "logits")
 SINGLE = ("fused", "logits")  # one map, not one per stage
 NORM_TYPES = ("channel", "spatial", "channel_mean")
 DIVERGENCES = ("kl", "mse")
-FLAGS = {  # by the field of `MethodOptions` that they set
+FLAGS = {  # keyed by the `MethodOptions` field that they set
     "weight": "--kd-weight",
     "temperature": "--temperature",
     "norm_type": "--norm-type",
@@ -30,26 +30,26 @@ FLAGS = {  # by the field of `MethodOptions` that they set
 
 @dataclass(frozen=True)
 class MethodOptions:
-    """What a user may set about a method, by the flag of the same meaning.
+    """User-settable options of a method, each with a flag of the same meaning.
 
     Attributes:
         weight: factor on every term of the method, relative to the cross-entropy (`--kd-weight`).
-        temperature: softmax temperature (`--kd-tau`, `--temperature`); None leaves each term's own.
+        temperature: softmax temperature (`--kd-tau`, `--temperature`); None keeps each term's own.
         norm_type: what CWD normalises over, one of `NORM_TYPES`.
-        divergence: what CWD compares with, one of `DIVERGENCES`.
+        divergence: the divergence that CWD uses, one of `DIVERGENCES`.
         hcl_weight: weight of the hierarchical context loss (`--review-kd-loss-weight`).
-        lambda_cwd: weight of channel-wise distillation of logits. 0.3 is what the method's authors
-            take for SegFormer; 3 is the paper's, for convolutional networks.
+        lambda_cwd: weight of channel-wise distillation of logits. 0.3 is what CIRKD's authors use
+            for SegFormer; 3 is the CWD paper's, for convolutional networks.
         lambda_cwd_features: likewise, of the fused map.
-        review_width: channels in which ReviewKD fuses stages. TransKD takes 64, ReviewKD's authors
+        review_width: channels in which ReviewKD fuses stages. TransKD uses 64, ReviewKD's authors
             256 to 512.
         embed_weights: TransKD's weight of each of the four embedding stages.
-        standardize_logits: whether methods on logits compare z-scores over classes.
-        embed: which embedding stages take part: 0 none, 1 to 4 that stage alone, 5 all.
+        standardize_logits: whether logit-based methods compare z-scores over classes.
+        embed: which embedding stages are used: 0 none, 1 to 4 only that stage, 5 all.
         gl_residual: whether the GL-Mixer adds its input to its output.
 
     Raises:
-        ValueError: a value outside its range, naming the flag.
+        ValueError: a value is out of range; the message names the flag.
     """
 
     weight: float = 1.0
@@ -92,7 +92,7 @@ class MethodOptions:
             )
 
     def stages(self, target: str) -> tuple[int, ...]:
-        """Stages (from 0) of the intermediates `target` that take part; a single map is stage 0."""
+        """Stages (from 0) of the intermediates `target` that are used; a single map is stage 0."""
         if target in SINGLE:
             return (0,)
         if target == "embeddings" and self.embed != 5:
@@ -101,7 +101,7 @@ class MethodOptions:
 
 
 class WatchedOptions:
-    """`MethodOptions` that remember which of them a method has read."""
+    """`MethodOptions` that record which fields a method has read."""
 
     def __init__(self, options: MethodOptions) -> None:
         self.options = options
@@ -112,27 +112,27 @@ class WatchedOptions:
         return getattr(self.options, name)
 
     def stages(self, target: str) -> tuple[int, ...]:
-        """As `MethodOptions.stages`; what that reads counts as read."""
+        """Like `MethodOptions.stages`; records the fields that this reads."""
         if target == "embeddings":
             self.read.add("embed")
         return self.options.stages(target)
 
     def ignored(self) -> list[str]:
-        """Flags that were given another value than their default, and that nothing has read."""
+        """Flags that were set to a non-default value but never read."""
         given = [f.name for f in fields(self.options) if getattr(self.options, f.name) != f.default]
         return [FLAGS[name] for name in given if name not in self.read]
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """A trainable bridge from the student's intermediates into the teacher's space.
+    """A trainable module that maps the student's intermediates into the teacher's space.
 
     Attributes:
-        build: `build(student, teacher, options)` makes the module; the module takes the
-            student's whole intermediates and returns one map (B, C_teacher, h, w) per stage.
+        build: `build(student, teacher, options)` returns the module; the module takes all of the
+            student's intermediates and returns one map (B, C_teacher, h, w) per stage.
         target: the teacher's intermediates that the maps are compared with.
         stages: the stages (from 0) that the maps belong to; None for `options.stages(target)`.
-        pool: applied to the teacher's maps, where the adapter pools the student's.
+        pool: applied to the teacher's maps if the adapter pools the student's.
     """
 
     build: Callable[..., nn.Module]
@@ -146,11 +146,11 @@ class Term:
     """One weighted loss.
 
     Attributes:
-        name: under which the value is logged.
-        build: `build(student, teacher, options)` makes the loss, a module that is called with the
-            student's and the teacher's maps and, in training, the labels (B, H, W), 255 for void.
-        weight: factor on the loss, or `weight(options)` that gives it.
-        reads: an adapter of the method, or one of `INTERMEDIATES` as they are.
+        name: name under which the value is logged.
+        build: `build(student, teacher, options)` returns the loss, a module that is called with
+            the student's and teacher's maps and, in training, labels (B, H, W), 255 for void.
+        weight: factor on the loss, or a function of the options that returns it.
+        reads: an adapter of the method, or one of `INTERMEDIATES` to read it without an adapter.
     """
 
     name: str
@@ -174,7 +174,7 @@ class Method:
             assert term.reads in (*INTERMEDIATES, *self.adapters), f"{term.name}: {term.reads}"
 
     def compared(self, options: MethodOptions | WatchedOptions) -> set[str]:
-        """Which of the teacher's `INTERMEDIATES` the terms that take part are compared with."""
+        """The teacher's `INTERMEDIATES` that the terms in use compare with."""
         targets = (
             self.adapters[term.reads].target if term.reads in self.adapters else term.reads
             for term in self.terms
@@ -189,12 +189,12 @@ def maps_of(out: Any, kind: str) -> list[Tensor]:
 
 
 def summed(terms: Iterable[Tensor]) -> Tensor:
-    """The sum of one scalar or more, in their order."""
+    """Sum one or more scalars, in order."""
     return reduce(torch.add, terms)
 
 
 def merge(methods: Sequence[Method]) -> Method:
-    """One method with all adapters and terms; what several methods share is kept once."""
+    """Merge methods into one; adapters and terms that they share are kept once."""
     adapters: dict[str, Adapter] = {}
     terms: dict[str, Term] = {}
     for method in methods:

@@ -2,8 +2,8 @@
 
 Fan et al., "Augmentation-Free Dense Contrastive Knowledge Distillation for Efficient Semantic
 Segmentation", NeurIPS 2023 (arXiv 2312.04168), section 3.3: inside small patches, a group of
-channels that was generated from the student's map is to be nearer to the teacher's same group at
-the same cell than to its other groups. The first half is masked generation, see
+channels generated from the student's map should be closer to the teacher's same group at the same
+cell than to the teacher's other groups. The first half is masked generation, see
 `losses/masked_generation.py`; both read the same generated map.
 """
 
@@ -18,19 +18,19 @@ LEFT_OUT = -1e9
 
 
 class DenseContrastLoss(nn.Module):
-    """Cross-entropy that tells a group of channels from the teacher's other groups in its patch.
+    """Cross-entropy that identifies a channel group among the teacher's groups in its patch.
 
-    The similarity of two groups is -|s - t|_1 / temperature. Positive is the teacher's same group
-    at the same cell, negative are its other groups at all cells of the patch; the same group at
-    other cells is neither, as neighbours are alike. Summed over groups, and a mean over cells, as
-    the authors' code weighs it.
+    The similarity of two groups is -|s - t|_1 / temperature. The positive is the teacher's same
+    group at the same cell, the negatives are its other groups at all cells of the patch; the same
+    group at other cells is neither, because neighbours are alike. The loss is summed over groups
+    and averaged over cells, as in the authors' code.
 
     Args:
-        patch: side of a patch, in cells. Cells that fill no whole patch are left out.
-        groups: of channels; as many of these as divide the width. A single one has no negatives.
+        patch: side of a patch, in cells. Incomplete patches are left out.
+        groups: channel groups, lowered to a divisor of the width. A single one has no negatives.
         temperature: tau.
-        side: maps whose shorter side is at least twice as many cells are max-pooled by the factor
-            between, rounded down. The authors pool maps of 64 cells by 4.
+        side: maps whose shorter side is at least twice this many cells are max-pooled by the ratio
+            of the two, rounded down. The authors pool maps of 64 cells by 4.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class DenseContrastLoss(nn.Module):
     def forward(
         self, student_maps: list[Tensor], teacher_maps: list[Tensor], labels: Tensor | None = None
     ) -> Tensor:
-        """Compare maps (B, C_t, h, w); returns a scalar >= 0, summed over the lists' entries."""
+        """Compare maps (B, C_t, h, w); returns a scalar >= 0, summed over the lists."""
         pairs = zip(student_maps, teacher_maps, strict=True)
         with torch.autocast(student_maps[0].device.type, enabled=False):
             return summed(self._contrast(s.float(), t.float(), labels) for s, t in pairs)
@@ -83,6 +83,6 @@ class DenseContrastLoss(nn.Module):
 
 
 def _max_pool(maps: Tensor, mask: Tensor, factor: int) -> Tensor:
-    """Pool maps (B, C, h, w) over the cells that count, mask (B, 1, h, w); 0 where none does."""
+    """Max-pool maps (B, C, h, w) over labelled cells, mask (B, 1, h, w); 0 where none is."""
     lowest = torch.finfo(maps.dtype).min
     return F.max_pool2d(maps.masked_fill(mask == 0, lowest), factor) * F.max_pool2d(mask, factor)

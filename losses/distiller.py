@@ -1,4 +1,4 @@
-"""Makes a trainable module of a method's declaration."""
+"""Build a trainable module from a method's declaration."""
 
 from typing import Any
 
@@ -12,14 +12,14 @@ from losses.methods import find_method
 class Distiller(nn.Module):
     """The adapters and the losses of a method.
 
-    `distiller(student_out, teacher_out, labels)` returns {term: weighted scalar}. The first two
-    have what the method asks for of `.images` and `INTERMEDIATES`. With labels (B, H, W) of class
-    ids, void pixels (255) are left out of every term.
+    `distiller(student_out, teacher_out, labels)` returns {term: weighted scalar}. The outputs
+    have those of `.images` and `INTERMEDIATES` that the method needs. With labels (B, H, W) of
+    class ids, void pixels (255) are left out of every term.
 
     Attributes:
-        adapters: the trainable bridges by name; all parameters of the distiller are theirs.
+        adapters: trainable adapters by name; they hold all parameters of the distiller.
         reads: which of the teacher's `INTERMEDIATES` the terms need.
-        ignored: flags that were set and that nothing of this method reads.
+        ignored: flags that were set but that this method does not read.
     """
 
     def __init__(self, method: Method, student: Any, teacher: Any, options: MethodOptions) -> None:
@@ -49,7 +49,7 @@ class Distiller(nn.Module):
     def forward(
         self, student_out: Any, teacher_out: Any, labels: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """The weighted value of every term, in the order of the declaration."""
+        """The weighted value of every term, in order of declaration."""
         known = {} if labels is None else {"labels": labels}
         pairs = {
             name: self._pair(name, student_out, teacher_out)
@@ -63,7 +63,7 @@ class Distiller(nn.Module):
     def _pair(
         self, name: str, student_out: Any, teacher_out: Any
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """What terms that read `name` compare: the student's maps and the teacher's."""
+        """The student's and the teacher's maps that terms reading `name` compare."""
         stages, target = self.stages[name], self.targets[name]
         teacher_maps = [maps_of(teacher_out, target)[stage].detach() for stage in stages]
         pool = self.pools[name]
@@ -78,7 +78,7 @@ class Distiller(nn.Module):
 
 
 def build_method(name: str, student: Any, teacher: Any, **options: Any) -> Distiller:
-    """The distiller of the method `name`, or of several joined as in `sekd-ct+kd`.
+    """Build the distiller of the method `name`, or of several joined as in `sekd-ct+kd`.
 
     Args:
         name: a key of `losses.methods.METHODS`, in any case.
@@ -88,7 +88,7 @@ def build_method(name: str, student: Any, teacher: Any, **options: Any) -> Disti
 
     Raises:
         ValueError: an unknown name or a bad value, a method that `--embed 0` leaves empty, or a
-            method on logits whose teacher has another class count.
+            logit-based method whose teacher has a different number of classes.
         TypeError: an unknown option.
     """
     distiller = Distiller(find_method(name), student, teacher, MethodOptions(**options))
@@ -103,7 +103,7 @@ def build_method(name: str, student: Any, teacher: Any, **options: Any) -> Disti
 
 
 def _target(method: Method, term: Term) -> Adapter:
-    """The adapter that the term reads; intermediates as they are count as one without module."""
+    """The adapter that the term reads; a dummy one if it reads intermediates directly."""
     return method.adapters.get(term.reads) or Adapter(nn.Identity, target=term.reads)
 
 
@@ -119,7 +119,7 @@ def _weight(term: Term, options: WatchedOptions) -> float:
 
 
 def _resize_like(student: Tensor, teacher: Tensor) -> Tensor:
-    """The student's map at the teacher's size, for networks of different output stride."""
+    """Resize the student's map to the teacher's size, for networks of different output strides."""
     if student.shape[-2:] == teacher.shape[-2:]:
         return student
     return F.interpolate(student, teacher.shape[-2:], mode="bilinear", align_corners=False)

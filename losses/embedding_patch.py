@@ -17,7 +17,7 @@ class EmbeddingMSELoss(nn.Module):
     """sum_i w_i MSE(E_s_i, E_t_i) (Liu et al., TransKD, arXiv 2202.13393).
 
     Args:
-        weights: one per stage that the maps come from.
+        weights: one per stage of the maps.
     """
 
     def __init__(self, weights: Sequence[float] = (0.1, 0.1, 0.5, 1.0)) -> None:
@@ -37,7 +37,7 @@ class TexturePatchLoss(nn.Module):
 
     Structural: the sum of MSEs over a two-level Laplacian pyramid. Statistical: the MSE of 4 x 4
     patches at stride 2, each normalised by its own mean and standard deviation. The teacher's
-    maps get no gradient, and the student's can not be differentiated twice.
+    maps get no gradient, and double backward is not supported.
     """
 
     def forward(
@@ -52,7 +52,7 @@ class TexturePatchLoss(nn.Module):
         mask = labelled(labels, student.shape[-2:])
         if mask is None:
             return TextureDifference.apply(student, teacher)
-        # Equal maps differ in nothing: what is left of the mean belongs to the cells that count.
+        # Void cells get the teacher's values and so add 0; dividing by `share` corrects the mean.
         student = torch.where(mask.bool(), student, teacher)
         share = mask.mean().clamp_min(1 / mask.numel())
         return TextureDifference.apply(student, teacher) / share
@@ -61,8 +61,8 @@ class TexturePatchLoss(nn.Module):
 class TextureDifference(torch.autograd.Function):
     """Structural plus statistical difference of two maps (B, C, h, w).
 
-    Both come with their gradient, written by hand: it takes half the time and a third of the
-    memory of autograd, and the backward pass has a single map to keep.
+    The gradient is written by hand and computed in the forward pass: this takes half the time and
+    a third of the memory of autograd, and only one map is saved for the backward pass.
     """
 
     @staticmethod

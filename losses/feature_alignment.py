@@ -1,4 +1,4 @@
-"""SEKD feature alignment ("FA"): features agree at a quarter of their resolution."""
+"""SEKD feature alignment ("FA"): match features at a quarter of their resolution."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -27,11 +27,11 @@ class FeatureAlignmentLoss(nn.Module):
         return summed(stages) / len(stages)
 
     def _stage(self, difference: Tensor, labels: Tensor | None) -> Tensor:
-        """Shrinking is linear: once, on the difference, is enough."""
+        """Shrinking is linear, so it is applied once, to the difference."""
         mask = labelled(labels, difference.shape[-2:])
         if mask is None:
             return self._shrink(difference).square().mean()
-        share = self._shrink(mask)  # of a small cell that counts
+        share = self._shrink(mask)  # labelled share of each shrunk cell
         mean = self._shrink(difference * mask) / share.clamp_min(1e-6)
         return masked_mean(mean.square(), (share > 0).float())
 

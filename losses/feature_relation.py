@@ -1,4 +1,4 @@
-"""SEKD feature relation ("CT"): features agree, and so do the relations between channels."""
+"""SEKD feature relation ("CT"): match features and the relations between their channels."""
 
 import torch
 import torch.nn.functional as F
@@ -29,9 +29,9 @@ class FeatureRelationLoss(nn.Module):
 
 
 def channel_relation(maps: Tensor, mask: Tensor | None = None) -> Tensor:
-    """(B, C, h, w) -> normalised Gram matrix (B, C, C) over the cells that count, in float32.
+    """(B, C, h, w) -> normalised Gram matrix (B, C, C) over labelled cells, in float32.
 
-    Sums over tens of thousands of pixels overflow in half precision, so autocast is left.
+    Sums over tens of thousands of pixels overflow in half precision, so autocast is disabled.
     """
     with torch.autocast(maps.device.type, enabled=False):
         channels = (maps.float() if mask is None else maps.float() * mask).flatten(2)

@@ -10,18 +10,18 @@ def structural_difference(
 ) -> tuple[Tensor, Tensor]:
     """Sum of the MSEs between two Laplacian pyramids (Li et al. 2025).
 
-    A level holds x - Gx, with a Gaussian G; the next one is made of Gx at half the size. What
-    remains after the last level counts as well.
+    A level is x - Gx, with a Gaussian blur G; the next one is built from Gx at half the size. The
+    residual after the last level counts as well.
 
     Args:
         student: a map (B, h, w, C).
         teacher: likewise.
-        levels: of the pyramid, besides what remains.
+        levels: levels of the pyramid, without the residual.
 
     Returns:
         The scalar, and its gradient (B, h, w, C) with respect to the student's map.
     """
-    return _energy(student - teacher, levels)  # a pyramid is linear: one, of the difference
+    return _energy(student - teacher, levels)  # the pyramid is linear: one is enough
 
 
 def _energy(maps: Tensor, levels: int) -> tuple[Tensor, Tensor]:
@@ -33,8 +33,8 @@ def _energy(maps: Tensor, levels: int) -> tuple[Tensor, Tensor]:
     del smooth
     energy = energy + detail.square().mean()
     gradient = detail.mul_(2 / maps.numel())
-    # What reaches the blurred map, from the coarser level and from the detail, goes through the
-    # blur once more, which is its own transpose.
+    # The gradient at the blurred map, from the coarser level and from the detail, is blurred once
+    # more: the blur is its own transpose.
     return energy, gradient + _blur(_add_double(-gradient, coarse))
 
 
@@ -50,13 +50,13 @@ def _blur(maps: Tensor) -> Tensor:
 
 
 def _halve(maps: Tensor) -> Tensor:
-    """Mean of 2 x 2 pixels; an odd last row is left out, and a side of one pixel stays."""
+    """2 x 2 average pooling; an odd last row or column is dropped, a side of 1 px is kept."""
     kernel = [min(2, side) for side in maps.shape[1:3]]
     return F.avg_pool2d(maps.permute(0, 3, 1, 2), kernel).permute(0, 2, 3, 1)
 
 
 def _add_double(maps: Tensor, halved: Tensor) -> Tensor:
-    """Add the transpose of `_halve` to a map, in place."""
+    """Add the transpose of `_halve`, applied to `halved`, to a map in place."""
     rows, columns = halved.shape[1:3]
     height, width = (min(2, side) for side in maps.shape[1:3])
     pixels = maps[:, : rows * height, : columns * width]

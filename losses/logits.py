@@ -1,7 +1,7 @@
 """Distillation of logits: `kd`, `cwd` and `dist`.
 
 kd: Hinton et al., "Distilling the Knowledge in a Neural Network", 2015 (arXiv 1503.02531), applied
-to every pixel as a classification of its own.
+to each pixel as a separate classification.
 cwd: Shu et al., "Channel-wise Knowledge Distillation for Dense Prediction", ICCV 2021
 (arXiv 2011.13256), equations 2 to 4; its variants are those of TransKD's CWLoss option.
 dist: Huang et al., "Knowledge Distillation from A Stronger Teacher", NeurIPS 2022
@@ -16,11 +16,11 @@ from torch.nn import functional as F
 from losses.declaration import DIVERGENCES, NORM_TYPES, summed
 from losses.void import labelled, masked_mean
 
-LEFT_OUT = -1e9  # a score whose share of a softmax is 0
+LEFT_OUT = -1e9  # a score that softmax maps to 0
 
 
 class Standardized(nn.Module):
-    """A loss on logits that are brought to mean 0 and standard deviation 1 at every pixel.
+    """A loss on logits that are standardised to mean 0 and standard deviation 1 per pixel.
 
     Args:
         loss: compares lists of logits (B, K, h, w).
@@ -50,7 +50,7 @@ def standardize(logits: Tensor) -> Tensor:
 class PixelKLLoss(nn.Module):
     """tau^2 KL(softmax(z_t / tau) || softmax(z_s / tau)) over classes, mean over pixels.
 
-    The factor tau^2 keeps the gradient's size when tau changes (section 2 of the paper).
+    The factor tau^2 keeps the gradient magnitude when tau changes (section 2 of the paper).
     """
 
     def __init__(self, temperature: float = 1.0) -> None:
@@ -60,7 +60,7 @@ class PixelKLLoss(nn.Module):
     def forward(
         self, student_maps: list[Tensor], teacher_maps: list[Tensor], labels: Tensor | None = None
     ) -> Tensor:
-        """Compare logits (B, K, h, w); returns a scalar >= 0, summed over the lists' entries."""
+        """Compare logits (B, K, h, w); returns a scalar >= 0, summed over the lists."""
         terms = []
         for student, teacher in zip(student_maps, teacher_maps, strict=True):
             divergence = pixel_divergence(student, teacher, self.temperature)
@@ -81,13 +81,13 @@ class ChannelWiseLoss(nn.Module):
 
     Args:
         temperature: softens both sides of the KL divergence, which is scaled by its square.
-            The MSE knows no temperature.
+            The MSE ignores it.
         norm_type: what is turned into a distribution. "channel": the pixels of each channel (the
             paper); "spatial": the channels of each pixel, with "kl" the same as `PixelKLLoss`;
-            "channel_mean": the spatial means of an image's channels.
+            "channel_mean": the spatial means of the channels, per image.
         divergence: "kl" or "mse". The squared differences are summed within a distribution and
-            averaged over distributions, as the KL divergence is. Channel means are compared as
-            they are by "mse": the mean of (mean_s - mean_t)^2 over channels.
+            averaged over distributions, like the KL divergence. "mse" compares channel means
+            without a softmax: the mean of (mean_s - mean_t)^2 over channels.
 
     Raises:
         ValueError: for an unknown `norm_type` or `divergence`.
@@ -108,7 +108,7 @@ class ChannelWiseLoss(nn.Module):
     def forward(
         self, student_maps: list[Tensor], teacher_maps: list[Tensor], labels: Tensor | None = None
     ) -> Tensor:
-        """Compare maps (B, C, h, w); returns a scalar >= 0, summed over the lists' entries."""
+        """Compare maps (B, C, h, w); returns a scalar >= 0, summed over the lists."""
         compare = self._kl if self.divergence == "kl" else self._mse
         terms = []
         for student, teacher in zip(student_maps, teacher_maps, strict=True):
@@ -120,7 +120,7 @@ class ChannelWiseLoss(nn.Module):
     def _rows(self, maps: Tensor, mask: Tensor | None) -> Tensor:
         """Arrange maps (B, C, h, w) so that the last axis is the one to be normalised."""
         maps = maps.float()
-        if self.norm_type == "channel":  # a distribution over the pixels that count: (B, C, h * w)
+        if self.norm_type == "channel":  # a distribution over labelled pixels: (B, C, h * w)
             return (maps if mask is None else maps.masked_fill(mask == 0, LEFT_OUT)).flatten(2)
         if self.norm_type == "spatial":  # one over channels per pixel: (B, h * w, C)
             return maps.flatten(2).transpose(1, 2)
@@ -130,7 +130,7 @@ class ChannelWiseLoss(nn.Module):
         return means.unsqueeze(1)
 
     def _averaged(self, divergences: Tensor, mask: Tensor | None) -> Tensor:
-        """Mean over the distributions, (B, N); in "spatial" those of pixels that count."""
+        """Mean over distributions (B, N); with "spatial", over those of labelled pixels."""
         if mask is None or self.norm_type != "spatial":
             return divergences.mean()
         pixels = mask.flatten(1)
@@ -184,7 +184,7 @@ class RelationMatchingLoss(nn.Module):
             student, teacher = self._probabilities(student), self._probabilities(teacher)
             inter = _weighted_mean(1 - pearson(student.T, teacher.T), pixels)
             intra = (1 - pearson(student, teacher, pixels)).mean()
-            if pixels is not None:  # nothing correlates where nothing counts
+            if pixels is not None:  # all void: pearson is 0, but the loss must be 0 too
                 intra = intra * pixels.any()
             terms += [self.inter_weight * inter, self.intra_weight * intra]
         return self.temperature**2 * summed(terms)

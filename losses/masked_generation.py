@@ -16,15 +16,15 @@ GENERATED_STAGE = 3
 
 
 class MaskedGenerator(nn.Module):
-    """Align the student's map to the teacher's width, hide pixels of it, and generate them anew.
+    """Align the student's map to the teacher's width, mask some pixels and regenerate the map.
 
-    While training each pixel is hidden with probability `mask_ratio`, in all channels at once; in
-    `eval()` nothing is hidden, so that the output is a function of the input.
+    In training, each pixel is masked with probability `mask_ratio`, in all channels at once; in
+    `eval()` nothing is masked, so that the output is deterministic.
 
     Args:
         student_width: channels C_s of the student's map.
         teacher_width: channels C_t of the teacher's map.
-        mask_ratio: share of hidden pixels, lambda of equation 3.
+        mask_ratio: share of masked pixels, lambda of equation 3.
     """
 
     def __init__(self, student_width: int, teacher_width: int, mask_ratio: float = 0.75) -> None:
@@ -51,9 +51,9 @@ class GenerationLoss(nn.Module):
     """Sum of squared errors of the generated map per image (equation 5).
 
     Args:
-        reference_side: in pixels. The published weight 2e-5 belongs to a sum over a map of 64 x 64;
-            with a reference the sum is scaled to a square map of this side, whatever the crop and
-            the share of void. None leaves the plain sum.
+        reference_side: in pixels. The published weight 2e-5 is for a sum over a map of 64 x 64;
+            with a reference, the sum is rescaled to a square map of this side, regardless of crop
+            size and share of void. None scales it to the map's own size.
     """
 
     def __init__(self, reference_side: int | None = None) -> None:

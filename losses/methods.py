@@ -1,7 +1,7 @@
-"""Every distillation method by name.
+"""All distillation methods by name.
 
-A loss lives in a file of its own; here a method says which losses it weighs and what they read.
-To add a method: its loss in a new file, and one entry in `METHODS`.
+Each loss has its own file; here a method declares which losses it weights and what they read.
+To add a method, put its loss in a new file and add one entry to `METHODS`.
 """
 
 from collections.abc import Callable
@@ -37,7 +37,7 @@ from losses.transkd import (
 
 __all__ = ["METHODS", "Adapter", "Method", "MethodOptions", "Term", "find_method"]
 
-REFERENCE = 64  # px: side of the map that published weights of `at` and `mgd` belong to
+REFERENCE = 64  # px: map side that the published weights of `at` and `mgd` are for
 STANDARDIZED_TEMPERATURE = 2.0  # Sun et al. 2024
 
 
@@ -45,14 +45,14 @@ EMBED_PROJECTION = {"embed_projections": Adapter(build_embedding_projection, tar
 
 
 def temperature(options: MethodOptions, default: float) -> float:
-    """The user's temperature; else that of standardised logits, or the method's own."""
+    """The user's temperature, or else the default of standardised logits or of the method."""
     if options.temperature is not None:
         return options.temperature
     return STANDARDIZED_TEMPERATURE if options.standardize_logits else default
 
 
 def on_logits(options: MethodOptions, loss: nn.Module) -> nn.Module:
-    """The loss, behind a standardisation of logits if the user wants one."""
+    """The loss, applied to standardised logits if the user asks for it."""
     return Standardized(loss) if options.standardize_logits else loss
 
 
@@ -62,13 +62,13 @@ def pixel_kl(student: Any, teacher: Any, options: MethodOptions) -> nn.Module:
 
 
 def channel_wise(student: Any, teacher: Any, options: MethodOptions) -> nn.Module:
-    """`cwd`: temperature 4 unless set, the paper's for logits."""
+    """`cwd`: temperature 4 unless set, as in the paper for logits."""
     loss = ChannelWiseLoss(temperature(options, 4.0), options.norm_type, options.divergence)
     return on_logits(options, loss)
 
 
 def channel_wise_of_features(student: Any, teacher: Any, options: MethodOptions) -> nn.Module:
-    """`cwd-features` and `transkd-cwd`: temperature 1 unless set, the paper's for features."""
+    """`cwd-features` and `transkd-cwd`: temperature 1 unless set, as in the paper for features."""
     chosen = 1.0 if options.temperature is None else options.temperature
     return ChannelWiseLoss(chosen, options.norm_type, options.divergence)
 
@@ -84,12 +84,12 @@ def boundary_privileged(student: Any, teacher: Any, options: MethodOptions) -> n
 
 
 def embedding_mse(student: Any, teacher: Any, options: MethodOptions) -> EmbeddingMSELoss:
-    """TransKD weighs the stages when all take part; one alone has weight 1."""
+    """TransKD's stage weights if all stages are used; a single stage has weight 1."""
     return EmbeddingMSELoss(options.embed_weights if options.embed == 5 else (1.0,))
 
 
 def memory_relation(regions: bool, slots: int, drawn: int) -> Callable[..., MemoryRelationLoss]:
-    """A memory of pixels or regions in the width of the teacher's fused map."""
+    """A builder of a memory of pixels or regions, in the width of the teacher's fused map."""
     return lambda student, teacher, options: MemoryRelationLoss(
         teacher.fused_width, student.num_classes, regions, slots, drawn
     )
@@ -115,8 +115,8 @@ EMBEDDING = Term("embedding", embedding_mse, 1.0, reads="embed_projections")
 MIXED_EMBEDDING = Term("embedding_gl", embedding_mse, 1.0, reads="mixed_projections")
 ASSISTED_EMBEDDING = Term("embedding_ea", embedding_mse, 1.0, reads="embedding_assistant")
 
-# Baselines, with the published weights where there are any: `docs/methods.md` says whose. `kd`,
-# `dist`, `feature` and `bpkd` have none that fits three classes; with 1, `bpkd` drowns the labels.
+# Baselines, with published weights where they exist (sources: `docs/methods.md`). `kd`, `dist`,
+# `feature` and `bpkd` have none for three classes; with 1, `bpkd` dominates the cross-entropy.
 FUSED = {"fused_projection": Adapter(build_fused_projection, target="fused")}
 LAST = {"last_projection": Adapter(build_last_projection, target="features", stages=(3,))}
 REVIEW_FUSION = {"review_fusion": Adapter(build_review_fusion, target="features")}
@@ -142,7 +142,7 @@ PIXEL_MEMORY = Term("pixel_memory", memory_relation(False, 2048, 4096), 0.1, rea
 REGION_MEMORY = Term("region_memory", memory_relation(True, 512, 1024), 0.1, reads="pooled_map")
 LAST_FEATURE = Term("feature_last", lambda *_: NormalizedFeatureLoss(), 1.0, "last_projection")
 FUSED_FEATURE = Term("feature_fused", lambda *_: NormalizedFeatureLoss(), 1.0, "fused_projection")
-# The paper weighs 0.75 beside 0.25 of cross-entropy: 3 beside the cross-entropy that is always on.
+# The paper weights it 0.75 and cross-entropy 0.25: 3, as the cross-entropy here has weight 1.
 JML = Term("jml", lambda *_: SoftJaccardLoss(), 3.0, reads="logits")
 BPKD = Term("bpkd", boundary_privileged, 0.25, reads="logits")
 DENSE_CONTRAST = Term("dense_contrast", lambda *_: DenseContrastLoss(), 5e-3, reads="generator")
@@ -175,7 +175,7 @@ def find_method(name: str) -> Method:
     """The method called `name`, in any case; `a+b` merges several.
 
     Raises:
-        ValueError: an unknown name; the known ones are listed.
+        ValueError: unknown name; the message lists the known ones.
     """
     return merge([_find_one(part.strip().lower()) for part in name.split("+")])
 

@@ -1,7 +1,7 @@
 """Plain feature distillation (`feature`): the baseline that other feature methods must beat.
 
 Features are compared after a linear projection, as in FitNets (Romero et al., ICLR 2015), and
-normalised per channel, so that neither network's scale decides (cf. arXiv 2604.25530).
+normalised per channel, so that neither network's scale matters (cf. arXiv 2604.25530).
 """
 
 import torch
@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from losses.declaration import summed
 from losses.void import labelled, masked_mse
 
-EPSILON = 1e-3  # keeps constant channels, and what rounding makes of them, at 0
+EPSILON = 1e-3  # keeps constant channels, with their rounding noise, near 0
 
 
 class NormalizedFeatureLoss(nn.Module):
-    """Mean over maps of the MSE between channels of mean 0 and standard deviation 1 per image."""
+    """Mean over maps of the MSE between channels that are standardised per image."""
 
     def forward(
         self, student_maps: list[Tensor], teacher_maps: list[Tensor], labels: Tensor | None = None
@@ -30,11 +30,11 @@ class NormalizedFeatureLoss(nn.Module):
 
 
 def normalize(maps: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Give each channel of each image mean 0 and deviation 1 over the cells that count.
+    """Standardise each channel per image to mean 0 and deviation 1 over labelled cells.
 
     Args:
         maps: (B, C, h, w).
-        mask: (B, 1, h, w) of 0 and 1; None where all count.
+        mask: (B, 1, h, w) of 0 and 1; None counts all cells.
     """
     mask = torch.ones_like(maps[:, :1]) if mask is None else mask
     cells = mask.sum((2, 3), keepdim=True).clamp_min(1)

@@ -1,8 +1,8 @@
-"""The statistical part of SEKD's texture term, with its gradient and without an unfold.
+"""The statistical part of SEKD's texture term, with its gradient, computed without unfolding.
 
-A 4 x 4 patch at stride 2 is 2 x 2 blocks of 2 x 2 pixels, so every sum over it is made of sums over
-blocks. Deviations from the mean come from Haar differences: within a block, then between the
-blocks of a patch. E[x^2] - E[x]^2 would lose all digits where the mean is large.
+A 4 x 4 patch at stride 2 is 2 x 2 blocks of 2 x 2 pixels, so every sum over it is a sum of block
+sums. Deviations from the mean are computed by Haar differences: within a block, then between the
+blocks of a patch. E[x^2] - E[x]^2 would lose all precision where the mean is large.
 """
 
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 EPSILON = 1e-6  # added to a patch's standard deviation
-# Below this a patch counts as flat. 1 / std would blow up what rounding makes of padding, soil in
-# shadow or a saturated sky: in bf16 the gradient was fifty times that of float32.
+# A patch with a smaller standard deviation counts as flat: 1 / std would amplify rounding noise in
+# padding, shaded soil or a saturated sky. In bf16 the gradient was fifty times that of float32.
 FLOOR = 1e-2
-ENTRIES = 16  # of a patch
+ENTRIES = 16  # pixels per patch
 
 # Horizontal, vertical and diagonal differences
 Differences = tuple[Tensor, Tensor, Tensor]
@@ -33,8 +33,8 @@ def statistical_difference(student: Tensor, teacher: Tensor) -> tuple[Tensor, Te
         teacher: likewise.
 
     Returns:
-        The scalar, and its gradient (B, h, w, C) with respect to the student's map. A flat patch
-        sends none through its standard deviation.
+        The scalar, and its gradient (B, h, w, C) with respect to the student's map. For flat
+        patches, none flows through the standard deviation.
     """
     grid = Grid(*student.shape[1:3])
     within_s, between_s = grid.analyse(student)
@@ -54,11 +54,11 @@ def statistical_difference(student: Tensor, teacher: Tensor) -> tuple[Tensor, Te
     value = squares_s.add_(squares_t).sub_(products, alpha=2).mean() / ENTRIES
     del squares_s, squares_t
 
-    # Derivatives by V_s (twice, for V_s is a square) and by K
+    # Derivatives by V_s (doubled, since V_s is quadratic) and by K
     by_squares = products.div_(std_s.mul_(ENTRIES - 1)).addcmul_(
         inverse_s, inverse_s, value=EPSILON
     )
-    by_squares = torch.where(flat, inverse_s, by_squares)  # of a flat patch, d is constant
+    by_squares = torch.where(flat, inverse_s, by_squares)  # d is constant for flat patches
     by_squares.mul_(inverse_s).mul_(2 * scale)
     by_products = inverse_s.mul_(inverse_t).mul_(-2 * scale)
     del std_s, flat, inverse_s, inverse_t
@@ -74,8 +74,8 @@ class Grid:
     """The blocks and patches of maps of h x w pixels, all as (B, rows, columns, C).
 
     There are ceil(h / 2) rows of blocks and floor(h / 2) + 1 rows of patches, columns likewise. A
-    row of zero blocks stands before the first; one stands behind the last where h is even, and
-    where h is odd the last block's second row is zero already.
+    row of zero blocks is added before the first and, if h is even, after the last; if h is odd, the
+    last block's second row is zero already.
     """
 
     height: int
@@ -122,14 +122,14 @@ class Grid:
         between_a: Differences,
         between_b: Differences,
     ) -> Tensor:
-        """Sum over every patch of the products of two maps' deviations."""
+        """Sum per patch of the products of two maps' deviations."""
         blocks = self._surround(_dot(within_a, within_b).div_(4))
         rows = blocks[:, 1:] + blocks[:, :-1]
         patches = rows[:, :, 1:] + rows[:, :, :-1]
         return patches.add_(_dot(between_a, between_b), alpha=1 / 16)
 
     def spread(self, patches: Tensor) -> Tensor:
-        """Sum over the patches that every block belongs to."""
+        """Sum over the patches that each block belongs to."""
         patches = self._open(patches)
         rows = patches[:, 1:] + patches[:, :-1]
         return rows[:, :, 1:] + rows[:, :, :-1]
@@ -138,7 +138,7 @@ class Grid:
         return _pad(blocks, (1, 1 - self.height % 2), (1, 1 - self.width % 2))
 
     def _open(self, patches: Tensor) -> Tensor:
-        """Patches that an odd map lacks behind its last block, as zeros."""
+        """Add zeros for the patches that an odd-sized map lacks after its last block."""
         return _pad(patches, (0, self.height % 2), (0, self.width % 2))
 
 
@@ -161,5 +161,5 @@ def _combine(
 
 
 def _std(squares: Tensor) -> Tensor:
-    """Unbiased; of a flat patch tiny, not 0, so that it can be divided by."""
+    """Unbiased standard deviation, clamped above 0 so that it can be divided by."""
     return (squares / (ENTRIES - 1)).clamp_(min=1e-30).sqrt_()

@@ -1,4 +1,4 @@
-"""SEKD reconstruction ("SU"): features agree outside a hole, and the hole counts as zero."""
+"""SEKD reconstruction ("SU"): match features after zeroing a rectangle of the student's."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ class ReconstructionLoss(nn.Module):
     """Mean over stages of MSE(M * F_s, F_t) (Li et al. 2025).
 
     M zeroes one rectangle of int(ratio h) x int(ratio w) pixels per sample, across all channels.
-    Nothing fills the hole in: its pixels send the student no gradient, and on identical inputs
+    The hole is not filled in: its pixels pass no gradient to the student, and on identical inputs
     the loss is the teacher's energy inside it, not 0.
 
     Args:
@@ -39,8 +39,8 @@ class ReconstructionLoss(nn.Module):
             student_maps: the student's adapted features.
             teacher_maps: the teacher's features.
             starts: per stage the first row and the first column of every sample's hole, two
-                integer tensors (B,); drawn from torch's generator of the device by default.
-            labels: class ids (B, H, W), whose void is left out.
+                integer tensors (B,); by default drawn with torch's generator of the device.
+            labels: class ids (B, H, W); void is left out.
         """
         if starts is None:
             starts = [self.draw(maps) for maps in student_maps]
@@ -51,7 +51,7 @@ class ReconstructionLoss(nn.Module):
         return summed(stages) / len(stages)
 
     def draw(self, maps: Tensor) -> Starts:
-        """Uniform first rows in [0, h - int(ratio h)) and columns likewise, each (B,)."""
+        """Draw uniform first rows in [0, h - int(ratio h)) and columns likewise, each (B,)."""
         batch, _, *size = maps.shape
         rows, columns = (
             torch.randint(side - int(self.ratio * side), (batch,), device=maps.device)
@@ -60,7 +60,7 @@ class ReconstructionLoss(nn.Module):
         return rows, columns
 
     def hole(self, maps: Tensor, starts: Starts) -> Tensor:
-        """Where the hole is, boolean (B, 1, h, w)."""
+        """Mask of the hole, boolean (B, 1, h, w)."""
         inside_rows, inside_columns = (
             self._inside(start.to(maps.device), side)
             for start, side in zip(starts, maps.shape[-2:], strict=True)

@@ -1,7 +1,7 @@
 """Review distillation (`reviewkd`): attention-based fusion (ABF), hierarchical context loss (HCL).
 
 Chen et al., "Distilling Knowledge via Knowledge Review", CVPR 2021 (arXiv 2104.09044): the fusion
-is section 3.3, the loss section 3.4. TransKD uses the loss unchanged and the walk of the fusion.
+is section 3.3, the loss section 3.4. TransKD uses the loss unchanged, and the same top-down fusion.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,14 +25,14 @@ def conv_bn(width_in: int, width_out: int, kernel_size: int) -> nn.Sequential:
 
 
 class TopDownFusion(nn.Module):
-    """Fuse each stage with the fused next coarser one and widen it to the teacher's channels.
+    """Fuse each stage with the fused next coarser one and expand it to the teacher's channels.
 
     Args:
         student_widths: channels C_s per stage, finest first.
         teacher_widths: channels C_t per stage, finest first.
         width: channels in which stages are fused.
-        mixer: makes the module that mixes (x, y) -> map, all (B, width, h, w). The coarsest
-            stage has nothing to be mixed with and gets none.
+        mixer: builds the module that mixes (x, y) -> map, all (B, width, h, w). The coarsest
+            stage has nothing to mix with and gets none.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class TopDownFusion(nn.Module):
 
 
 class AttentionMix(nn.Module):
-    """Weigh two maps per pixel by two sigmoid attention maps.
+    """Mix two maps with per-pixel weights from two sigmoid attention maps.
 
     Args:
         width: channels C of both maps.
@@ -110,7 +110,7 @@ def _stage_loss(student: Tensor, teacher: Tensor, labels: Tensor | None) -> Tens
     loss = masked_mse(student, teacher, labels)
     weight, total = 1.0, 1.0
     for size in POOL_SIZES:
-        if size >= student.shape[-2]:  # nothing is pooled: it would count the full map again
+        if size >= student.shape[-2]:  # no pooling: it would count the full map twice
             continue
         weight /= 2
         total += weight
@@ -119,7 +119,7 @@ def _stage_loss(student: Tensor, teacher: Tensor, labels: Tensor | None) -> Tens
 
 
 def _pooled_mse(student: Tensor, teacher: Tensor, mask: Tensor | None, size: int) -> Tensor:
-    """MSE of the means over size x size regions, each over the cells of it that count."""
+    """MSE of the means over size x size regions, each over its labelled cells."""
     if mask is None:
         return F.mse_loss(
             F.adaptive_avg_pool2d(student, size), F.adaptive_avg_pool2d(teacher, size)
@@ -132,8 +132,8 @@ def _pooled_mse(student: Tensor, teacher: Tensor, mask: Tensor | None, size: int
 class HierarchicalContextLoss(nn.Module):
     """Sum over stages of the MSE of the maps and of their average pools to 4, 2 and 1.
 
-    The pools weigh 1/2, 1/4, 1/8 and the sum is divided by the weights used (1.875). A pool of a
-    size not below the map's height is skipped, and the weights go in order to those that remain.
+    The pools have weights 1/2, 1/4, 1/8 and the sum is divided by the total weight (1.875). A pool
+    size not below the map's height is skipped, and the rest take the weights in order.
     """
 
     def forward(

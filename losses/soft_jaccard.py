@@ -1,8 +1,8 @@
 """Jaccard metric loss with soft targets (`jml`).
 
 Wang et al., "Jaccard Metric Losses: Optimizing the Jaccard Index with Soft Labels", NeurIPS 2023
-(arXiv 2302.05666): the intersection written with L1 norms stays a Jaccard index where targets are
-soft, so that label and teacher can be averaged to one target.
+(arXiv 2302.05666): the intersection written with L1 norms remains a Jaccard index for soft targets,
+so that label and teacher can be averaged into one target.
 """
 
 import torch
@@ -11,15 +11,15 @@ from torch.nn import functional as F
 
 from losses.void import labelled, labels_at
 
-SMOOTH = 1.0  # pixels, keeps a class that occurs nowhere at 0
+SMOOTH = 1.0  # pixels; keeps the loss of absent classes at 0
 
 
 class SoftJaccardLoss(nn.Module):
     """Mean over classes of 1 - (tp + 1) / (tp + fp + fn + 1), over the pixels of the batch.
 
     With p the student's probabilities and y' = (y + p_t) / 2 of label and teacher,
-    tp = (|p| + |y'| - |p - y'|) / 2, fp = |p| - tp and fn = |y'| - tp. Without labels y' = p_t.
-    Only classes that the target holds count. Logits are compared at their own size.
+    tp = (|p| + |y'| - |p - y'|) / 2, fp = |p| - tp and fn = |y'| - tp. Without labels, y' = p_t.
+    Only classes with a target of more than one pixel count. Logits keep their own resolution.
     """
 
     def forward(

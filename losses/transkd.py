@@ -2,9 +2,9 @@
 
 Liu et al., "TransKD: Transformer Knowledge Distillation for Efficient Semantic Segmentation"
 (arXiv 2202.13393): CSF is section III-C, the other two section III-D. CSF selects as SKNet does
-(arXiv 1903.06586). The GL-Mixer joins attention, for the global context, with a gated convolution
-over the token sequence, for the local one. The assistant's patch embeddings have the teacher's
-width and are fed by the student; they help the projected embeddings to meet the teacher's.
+(arXiv 1903.06586). The GL-Mixer combines attention, for global context, with a gated convolution
+over the token sequence, for local context. The assistant's patch embeddings have the teacher's
+width and read the student's features; they help the projected embeddings to match the teacher's.
 """
 
 import math
@@ -24,7 +24,7 @@ SQUEEZED_WIDTH = 32
 
 
 class SelectiveMix(nn.Module):
-    """Weigh two maps per channel by a softmax over the two, from their pooled sum.
+    """Mix two maps with per-channel softmax weights computed from their pooled sum.
 
     Args:
         width: channels C of both maps.
@@ -34,15 +34,15 @@ class SelectiveMix(nn.Module):
         super().__init__()
         self.squeeze = nn.Conv2d(width, SQUEEZED_WIDTH, 1, bias=False)
         self.norm = nn.BatchNorm2d(SQUEEZED_WIDTH)
-        # Published files carry a second squeeze, without BatchNorm, for batches of one image. The
-        # one below serves every batch size; this one is kept for them to load and to be counted,
-        # and frozen so that distributed training does not wait for its gradient.
+        # Published checkpoints have a second squeeze, without BatchNorm, for batches of one image.
+        # The first one handles every batch size here; this one is kept so that they load and
+        # parameter counts agree, and frozen so that DDP does not wait for its gradient.
         self.squeeze_single = nn.Conv2d(width, SQUEEZED_WIDTH, 1, bias=False)
         self.squeeze_single.requires_grad_(False)
         self.select = nn.ModuleList(nn.Conv2d(SQUEEZED_WIDTH, width, 1) for _ in range(2))
 
     def _normalise(self, x: Tensor) -> Tensor:
-        """BatchNorm of (B, 32, 1, 1), with the running statistics where B is 1."""
+        """BatchNorm of (B, 32, 1, 1), with the running statistics if B is 1."""
         if self.training and x.shape[0] > 1:
             return self.norm(x)
         norm = self.norm
@@ -86,7 +86,7 @@ class TokenAttention(nn.Module):
     """Multi-head self-attention over tokens.
 
     Args:
-        width: channels C; eight heads, or as many as divide both eight and C.
+        width: channels C; the number of heads is gcd(8, C).
     """
 
     def __init__(self, width: int) -> None:
@@ -108,7 +108,7 @@ class GLMixer(nn.Module):
 
     Args:
         width: channels C.
-        residual: whether E itself is added, `--add` of the published code.
+        residual: whether to add E itself, `--add` in the published code.
     """
 
     def __init__(self, width: int, residual: bool = True) -> None:
@@ -133,7 +133,7 @@ class GLMixer(nn.Module):
 
 
 def build_mixed_projection(student: Any, teacher: Any, options: MethodOptions) -> StagewiseAdapter:
-    """Linear layers for the embedding stages that take part, the last one behind a `GLMixer`."""
+    """Linear layers for the embedding stages in use, that of the last stage after a `GLMixer`."""
     adapter = build_embedding_projection(student, teacher, options)
     key = str(MIXED_STAGE)
     if key in adapter:
@@ -162,7 +162,7 @@ class EmbeddingAssistant(nn.Module):
     Args:
         student_widths: channels C_s of all four stages, finest first.
         teacher_widths: channels C_t of all four stages.
-        stages: those (from 0) that take part.
+        stages: the stages (from 0) in use.
     """
 
     def __init__(
@@ -196,7 +196,7 @@ class EmbeddingAssistant(nn.Module):
         source = student_out.features[stage - 1] if stage else student_out.images
         projected = self.projections[str(stage)](student_out.embeddings[stage])
         assisted = self.patch_embeddings[str(stage)](source)
-        if assisted.shape != projected.shape:  # a student of other strides than SegFormer's
+        if assisted.shape != projected.shape:  # the student's strides are not SegFormer's
             assisted = F.interpolate(assisted, projected.shape[-2:], mode="bilinear")
         weight, assistant = self.weights[str(stage)], self.weights[str(stage + self.num_stages)]
         return weight * projected + assistant * assisted
@@ -205,5 +205,5 @@ class EmbeddingAssistant(nn.Module):
 def build_embedding_assistant(
     student: Any, teacher: Any, options: MethodOptions
 ) -> EmbeddingAssistant:
-    """The assistant of the embedding stages that take part."""
+    """The assistant for the embedding stages in use."""
     return EmbeddingAssistant(student.widths, teacher.widths, options.stages("embeddings"))

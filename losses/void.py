@@ -1,7 +1,7 @@
-"""Void carries no knowledge: masks that leave unlabelled pixels and padding out of a loss.
+"""Masks that leave void (unlabelled pixels and padding) out of a loss.
 
-What a teacher makes of padding, or of pixels that nobody labelled, is not worth learning. A cell of
-a map counts where at least half of the pixels that it covers are labelled.
+A teacher's output on padding or on unlabelled pixels is not worth learning. A cell of a map counts
+as labelled if at least half of the pixels that it covers are.
 """
 
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ from torch import Tensor
 
 from conventions.labels import VOID
 
-LEAST_LABELLED = 0.5  # share of a cell's pixels
+LEAST_LABELLED = 0.5  # minimum share of a cell's pixels
 
 
 def labelled(labels: Tensor | None, size: Sequence[int]) -> Tensor | None:
-    """Return which cells of maps of `size` count, float (B, 1, h, w) of 0 and 1.
+    """Return the mask of labelled cells in maps of `size`, float (B, 1, h, w) of 0 and 1.
 
     Args:
-        labels: class ids (B, H, W), 255 for void; None where there are none: everything counts.
+        labels: class ids (B, H, W), 255 for void; None if there are none: all cells count.
         size: (h, w) of the maps.
     """
     if labels is None:
@@ -35,11 +35,11 @@ def labels_at(labels: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
-    """Mean over batch, channels and the cells that count; 0 where none does.
+    """Mean over batch, channels and labelled cells; 0 if there are none.
 
     Args:
         values: (B, C, h, w).
-        mask: of `labelled`.
+        mask: result of `labelled`; None counts all cells.
     """
     if mask is None:
         return values.mean()
@@ -47,7 +47,7 @@ def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def masked_mse(student: Tensor, teacher: Tensor, labels: Tensor | None) -> Tensor:
-    """MSE of maps (B, C, h, w) over the cells that count, in float32."""
+    """MSE of maps (B, C, h, w) over labelled cells, in float32."""
     if labels is None:
         return F.mse_loss(student.float(), teacher.float())
     squares = (student.float() - teacher.float()).square()
