@@ -1,4 +1,4 @@
-"""What a checkpoint says about itself, checked once, when it is read: past that, types hold."""
+"""Schema of checkpoint metadata, validated once on reading: later code can rely on the types."""
 
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
@@ -17,13 +17,13 @@ from pydantic import (
 )
 from torch import Tensor
 
-LARGEST = 4096  # channels, blocks and whatever else a network is described by
+LARGEST = 4096  # maximum for channels, blocks and other sizes of a network
 
 Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Byte = Annotated[StrictInt, Field(ge=0, le=255)]
 Side = Annotated[StrictInt, Field(ge=1, le=1 << 16)]
 Count = Annotated[StrictInt, Field(ge=0)]
-# Numbers alone: a network's builder may take names of files for other arguments.
+# Numbers only: a network's builder may have arguments that take file names.
 Size = Annotated[StrictInt | Finite, Field(ge=0, le=LARGEST)]
 Plain = StrictBool | StrictInt | float | StrictStr | None
 Nested = Plain | list[Plain] | list[list[Plain]] | dict[StrictStr, Plain | list[Plain]]
@@ -36,7 +36,7 @@ def _dense(tensor: Tensor) -> Tensor:
 
 
 def _readable(flags: dict[str, Any]) -> dict[str, Any]:
-    """Flags that others than the training scripts read are text."""
+    """Check that the flags that other scripts than training read are text."""
     for name in ("stage", "datadir", "dataset", "method"):
         if not isinstance(flags.get(name), str | None):
             raise ValueError(f"'{name}' is not text")
@@ -44,7 +44,7 @@ def _readable(flags: dict[str, Any]) -> dict[str, Any]:
 
 
 def _listed(overrides: dict[str, Any]) -> dict[str, Any]:
-    """What differs from stage to stage is a list, anything else one number or a list."""
+    """Check that per-stage values are lists; any other value is one number or a list."""
     for name in ("embed_dims", "depths"):
         if not isinstance(overrides.get(name, ()), tuple):
             raise ValueError(f"'{name}' is not a list")
@@ -87,7 +87,7 @@ class Cost(BaseModel):
 
 
 class Description(BaseModel):
-    """Entries of a checkpoint beside the network's weights; see `models.reading.INFO`."""
+    """Entries of a checkpoint other than the network's weights; see `models.reading.INFO`."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
@@ -115,20 +115,20 @@ FLAGS = TypeAdapter(Flags)
 
 
 def check_description(content: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """Return those entries that a checkpoint may have, in the types it has them in.
+    """Return the known entries of a checkpoint, with validated types.
 
     Raises:
-        ValueError: naming the source, and an entry of another type.
+        ValueError: an entry has another type; the message names it and the source.
     """
     found = checked(Description.model_validate, dict(content), source)
     return {name: _plain(getattr(found, name)) for name in found.model_fields_set}
 
 
 def check_weights(state: Any, source: str) -> dict[str, Tensor]:
-    """Return a state dict if it holds names and dense tensors alone.
+    """Return a state dict if it holds only names and dense tensors.
 
     Raises:
-        ValueError: naming the source, and what is something else.
+        ValueError: it holds something else; the message names that and the source.
     """
     return checked(WEIGHTS.validate_python, state, source)
 
@@ -137,16 +137,16 @@ def check_saved_flags(flags: Any, source: str) -> dict[str, Any]:
     """Return the saved flags of a run if they are plain values by name.
 
     Raises:
-        ValueError: naming the source, and what is something else.
+        ValueError: it holds something else; the message names that and the source.
     """
     return checked(FLAGS.validate_python, flags, source)
 
 
 def checked(validate: Callable[[Any], Any], value: Any, source: str) -> Any:
-    """Return what a schema makes of a value.
+    """Validate a value and return the result.
 
     Raises:
-        ValueError: naming the source, and the first entry of another type.
+        ValueError: it is invalid; the message names the source and the first invalid entry.
     """
     try:
         return validate(value)

@@ -1,4 +1,4 @@
-"""What the encoder of every network family has, whatever its layers are."""
+"""Interface of the encoders of all network families."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ MIN_SIZE = 32
 
 
 class EncoderMaps(NamedTuple):
-    """What an encoder yields: four maps (B, C_s, h_s, w_s) of each kind, in channels-last memory.
+    """Output of an encoder: four maps (B, C_s, h_s, w_s) of each kind, in channels-last memory.
 
     Attributes:
         features: stage outputs after the stage's norm.
-        embeddings: patch embeddings at the stage's entrance, after their norm.
+        embeddings: patch embeddings at the start of the stage, after their norm.
         before_norm: stage outputs before the stage's norm, where pixels differ in energy.
     """
 
@@ -32,7 +32,7 @@ class Encoder(nn.Module, ABC):
 
     Attributes:
         widths: channels of the four features.
-        strides: of the four features.
+        strides: strides of the four features.
     """
 
     widths: tuple[int, ...]
@@ -53,12 +53,12 @@ class Encoder(nn.Module, ABC):
             Maps (B, C_s, ceil(H/stride_s), ceil(W/stride_s)), four of each kind.
 
         Raises:
-            ValueError: if the images have another shape, type or are too small.
+            ValueError: if the images have the wrong shape or type, or are too small.
         """
 
     @abstractmethod
     def blocks(self) -> list[list[nn.Parameter]]:
-        """Parameters by block, from the first to the last.
+        """Parameters per block, from first to last.
 
         A stage's patch embedding belongs to its first block, its norm to its last.
         """

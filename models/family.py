@@ -1,4 +1,4 @@
-"""What a network family declares about itself; ``models/registry.py`` lists the families."""
+"""Declaration of a network family; ``models/registry.py`` lists the families."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -17,9 +17,9 @@ class Size:
     Attributes:
         head_dim: channels of the decode head.
         embed_dims, depths: channels and blocks of each of the encoder's four stages.
-        pretrained: the file in ``ckpt_pretrained/`` that ``--pretrained`` alone takes.
-        fields: the file there with weights learnt from drawn fields, where there may be one.
-        options: more arguments of the encoder.
+        pretrained: the file in ``ckpt_pretrained/`` that ``--pretrained`` without a value loads.
+        fields: the file there with weights trained on drawn fields; it may be missing.
+        options: further arguments of the encoder.
     """
 
     head_dim: int
@@ -35,13 +35,13 @@ class Layout:
     """How one code base names the tensors of a family.
 
     Attributes:
-        name: what is reported as the file's format.
-        description: of that format, for people.
-        recognises: ``recognises(state, named)`` returns whether tensors are named like that. Where
-            two families share names, ``named`` settles it: the caller has named this family.
+        name: reported as the file's format.
+        description: human-readable description of the format.
+        recognises: ``recognises(state, named)`` returns whether the keys have this layout.
+            ``named``, that the caller named this family, decides if two families share keys.
         to_ours: returns the tensors under our keys, ``encoder.*`` and perhaps ``head.*``.
-        keeps_head: whether a decode head of the published code or of NVlabs, where the file holds
-            one beside this encoder, is ours.
+        keeps_head: whether a decode head next to this encoder, of the published code or of NVlabs,
+            is compatible with ours; otherwise it is dropped.
     """
 
     name: str
@@ -53,14 +53,14 @@ class Layout:
 
 @dataclass(frozen=True)
 class HuggingFace:
-    """How a family's network is written for Hugging Face transformers, and read from there.
+    """Conversion of a family's networks to and from Hugging Face transformers.
 
     Attributes:
-        from_ours: turns the state dict of a whole network into theirs.
-        config: returns what ``config.json`` says about a network's architecture.
-        overrides: ``overrides(config, widths, depths)`` returns how the network that a
-            ``config.json`` describes differs from those of the family; raises ValueError, without
-            the folder's name, where it cannot be built here.
+        from_ours: converts the state dict of a whole network to theirs.
+        config: returns the ``config.json`` entries for a network's architecture.
+        overrides: ``overrides(config, widths, depths)`` returns how the network described by a
+            ``config.json`` differs from those of the family; raises ValueError, without the
+            folder's name, if it cannot be built here.
     """
 
     from_ours: Callable[[State], State]
@@ -70,20 +70,20 @@ class HuggingFace:
 
 @dataclass(frozen=True)
 class Family:
-    """A network family: all that the project knows of it.
+    """A network family: everything that the project knows about it.
 
     Attributes:
-        name: for messages.
+        name: used in messages.
         encoder: called with a size's ``embed_dims``, ``depths`` and options, and with overrides.
         sizes: by registered name, smallest first.
-        block_key: pattern of the keys under ``encoder.`` that hold a vector of a block's width, one
-            per block; its groups ``stage`` and ``block`` are numbers. Families and sizes are
-            recognised by it.
-        layouts: of the code bases whose files are read.
-        config_kind: how ``model_type`` or ``architecture`` begin in the ``config.json`` of folders
-            that are read; None where there are none.
-        huggingface: None where transformers has no such network.
-        to_published: turns a whole network's state dict into the published code's; None where it
+        block_key: regex of the keys under ``encoder.`` whose tensor is a vector of a block's width,
+            one key per block; its groups ``stage`` and ``block`` are numbers. Families and sizes
+            are recognised by it.
+        layouts: layouts of the code bases whose files can be read.
+        config_kind: prefix of ``model_type`` or ``architecture`` in the ``config.json`` of folders
+            that can be read; None if there are none.
+        huggingface: None if transformers has no such network.
+        to_published: converts a whole network's state dict to the published code's; None if that
             has no such network.
     """
 
@@ -97,9 +97,9 @@ class Family:
     to_published: Callable[[State], State] | None = None
 
     def dimensions(self, state: State) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Return widths and depths of the encoder whose tensors, under our keys, are in ``state``.
+        """Return widths and depths of the encoder in ``state``, which has our keys.
 
-        Both are empty where it is an encoder of another family.
+        Both are empty if the encoder is of another family.
         """
         widths: dict[int, int] = {}
         depths: dict[int, int] = {}

@@ -26,15 +26,15 @@ def resolve(path_or_id: str | Path, model: str | None = None) -> Path:
 
     Args:
         path_or_id: a weight file; a folder of Hugging Face or timm (with ``config.json``); a run
-            folder (its ``best.pth`` is taken); ``fields`` for those of ``ckpt_pretrained/``; or
-            a Hugging Face id such as ``nvidia/mit-b0``, downloaded once into that library's cache.
-        model: whose ``fields`` weights are wanted; None for the smallest network's.
+            folder (for its ``best.pth``); ``fields`` for the weights in ``ckpt_pretrained/``; or a
+            Hugging Face id such as ``nvidia/mit-b0``, downloaded once into that library's cache.
+        model: network whose ``fields`` weights to find; None for the smallest that has any.
 
     Returns:
         A file, or a folder with weights and ``config.json``.
 
     Raises:
-        FileNotFoundError: if there is nothing of that name, here or on the hub.
+        FileNotFoundError: if nothing has that name, locally or on the hub.
         ValueError: if the network has no ``fields`` weights.
     """
     if str(path_or_id) == NAME:
@@ -74,7 +74,7 @@ def _resolve_folder(folder: Path) -> Path:
 
 def _download(name: str) -> Path:
     try:
-        for weights in FOLDER_WEIGHTS:  # older models have the pickled file alone
+        for weights in FOLDER_WEIGHTS:  # older models have only the pickled file
             folder = Path(snapshot_download(name, allow_patterns=[*DESCRIPTIONS, weights]))
             if (folder / weights).exists():
                 break
@@ -103,17 +103,17 @@ def read(path: Path, map_location: str | torch.device = "cpu") -> Any:
             it), a truncated file, or one of another kind.
     """
     with open(path, "rb"):
-        pass  # a file that cannot be opened raises here: what follows means broken content
+        pass  # raises here if the file cannot be opened: later errors mean broken content
     try:
         if path.suffix == ".safetensors":
             own = read_shipped(path, map_location)
             return own or safetensors.torch.load_file(path, device=str(map_location))
-        with warnings.catch_warnings():  # of pickle protocols: such a file loads, or is refused
+        with warnings.catch_warnings():  # on pickle protocols: the file loads or is refused
             warnings.simplefilter("ignore", UserWarning)
             return torch.load(path, map_location=map_location, weights_only=True)
     except (MemoryError, torch.OutOfMemoryError):
         raise
-    except Exception as error:  # broken bytes come out of the parsers as nearly any type
+    except Exception as error:  # on broken bytes the parsers raise almost any type
         if isinstance(error, UnpicklingError) and (
             "Unsupported global" in str(error) or zipfile.is_zipfile(path)
         ):

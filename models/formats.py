@@ -15,15 +15,15 @@ CLASSIFIER = f"{CLASSIFIER_PREFIX}weight"
 
 @dataclass
 class Weights:
-    """What a file holds.
+    """Contents of a weight file.
 
     Attributes:
         source: file or folder, for messages.
         format: one of ``FORMATS``.
         state: tensors of the network under our keys.
-        adapters: tensors of a distillation method's adapters under the file's own keys, if any.
-        info: what the file says about itself, see ``models.reading.INFO``.
-        overrides: how the network differs from the registered architecture, where the file says so.
+        adapters: tensors of a distillation method's adapters under their keys in the file, if any.
+        info: metadata of the file, see ``models.reading.INFO``.
+        overrides: how the network differs from the registered architecture, if the file says so.
     """
 
     source: str
@@ -35,16 +35,16 @@ class Weights:
 
     @property
     def num_classes(self) -> int | None:
-        """Channels of the classifier; None where the file holds an encoder alone."""
+        """Channels of the classifier; None if the file holds only an encoder."""
         return self.state[CLASSIFIER].shape[0] if CLASSIFIER in self.state else None
 
     @property
     def has_head(self) -> bool:
-        """Whether there is a decode head beside the encoder."""
+        """Whether there is a decode head in addition to the encoder."""
         return any(key.startswith("head.") for key in self.state)
 
 
-# What a file is called that holds more than an encoder. Encoders are called as their family says.
+# Formats of files with more than an encoder. Encoders have the formats that families declare.
 WRAPPINGS = {
     "nvlabs-segmentor": "a SegFormer segmentor of NVlabs, on mmsegmentation",
     "published": "a teacher or student of the published SEKD or TransKD code",
@@ -60,7 +60,7 @@ FORMATS = (
 
 
 def unwrap(state: State) -> State:
-    """Drop the prefixes that DataParallel and torch.compile put before every key."""
+    """Drop the prefixes that DataParallel and torch.compile add to every key."""
     for wrapper in ("module.", "_orig_mod.", "module."):
         if state and all(key.startswith(wrapper) for key in state):
             state = keys.without_prefix(state, wrapper)
@@ -75,7 +75,7 @@ def to_ours(state: State, source: str, named: Family | None = None) -> Weights:
     Args:
         state: tensors by name, in any layout of ``FORMATS``.
         source: file or folder, for messages.
-        named: the family that the caller expects; it settles what names mean that families share.
+        named: the family that the caller expects; decides if two families share keys.
 
     Raises:
         ValueError: if the layout is unknown.
@@ -101,14 +101,14 @@ def _translate(state: State, source: str, named: Family | None) -> Weights:
 
 
 def family_of(state: State) -> Family | None:
-    """Return the family of a network whose tensors, under our keys, are in ``state``."""
+    """Return the family of the network in ``state``, which has our keys; None if unknown."""
     return next((family for family in FAMILIES if any(family.dimensions(state))), None)
 
 
 def _open_wrapping(state: State) -> tuple[str | None, State, State, State | None]:
-    """Return what an encoder is wrapped in, the encoder, a decode head and a method's adapters.
+    """Return the format of the wrapping, the encoder, a decode head and a method's adapters.
 
-    The classifier that an encoder had on ImageNet (``head.*``) is dropped.
+    An encoder's ImageNet classifier (``head.*``) is dropped.
     """
     wrapping, adapters = None, None
     if keys.starts(state, "student."):
@@ -119,8 +119,8 @@ def _open_wrapping(state: State) -> tuple[str | None, State, State, State | None
     elif keys.starts(state, "backbone."):
         wrapping = "nvlabs-segmentor"
         head = keys.without_prefix(state, "decode_head.")
-        # Its classifier may have mmsegmentation's name. NVlabs' head inherits an unused
-        # ``conv_seg`` beside the ``linear_pred`` that it calls.
+        # The classifier may have mmsegmentation's name, ``conv_seg``. NVlabs' head inherits that
+        # one unused, in addition to the ``linear_pred`` that it calls.
         named = keys.with_prefix(keys.without_prefix(head, "conv_seg."), "linear_pred.")
         head = named | {key: v for key, v in head.items() if not key.startswith("conv_seg.")}
         return wrapping, keys.without_prefix(state, "backbone."), head, adapters
@@ -148,10 +148,10 @@ def _find_layout(encoder: State, named: Family | None) -> Layout | None:
 def infer_architecture(weights: Weights) -> tuple[str, dict[str, Any]]:
     """Infer name and overrides of the network from the shapes of its tensors.
 
-    What the file itself says comes first.
+    Metadata in the file takes precedence.
 
     Raises:
-        ValueError: if the encoder's widths and depths are those of no known network.
+        ValueError: if the encoder's widths and depths match no known network.
     """
     classifier = weights.state.get(CLASSIFIER)
     if classifier is not None and (classifier.ndim != 4 or 0 in classifier.shape):
@@ -171,7 +171,7 @@ def infer_architecture(weights: Weights) -> tuple[str, dict[str, Any]]:
 
 
 def _check_dimensions(weights: Weights, name: str) -> None:
-    """Refuse a description that asks for a larger network than the file has tensors for."""
+    """Reject metadata that describes a larger network than the file has tensors for."""
     if name not in MODELS:
         raise ValueError(f"{weights.source}: unknown network {name!r}; known: {', '.join(MODELS)}")
     size = MODELS[name].sizes[name]
@@ -202,12 +202,12 @@ def _slashes(numbers: Iterable[int]) -> str:
 
 
 def compare(found: State, wanted: State, shown: int = 4) -> str | None:
-    """Say in one line how two state dicts differ in keys and shapes, None where they do not.
+    """Describe in one line how two state dicts differ in keys and shapes; None if they do not.
 
     Args:
-        found: what a file holds.
-        wanted: what the network has.
-        shown: how many keys of each kind are spelled out.
+        found: state dict of a file.
+        wanted: state dict of the network.
+        shown: how many keys of each kind are listed.
     """
     groups = {
         "missing": [key for key in wanted if key not in found],
@@ -227,6 +227,6 @@ def compare(found: State, wanted: State, shown: int = 4) -> str | None:
 
 
 def parameters_in(state: State) -> int:
-    """Count the parameters of a state dict; statistics of batch norm are state, not parameters."""
+    """Count the parameters of a state dict, without batch norm statistics."""
     buffers = ("running_mean", "running_var", "num_batches_tracked")
     return sum(value.numel() for key, value in state.items() if not key.endswith(buffers))

@@ -1,10 +1,10 @@
-"""Start a large network where a small one has ended: more channels and blocks, the same logits.
+"""Grow a trained network: more channels and blocks, the same logits.
 
-Each channel becomes several that are alike, and what reads it reads a share of each (Chen,
-Goodfellow and Shlens, Net2Net, ICLR 2016, section 2.2). The paper takes equal shares and adds
-noise, so that training tells the copies apart; here the shares are random and sum to 1, which keeps
-the logits. Blocks that are added at the end of a stage pass on what they are given (section 2.3):
-the last layer of each of their branches is zero, and learns first.
+Each channel is copied, and the weights of the layers that read it are shared out over the copies
+(Chen, Goodfellow and Shlens, Net2Net, ICLR 2016, section 2.2). The paper uses equal shares and adds
+noise so that training can tell the copies apart; here the shares are random and sum to 1, which
+keeps the logits. Blocks added at the end of a stage start as the identity (section 2.3): the last
+layer of each of their branches is zero, and learns first.
 """
 
 import math
@@ -15,22 +15,22 @@ from torch import Tensor, nn
 
 from models.segmenter import Segmenter
 
-SPREAD = 0.5  # of a share around an equal one
+SPREAD = 0.5  # of the random shares around equal ones
 LAST_OF_BRANCH = (".attn.proj.weight", ".attn.proj.bias", ".mlp.fc2.weight", ".mlp.fc2.bias")
 
 
 def grow(small: Segmenter, large: Segmenter, seed: int = 0) -> None:
-    """Give ``large`` weights with which it computes what ``small`` does.
+    """Set the weights of ``large`` so that it computes the same function as ``small``.
 
     Args:
-        small: left as it is.
-        large: network of the same family, heads and classes, with as many blocks or more and
-            widths that are multiples, such as a SegformerB3 for a SegformerB0. What its new blocks
-            hold in front of their last layers stays.
-        seed: of the shares.
+        small: not changed.
+        large: network of the same family, attention heads and classes, with at least as many
+            blocks and widths that are multiples, such as a SegformerB3 for a SegformerB0. In new
+            blocks only the last layers are changed.
+        seed: seed of the shares.
 
     Raises:
-        ValueError: ``large`` is no such network.
+        ValueError: ``large`` is not such a network.
     """
     source, target = small.state_dict(), large.state_dict()
     if (
@@ -63,7 +63,7 @@ def _is_multiple(large: Sequence[int], small: Sequence[int]) -> bool:
 
 
 def _widen(key: str, weight: Tensor, shape: Sequence[int], generator: torch.Generator) -> Tensor:
-    """Repeat what a layer yields, its first dimension, and share out what it reads, the second."""
+    """Repeat a layer's outputs (dimension 0) and share out its weights over copied inputs (1)."""
     if weight.ndim == 0:
         return weight
     more = shape[0] // weight.shape[0]
@@ -75,5 +75,5 @@ def _widen(key: str, weight: Tensor, shape: Sequence[int], generator: torch.Gene
         shares = (1 + 2 * SPREAD * deviations) / copies
         shares = shares.flatten(1)[(..., *[None] * (weight.ndim - 2))]
         weight = weight.repeat_interleave(copies, dim=1) * shares
-    # Products of longer queries and keys sum more copies; attention divides by the root.
+    # q k^T sums `more` copies, but attention's scale makes up only for the root of `more`.
     return weight / math.sqrt(more) if key.endswith((".q.weight", ".q.bias")) else weight

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class StageProjection(nn.Module):
-    """Linear projection of one stage; a module of its own for the published key names."""
+    """Linear projection of one stage; a separate module to keep the published key names."""
 
     def __init__(self, in_channels: int, dim: int) -> None:
         super().__init__()
@@ -48,8 +48,8 @@ class SegformerHead(nn.Module):
 
         W [up(L_1 x_1 + b_1); ...; up(L_4 x_4 + b_4)] = sum_i up((W_i L_i) x_i) + sum_i W_i b_i.
 
-    Every stage is projected once, at its own resolution, and no concatenation is made; both factors
-    of the small product W_i L_i get their gradients. In eval mode batch norm is folded in as well.
+    Each stage is projected once, at its own resolution, without a concatenation; both factors of
+    the small product W_i L_i get their gradients. In eval mode batch norm is folded in as well.
 
     Args:
         widths: channels of the four features, finest first.
@@ -71,7 +71,7 @@ class SegformerHead(nn.Module):
 
     @property
     def fused_width(self) -> int:
-        """Channels of what the classifier reads."""
+        """Channels of the map that the classifier reads."""
         return self.linear_fuse.conv.out_channels
 
     @property
@@ -84,12 +84,12 @@ class SegformerHead(nn.Module):
         return self.classify(self.fuse(features))
 
     def fuse(self, features: Sequence[Tensor]) -> Tensor:
-        """Four (B, C_i, h_i, w_i) -> (B, head_dim, h_1, w_1), what the classifier reads."""
+        """Four (B, C_i, h_i, w_i) -> (B, head_dim, h_1, w_1), the classifier's input."""
         weights, bias = self.merged_projections()
-        fold = not self.linear_fuse.bn.training  # batch norm is then one more linear map
+        fold = not self.linear_fuse.bn.training  # in eval mode, batch norm is one more linear map
         if fold:
             weights, bias = self._fold_batch_norm(weights, bias)
-        # The constant is added where the map is smallest: upsampling keeps it.
+        # The bias is added to the smallest map: upsampling preserves constants.
         biases = (None, None, None, bias)
         finest, *coarser = (
             F.linear(feature.permute(0, 2, 3, 1), weight, b)
@@ -103,7 +103,7 @@ class SegformerHead(nn.Module):
         """Return the products W_i L_i, four (head_dim, C_i), and sum_i W_i b_i, (head_dim,)."""
         # The convolution reads the stages coarsest first.
         slices = self.linear_fuse.conv.weight.flatten(1).chunk(4, dim=1)[::-1]
-        # A product of two weights is kept in full precision: it is tiny, its rounding is not.
+        # Weights are multiplied in full precision: the product is cheap, its rounding error is not.
         with torch.autocast(slices[0].device.type, enabled=False):
             pairs = [(w, stage.proj) for w, stage in zip(slices, self.stages, strict=True)]
             weights = [w @ projection.weight for w, projection in pairs]
@@ -125,7 +125,7 @@ class SegformerHead(nn.Module):
         return self.linear_fuse(torch.cat(maps[::-1], dim=1))
 
     def keep_classes(self, count: int) -> None:
-        """Drop the logits from `count` on."""
+        """Keep only the first `count` logits."""
         old = self.linear_pred
         self.linear_pred = nn.Conv2d(old.in_channels, count, kernel_size=1)
         self.linear_pred.weight = nn.Parameter(old.weight.detach()[:count].clone())
@@ -146,13 +146,13 @@ def add_upsampled(base: Tensor, maps: Sequence[Tensor]) -> Tensor:
     """Return ``base`` (B, H, W, C) plus every map (B, h, w, C) resized bilinearly to H x W.
 
     Bilinear interpolation is separable. Rows are interpolated first, while maps are narrow; then
-    one matrix product interpolates the columns of all maps and adds them to ``base``, which is
-    thereby passed over once, where resizing and adding each map would pass over it six times.
-    An ONNX graph has the runtime's own resizing, which is faster there, also in bfloat16.
+    one matrix product interpolates the columns of all maps and adds them to ``base``, in
+    one pass over it, where resizing and adding each map would take six.
+    An ONNX export uses the runtime's own resizing, which is faster there, also in bfloat16.
     """
     batch, height, width, channels = base.shape
     if torch.onnx.is_in_onnx_export():
-        total = base.permute(0, 3, 1, 2)  # as runtimes lay it out: they transpose nothing
+        total = base.permute(0, 3, 1, 2)  # the layout of runtimes: they need no transpose
         for x in maps:
             total = total + upsample(x.permute(0, 3, 1, 2), (height, width))
         return total.permute(0, 2, 3, 1)
@@ -167,7 +167,7 @@ def add_upsampled(base: Tensor, maps: Sequence[Tensor]) -> Tensor:
 
 
 def interpolation_matrix(size_in: int, size_out: int, like: Tensor) -> Tensor:
-    """Linear interpolation between pixel centres, (size_out, size_in), with ``like``'s type."""
+    """Linear interpolation between pixel centres, (size_out, size_in), in the dtype of ``like``."""
     dtype = torch.promote_types(like.dtype, torch.float32)
     source = torch.arange(size_out, dtype=dtype, device=like.device)
     source = ((source + 0.5) * (size_in / size_out) - 0.5).clamp(0, size_in - 1)

@@ -1,8 +1,8 @@
-"""Folders of Hugging Face transformers' segmentation networks: read and written.
+"""Read and write folders of Hugging Face transformers' segmentation networks.
 
 transformers itself is not needed. A folder holds ``config.json`` (architecture and class names),
 ``model.safetensors`` and ``preprocessor_config.json``; ours also hold ``sekd.json``, for what those
-cannot say (palette, method, metrics).
+cannot express (palette, method, metrics).
 """
 
 import json
@@ -32,7 +32,7 @@ OWN_FIELDS = (
 
 
 def read_folder(folder: Path, map_location: str | torch.device = "cpu") -> Weights:
-    """Read a folder of transformers or timm that describes a family's network, or our own export.
+    """Read a transformers or timm folder with a network of a known family, or our own export.
 
     Raises:
         ValueError: for a configuration that is not one of these, or a broken file.
@@ -82,7 +82,7 @@ def _info(config: dict, folder: Path) -> dict[str, Any]:
 
 
 def _preprocessing(config: dict) -> dict[str, Any]:
-    """Translate ``preprocessor_config.json``; older ones give one number as size of a square."""
+    """Translate ``preprocessor_config.json``; older ones give a square's size as one number."""
     preprocessing: dict[str, Any] = {}
     if config.get("do_normalize", True) and "image_mean" in config:
         preprocessing |= {"mean": config["image_mean"], "std": config["image_std"]}
@@ -109,16 +109,16 @@ def save_huggingface(
     classes: Sequence[str] | None = None,
     info: dict[str, Any] | None = None,
 ) -> None:
-    """Write a folder that the ``from_pretrained`` of transformers loads.
+    """Write a folder that transformers' ``from_pretrained`` can load.
 
     Args:
-        model: of a family that transformers has, such as SegFormer.
-        folder: made where missing; all files are written, or none.
+        model: network of a family that transformers has, such as SegFormer.
+        folder: created if missing; all files are written, or none.
         classes: names of the classes, in order; None writes none.
-        info: as of a checkpoint; preprocessing and what only we keep is taken from it.
+        info: checkpoint metadata; preprocessing and the entries of ``sekd.json`` are read from it.
 
     Raises:
-        ValueError: if transformers has no such model, or it has not as many classes as are named.
+        ValueError: if transformers has no such model, or the number of class names is wrong.
     """
     layout = MODELS[model.name].huggingface
     if layout is None:
@@ -144,7 +144,7 @@ def save_huggingface(
         name: (json.dumps(document, indent=2, default=str) + "\n").encode()
         for name, document in documents.items()
     }
-    # Not save_file: its file would be readable by its owner alone.
+    # Not save_file: its file would be readable only by its owner.
     contents["model.safetensors"] = safetensors.torch.save(tensors, metadata={"format": "pt"})
     write_folder(Path(folder), contents)
 
@@ -159,7 +159,7 @@ def _class_names(model: Segmenter, classes: Sequence[str] | None) -> dict[str, A
 
 def _preprocessor(preprocessing: Preprocessing) -> dict[str, Any]:
     size = preprocessing.image_size
-    # A short side alone cannot be said there: images keep their size, and ours is in sekd.json.
+    # The format cannot express a short side: images keep their size, and ours is in sekd.json.
     height, width = size if isinstance(size, tuple) else (512, 512)
     return {
         "image_processor_type": "SegformerImageProcessor",

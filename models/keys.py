@@ -1,8 +1,8 @@
 """State-dict keys: prefixes, and tables that translate other code bases' names into ours and back.
 
-Ours are ``encoder.`` and ``head.`` before the names of the published SegFormer code. Where others
-differ by more than a prefix, a table of templates {ours: theirs} says how: ``{s}`` is the stage,
-counted from 1 in our keys and from 0 in theirs, ``{j}`` the block.
+Ours are the names of the published SegFormer code, prefixed with ``encoder.`` or ``head.``. For
+others that differ by more than a prefix, there is a table of templates {ours: theirs}: ``{s}`` is
+the stage, counted from 1 in our keys and from 0 in theirs, ``{j}`` the block.
 """
 
 import re
@@ -14,7 +14,7 @@ State = dict[str, Tensor]
 
 
 class KeyMap:
-    """Renames keys by a table of templates; a key that no template fits keeps its name."""
+    """Renames keys by a table of templates; a key that matches no template keeps its name."""
 
     def __init__(self, table: Mapping[str, str]) -> None:
         self._to_ours = [(_pattern(theirs), ours) for ours, theirs in table.items()]
@@ -25,7 +25,7 @@ class KeyMap:
         return {_rename(key, self._to_ours, 1): value for key, value in state.items()}
 
     def to_theirs(self, state: State) -> State:
-        """Return ``state``, which has our keys, under theirs."""
+        """Return ``state``, which has our keys, under their keys."""
         return {_rename(key, self._to_theirs, -1): value for key, value in state.items()}
 
 
@@ -53,16 +53,16 @@ def starts(state: State, *prefixes: str) -> bool:
 
 
 def with_prefix(state: State, prefix: str) -> State:
-    """Return ``state`` with ``prefix`` put before every key."""
+    """Return ``state`` with ``prefix`` added to every key."""
     return {prefix + key: value for key, value in state.items()}
 
 
 def without_prefix(state: State, prefix: str) -> State:
-    """Return those entries of ``state`` whose key begins with ``prefix``, without it."""
+    """Return the entries of ``state`` whose key begins with ``prefix``, which is removed."""
     return {key.removeprefix(prefix): v for key, v in state.items() if key.startswith(prefix)}
 
 
 def widening(state: State) -> int | None:
-    """How often the first feed-forward layer of SegFormer's or PVTv2's authors widens its input."""
+    """Expansion ratio of the first feed-forward layer, in SegFormer's or PVTv2's published keys."""
     weight = state.get("block1.0.mlp.fc1.weight")
     return None if weight is None else weight.shape[0] // weight.shape[1]

@@ -1,4 +1,4 @@
-"""Make networks of files, or load files into networks, in any format of `models/formats.py`."""
+"""Build networks from files or load files into networks, in any format of `models/formats.py`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ from models.segmenter import Segmenter
 from models.shipped import NAME as SHIPPED
 from models.shipped import find_start
 
-MOST_PARAMETERS = 1 << 28  # three times those of the largest known network; 1 GiB
+MOST_PARAMETERS = 1 << 28  # three times the largest known network; 1 GiB
 
 
 def load_checkpoint(
@@ -31,20 +31,19 @@ def load_checkpoint(
 
     Args:
         path: anything that :func:`models.files.resolve` takes.
-        model: the name that the network must have, in any case; None takes what the file holds.
-        num_classes: the class count that it must have. A file that holds an encoder alone needs it:
-            the head then keeps its fresh weights.
+        model: the name that the network must have, in any case; None accepts what the file holds.
+        num_classes: the class count that it must have. Required for a file with only an encoder,
+            for which the head keeps its fresh weights.
         map_location: device of the tensors and of the network.
-        replace_classifier: where the class count differs from ``num_classes``, keep a fresh
-            classifier instead of raising.
-        resume: also return ``training``, all that resuming needs; with the optimizer's state it is
-            twice as large as the network, and of no use to those who score or compare.
+        replace_classifier: if the class count differs from ``num_classes``, keep a fresh classifier
+            instead of raising.
+        resume: also return ``training``, the state needed to resume; with the optimizer's state it
+            is twice as large as the network, and of no use for evaluation.
 
     Returns:
-        The network in eval mode, and what the file says about itself: those of
+        The network in eval mode, and the file's metadata: the entries of
         ``models.reading.INFO``, ``format`` (of ``models.formats.FORMATS``), ``architecture`` and
-        ``overrides``. ``adapters`` has the
-        file's own keys.
+        ``overrides``. ``adapters`` has the keys used in the file.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -57,7 +56,7 @@ def load_checkpoint(
         _check_name(weights.source, name, resolve_name(model))
     dropped = _dropped_prefixes(weights, num_classes, replace_classifier)
     count = num_classes or weights.num_classes
-    assert count is not None  # or it would have been refused
+    assert count is not None  # `_dropped_prefixes` raises otherwise
     network = _build(weights.source, name, count, overrides)
     fresh = {key: v for key, v in network.state_dict().items() if key.startswith(dropped)}
     found = {key: value for key, value in weights.state.items() if not key.startswith(dropped)}
@@ -69,10 +68,10 @@ def load_checkpoint(
 
 
 def _build(source: str, name: str, num_classes: int, overrides: dict[str, Any]) -> Segmenter:
-    """Build the network that a file describes, after a look at how large it would be.
+    """Build the network that a file describes, after checking its size.
 
     Raises:
-        ValueError: there is no such network, or it would fill the memory.
+        ValueError: there is no such network, or it would be too large.
     """
     try:
         with torch.device("meta"):
@@ -116,7 +115,7 @@ def _load_strictly(module: nn.Module, state: dict[str, Tensor], source: str, nam
 
 
 def load_backbone(model: Segmenter, path: str | Path) -> dict[str, Any]:
-    """Load the encoder that a file holds into ``model``, strictly; its head is left as it is.
+    """Load the encoder that a file holds into ``model``, strictly; the head is not changed.
 
     Args:
         model: changed in place.
@@ -124,11 +123,11 @@ def load_backbone(model: Segmenter, path: str | Path) -> dict[str, Any]:
             network.
 
     Returns:
-        What the file says about itself, as :func:`load_checkpoint`.
+        The file's metadata, see :func:`models.reading.full_info`.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the encoder is another one.
+        ValueError: if the encoder does not fit.
     """
     weights = read_weights(path, model=model.name)
     encoder = keys.without_prefix(weights.state, "encoder.")
@@ -149,16 +148,16 @@ def _check_name(source: str, name: str, wanted: str) -> None:
 
 
 def load_start(model: Segmenter, path: str | Path, classes: Sequence[str]) -> dict[str, Any]:
-    """Load a whole network into ``model`` to train on from; other classes keep a fresh classifier.
+    """Load a whole network into ``model`` for training; other classes keep a fresh classifier.
 
     Args:
         model: changed in place.
         path: anything that :func:`models.files.resolve` takes; ``fields`` for a network that has
             none of its own is a smaller one's, grown.
-        classes: what ``model`` is to tell apart, by class id.
+        classes: names of the classes of ``model``, by class id.
 
     Returns:
-        What the file says about itself, as :func:`load_checkpoint`.
+        The file's metadata, see :func:`models.reading.full_info`.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -182,7 +181,7 @@ def load_start(model: Segmenter, path: str | Path, classes: Sequence[str]) -> di
 def _grown_state(
     weights: Weights, name: str, overrides: dict[str, Any], model: Segmenter
 ) -> dict[str, Tensor]:
-    """The weights of a smaller network as those of ``model``, with their own classes."""
+    """The weights of a smaller network, grown to the size of ``model``, with their own classes."""
     assert weights.num_classes is not None
     small = _build(weights.source, name, weights.num_classes, overrides)
     _load_strictly(small, weights.state, weights.source, name)

@@ -1,8 +1,8 @@
 """Mix Transformer, the hierarchical encoder of SegFormer (Xie et al., NeurIPS 2021, section 3.1).
 
-Inside the encoder a map is laid out (B, h, w, C), which is what linear layers and layer norms want;
-its (B, C, h, w) view is channels-last, which is what convolutions want. Nothing is ever copied
-between the two.
+Inside the encoder maps are laid out (B, h, w, C), as linear layers and layer norms expect; the
+(B, C, h, w) view of a map is channels-last, which suits convolutions. No copy is made between the
+two.
 """
 
 import math
@@ -41,8 +41,8 @@ def convolve(conv: nn.Conv2d, x: Tensor) -> Tensor:
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Scaled dot-product attention: (B, heads, N, d) over M keys and values (B, heads, M, d).
 
-    On a CPU in bfloat16 the backward pass of PyTorch's fused attention takes two to five times as
-    long as that of the matrix written out, so that training has the latter there.
+    On CPU in bfloat16, the backward pass of PyTorch's fused attention takes two to five times as
+    long as that of explicit matrix products, so training uses the latter there.
     """
     if query.device.type == "cpu" and query.dtype == torch.bfloat16 and query.requires_grad:
         scores = query * query.shape[-1] ** -0.5 @ key.transpose(-2, -1)
@@ -92,7 +92,7 @@ class EfficientAttention(nn.Module):
 
 
 class DepthwiseConv(nn.Module):
-    """3x3 depthwise convolution, which gives the Mix-FFN positions (SegFormer, eq. 3)."""
+    """3x3 depthwise convolution: positional information for the Mix-FFN (SegFormer, eq. 3)."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -149,7 +149,7 @@ class MixTransformer(Encoder):
         depths: blocks of each stage.
         head_width: channels per attention head, see :func:`attention_heads`.
         sr_ratios: reduction of each stage's keys and values, per side.
-        mlp_ratio: hidden over input width of the Mix-FFN.
+        mlp_ratio: ratio of hidden to input width of the Mix-FFN.
         drop_path_rate: stochastic depth of the last block; grows linearly from 0 over all blocks.
         norm_eps: epsilon of the blocks' and stages' norms.
 
@@ -194,7 +194,7 @@ class MixTransformer(Encoder):
         return cast(nn.LayerNorm, self.get_submodule(f"norm{stage}"))
 
     def blocks(self) -> list[list[nn.Parameter]]:
-        """Parameters by block, see :meth:`Encoder.blocks`."""
+        """Parameters per block, see :meth:`Encoder.blocks`."""
         found = []
         for stage in range(1, 5):
             members = [list(block.parameters()) for block in self.stage_blocks(stage)]

@@ -12,7 +12,7 @@ from models.encoder import Encoder, EncoderMaps, attention_heads, check_images
 from models.family import Family, Layout, Size
 from models.keys import State, starts, widening, with_prefix
 
-MLP_RATIO = 8  # of the first two stages; B5 has 4, as SegFormer
+MLP_RATIO = 8  # of the first two stages; B5 has 4, like SegFormer
 
 
 class PyramidVisionTransformer(Encoder):
@@ -21,7 +21,7 @@ class PyramidVisionTransformer(Encoder):
     Args:
         embed_dims: channels of each stage.
         depths: blocks of each stage.
-        variant: timm's name, ``pvt_v2_b0`` to ``pvt_v2_b5``, for all other properties.
+        variant: timm's name, ``pvt_v2_b0`` to ``pvt_v2_b5``; sets all other properties.
         head_width: channels per attention head, see :func:`attention_heads`.
         drop_path_rate: stochastic depth of the last block; grows linearly from 0 over all blocks.
         options: passed on to timm.
@@ -53,7 +53,7 @@ class PyramidVisionTransformer(Encoder):
         return self._stages[stage - 1].norm
 
     def blocks(self) -> list[list[nn.Parameter]]:
-        """Parameters by block, see :meth:`Encoder.blocks`."""
+        """Parameters per block, see :meth:`Encoder.blocks`."""
         found = []
         for stage in self._stages:
             members = [list(block.parameters()) for block in stage.blocks]
@@ -65,7 +65,7 @@ class PyramidVisionTransformer(Encoder):
     def forward_intermediates(self, images: Tensor) -> EncoderMaps:
         """Encode float images (B, 3, H, W), see :meth:`Encoder.forward_intermediates`.
 
-        timm's own feature access stops at stage outputs, so its stages are walked through here.
+        timm's feature extraction only returns stage outputs, so its stages are run one by one here.
         """
         check_images(images)
         maps = EncoderMaps([], [], [])
@@ -78,7 +78,7 @@ class PyramidVisionTransformer(Encoder):
             for block in stage.blocks:
                 tokens = block(tokens, shape[1:3])
             maps.before_norm.append(tokens.reshape(shape).permute(0, 3, 1, 2))
-            # Exported to ONNX, an unflatten here would fix the size of what follows.
+            # In an ONNX export, an unflatten here would fix the spatial size.
             x = stage.norm(tokens).reshape(shape).permute(0, 3, 1, 2)
             maps.features.append(x)
         return maps
@@ -92,19 +92,19 @@ class PyramidVisionTransformer(Encoder):
 
 
 def from_timm(state: State) -> State:
-    """Our keys for an encoder of timm's PVTv2, or of its authors."""
+    """Translate a PVTv2 encoder of timm, or of its authors, to our keys."""
     return with_prefix(pvt_v2.checkpoint_filter_fn(state, None), "encoder.backbone.")
 
 
 def _is_timm(state: State, named: bool) -> bool:
-    """Also the authors' names: their own but for SegFormer's, whose layers have other widths."""
+    """Also accept the authors' names, which SegFormer has too, with layers of other widths."""
     if starts(state, "stages.0.blocks."):
         return True
     return starts(state, "patch_embed1.") and (named or widening(state) == MLP_RATIO)
 
 
 def _size(number: int, head_dim: int, base: int, *depths: int) -> Size:
-    """B0 to B5, with the widths and depths of SegFormer's."""
+    """B0 to B5, with SegFormer's widths and depths."""
     return Size(
         head_dim,
         embed_dims=(base, base * 2, base * 5, base * 8),

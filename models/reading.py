@@ -1,4 +1,4 @@
-"""Read any weight file or folder: its tensors under our keys, and what it says about itself."""
+"""Read any weight file or folder: its tensors under our keys, and its metadata."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from models.huggingface import read_folder
 from models.registry import MODELS, resolve_name
 
 FORMAT_VERSION = 1
-# What a checkpoint says about itself beside its weights; files of others say little of it.
+# Metadata of a checkpoint, with defaults; files of other projects have little of it.
 INFO: dict[str, Any] = {
     "classes": None,
     "palette": None,
@@ -39,7 +39,7 @@ def read_weights(
 ) -> Weights:
     """Read any file or folder and translate its tensors to our keys, without building a network.
 
-    ``model`` settles what names mean that families share.
+    ``model`` decides if two families share keys.
     """
     source = resolve(path, model)
     if source.is_dir():
@@ -79,7 +79,7 @@ def _read_own(content: dict[str, Any], source: str) -> Weights:
 
 
 def _foreign_info(content: dict[str, Any], layout: str) -> dict[str, Any]:
-    """Collect what the dict around a state dict says: of SEKD and TransKD, or of mmsegmentation."""
+    """Collect metadata around a state dict of SEKD, TransKD or mmsegmentation."""
     info: dict[str, Any] = {}
     if "best_acc" in content:
         info["metrics"] = {key: content[key] for key in ("epoch", "best_acc") if key in content}
@@ -95,7 +95,7 @@ def _foreign_info(content: dict[str, Any], layout: str) -> dict[str, Any]:
 
 
 def full_info(weights: Weights) -> dict[str, Any]:
-    """Return what a file says about itself, with defaults for the rest."""
+    """Return a file's metadata, with defaults for missing entries."""
     said = {key: value for key, value in weights.info.items() if value is not None}
     preprocessing = INFO["preprocessing"] | said.get("preprocessing", {})
     named = {"format": weights.format, "adapters": weights.adapters}

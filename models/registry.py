@@ -1,4 +1,4 @@
-"""Names -> networks.
+"""Registry of networks by name.
 
 To add a network family, write one file that declares a ``Family`` (``models/family.py`` says what
 it can declare) and add one line to ``FAMILIES``. ``CONTRIBUTING.md`` has an example.
@@ -41,7 +41,7 @@ def build_model(name: str, num_classes: int, **overrides: Any) -> Segmenter:
             head_dim=16``.
 
     Raises:
-        ValueError: for an unknown name (the known ones are listed) or no classes.
+        ValueError: for an unknown name (the message lists the known ones) or no classes.
     """
     name = resolve_name(name)
     if num_classes < 1:

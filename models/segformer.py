@@ -1,4 +1,4 @@
-"""The SegFormer family: its networks, and what other code bases call their tensors and files."""
+"""The SegFormer family: its networks, and the names other code bases give tensors and files."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -32,7 +32,7 @@ HUGGINGFACE = {
     "head.linear_pred": "decode_head.classifier",
 }
 
-# The encoder as mmsegmentation 0.x and 1.x rewrote it; its head is another network.
+# The encoder as reimplemented in mmsegmentation 0.x and 1.x; the head there is different.
 MMSEG = {
     "encoder.patch_embed{s}.proj": "layers.{s}.0.projection",
     "encoder.patch_embed{s}.norm": "layers.{s}.0.norm",
@@ -50,10 +50,10 @@ MMSEG = {
 
 
 def from_huggingface(state: State) -> State:
-    """Our keys for a SegFormer of Hugging Face transformers, as its files name them.
+    """Translate a SegFormer of Hugging Face transformers to our keys.
 
-    Both the segmentation network and the ImageNet classifier (``nvidia/mit-b*``) will do;
-    the latter's own layer is dropped.
+    Both the segmentation network and the ImageNet classifier (``nvidia/mit-b*``) are accepted;
+    the latter's classification layer is dropped.
     """
     # A bare SegformerModel lacks the prefix that it has inside the other classes.
     state = {
@@ -83,7 +83,7 @@ def to_huggingface(state: State) -> State:
 
 
 def from_mmseg(state: State) -> State:
-    """Our keys for the encoder of mmsegmentation 0.x and 1.x (``mit_b*_2022*.pth``)."""
+    """Translate the encoder of mmsegmentation 0.x and 1.x (``mit_b*_2022*.pth``) to our keys."""
     state = {key.replace("in_proj_", "in_proj."): value for key, value in state.items()}
     ours = KeyMap(MMSEG).to_ours(state)
     for key in list(ours):
@@ -93,17 +93,17 @@ def from_mmseg(state: State) -> State:
             ours[key.replace(".qkv.", ".q.")] = query
             ours[key.replace(".qkv.", ".kv.")] = key_value
         elif key.endswith(("mlp.fc1.weight", "mlp.fc2.weight")):
-            ours[key] = ours[key].flatten(1)  # there they are 1x1 convolutions
+            ours[key] = ours[key].flatten(1)  # 1x1 convolutions there
     return ours
 
 
 def to_published(state: State) -> State:
-    """The published SegFormer names for a whole network's state dict."""
+    """Translate a whole network's state dict to the published SegFormer keys."""
     return {key.removeprefix("encoder.").removeprefix("head."): v for key, v in state.items()}
 
 
 def _is_published(state: State, named: bool) -> bool:
-    # PVTv2's authors give the same names to layers of other widths.
+    # PVTv2's authors use the same names for layers of other widths.
     return starts(state, "patch_embed1.") and widening(state) in (None, MLP_RATIO)
 
 
@@ -153,7 +153,7 @@ def _overrides(
 
 
 def _size(number: int, head_dim: int, base: int, *depths: int) -> Size:
-    """B0 to B5; ``base`` is the first stage's width, and that of an attention head."""
+    """B0 to B5; ``base`` is the width of the first stage and of an attention head."""
     return Size(
         head_dim,
         embed_dims=(base, base * 2, base * 5, base * 8),

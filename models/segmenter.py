@@ -10,16 +10,16 @@ from models.head import SegformerHead
 
 @dataclass(frozen=True)
 class Intermediates:
-    """What a network yields on the way; every map is (B, C, h, w).
+    """Intermediate and final outputs of a network; every map is (B, C, h, w).
 
     Attributes:
         images: the input as given, (B, 3, H, W).
-        logits: (B, K, ceil(H/4), ceil(W/4)); None where the head was not asked.
+        logits: (B, K, ceil(H/4), ceil(W/4)); None if the head was not run.
         features: encoder outputs after each stage's norm, four, at strides 4, 8, 16, 32.
-        embeddings: patch embeddings at each stage's entrance after their norm, as ``features``.
+        embeddings: patch embeddings at the start of each stage after their norm, as ``features``.
         before_norm: encoder outputs before each stage's norm, as ``features``.
         fused: what the head's classifier reads, (B, head_dim, ceil(H/4), ceil(W/4)), before
-            dropout; None where the head was not asked.
+            dropout; None if the head was not run.
     """
 
     images: Tensor
@@ -34,7 +34,7 @@ class Segmenter(nn.Module):
     """Encoder and head as one network.
 
     Args:
-        encoder: yields features, and whatever methods read besides them.
+        encoder: yields features and the other intermediates that methods read.
         head: ``fuse`` turns the list of features into one map, ``classify`` that into logits.
         num_classes: channels of the logits.
         name: registered name, see ``models/registry.py``.
@@ -67,7 +67,7 @@ class Segmenter(nn.Module):
         return self.head.fused_width
 
     def keep_classes(self, count: int) -> None:
-        """Drop the outputs from `count` on, such as one that published networks have for void."""
+        """Keep only the first `count` outputs, e.g. to drop published networks' void output."""
         self.head.keep_classes(count)
         self.num_classes = count
 
@@ -79,9 +79,9 @@ class Segmenter(nn.Module):
         return self.head(self.encoder(images))
 
     def forward_intermediates(self, images: Tensor, with_head: bool = True) -> Intermediates:
-        """As :meth:`forward`, but also return features and patch embeddings.
+        """Like :meth:`forward`, but also return features and patch embeddings.
 
-        Without the head there are neither logits nor a fused map; in a large network it is a fifth
+        Without the head, logits and the fused map are None; in a large network this saves a fifth
         of the work.
         """
         maps = self.encoder.forward_intermediates(images)

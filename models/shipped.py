@@ -1,7 +1,7 @@
-"""The weights called `fields`, learnt from drawn crop fields alone.
+"""The shipped weights called `fields`, trained on drawn crop fields only.
 
-A shipped file is a `.safetensors` of 16-bit floats whose header holds, as JSON under the key
-`sekd`, what a checkpoint says about itself.
+A shipped file is a `.safetensors` of 16-bit floats whose header holds a checkpoint's metadata,
+as JSON under the key `sekd`.
 """
 
 import hashlib
@@ -25,17 +25,17 @@ KEPT = ("classes", "palette", "ignore_index", "dataset", "preprocessing", "seed"
 
 
 def shipped_models() -> dict[str, Path]:
-    """Networks that have `fields` weights, and their files."""
+    """Files of `fields` weights, by network."""
     named = {name: family.sizes[name].fields for name, family in MODELS.items()}
     files = {name: FOLDER / file for name, file in named.items() if file}
     return {name: file for name, file in files.items() if file.is_file()}
 
 
 def find_shipped(model: str | None) -> Path:
-    """Find the file of a network; of the smallest one that has weights for None.
+    """Find the file of a network; None means the smallest one that has weights.
 
     Raises:
-        ValueError: that network has none, or none are there.
+        ValueError: the network has no such weights, or no files are found.
     """
     found = shipped_models()
     if not found:
@@ -49,10 +49,10 @@ def find_shipped(model: str | None) -> Path:
 
 
 def find_start(model: str) -> Path:
-    """Find the file that a network starts from: its own, or one of a smaller network that grows.
+    """Find the file that a network starts from: its own, or that of a smaller network to grow.
 
     Returns:
-        The file of the largest network of the same family that is no larger.
+        The file of the largest network of the same family that is not larger.
 
     Raises:
         ValueError: there is none.
@@ -67,7 +67,7 @@ def find_start(model: str) -> Path:
 
 
 def digest_start(model: str) -> str | None:
-    """SHA-256 of the file of `find_start`, which a later release may replace; None without one."""
+    """SHA-256 of `find_start`'s file, which a later release may replace; None if there is none."""
     try:
         return hashlib.sha256(find_start(model).read_bytes()).hexdigest()
     except ValueError:
@@ -75,7 +75,7 @@ def digest_start(model: str) -> str | None:
 
 
 def save_shipped(path: Path, model: Segmenter, info: dict[str, Any]) -> None:
-    """Write a network as 16-bit floats, with what a user of it must know."""
+    """Write a network as 16-bit floats, with the metadata needed to use it."""
     tensors = {
         key: (value.half() if value.is_floating_point() else value).contiguous()
         for key, value in model.state_dict().items()
@@ -85,12 +85,12 @@ def save_shipped(path: Path, model: Segmenter, info: dict[str, Any]) -> None:
     header = {"architecture": model.name, "overrides": model.overrides}
     header |= {key: info[key] for key in KEPT if info.get(key) is not None}
     with replacing(path) as temporary:
-        # Not save_file: its file would be readable by its owner alone.
+        # Not save_file: its file would be readable only by its owner.
         temporary.write_bytes(safetensors.torch.save(tensors, {HEADER: json.dumps(header)}))
 
 
 def read_shipped(path: Path, map_location: str | torch.device) -> dict[str, Any] | None:
-    """Read a file of `save_shipped` as the content of a checkpoint; None for another file."""
+    """Read a file of `save_shipped` as checkpoint contents; None for other files."""
     with safetensors.safe_open(path, framework="pt") as file:
         header = (file.metadata() or {}).get(HEADER)
     if header is None:

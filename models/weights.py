@@ -1,4 +1,4 @@
-"""Look into weight files and convert them: checkpoints of this project and every published format.
+"""Inspect and convert weight files: checkpoints of this project and all published formats.
 
     python models/weights.py show FILE
     python models/weights.py convert IN OUT
@@ -38,7 +38,7 @@ from models.shipped import save_shipped
 
 
 def show(path: str, console: Console) -> None:
-    """Print what a file holds as a table."""
+    """Print the contents of a file as a table."""
     weights = read_weights(path)
     name, overrides = infer_architecture(weights)
     info = full_info(weights)
@@ -87,7 +87,7 @@ def convert(args: argparse.Namespace, console: Console) -> None:
         resume=True,
     )
     if args.num_classes not in (None, read_weights(args.source, model=args.model).num_classes):
-        # The new classifier knows nothing of the old classes.
+        # The new classifier does not predict the old classes.
         info |= dict.fromkeys(("classes", "palette", "metrics", "adapters", "training"))
     if args.published:
         target = Path(args.target)
@@ -103,7 +103,7 @@ def convert(args: argparse.Namespace, console: Console) -> None:
 
 
 def grow_file(args: argparse.Namespace, console: Console) -> None:
-    """Read ``args.source`` and write a larger network that computes the same."""
+    """Read ``args.source`` and write a larger network that computes the same logits."""
     if read_weights(args.source).num_classes is None:
         raise ValueError(f"{args.source}: an encoder alone; a whole network is grown")
     small, info = load_checkpoint(args.source)
@@ -116,7 +116,7 @@ def grow_file(args: argparse.Namespace, console: Console) -> None:
 
 
 def save(path: str, model: Segmenter, info: dict[str, Any]) -> None:
-    """Write a checkpoint, a file of 16-bit floats or a Hugging Face folder, as the name says."""
+    """Write a checkpoint, a file of 16-bit floats or a Hugging Face folder, chosen by the name."""
     target = Path(path)
     if target.suffix in (".pth", ".pt"):
         save_checkpoint(target, model, info)
@@ -133,7 +133,7 @@ def save(path: str, model: Segmenter, info: dict[str, Any]) -> None:
 
 
 def _tell_of_preprocessing(target: Path, preprocessing: dict[str, Any], console: Console) -> None:
-    """A bare file cannot say how images are prepared, and its readers assume values of 0 to 1."""
+    """Print preprocessing: a bare file cannot store it, and its readers assume images in [0, 1]."""
     mean, std = preprocessing["mean"], preprocessing["std"]
     if any(mean) or any(value != 1 for value in std):
         console.print(
