@@ -1,4 +1,4 @@
-"""What several command lines share: types that refuse a value in one line, and `--state`."""
+"""Shared by several commands: argument types with one-line errors, and common flags."""
 
 import argparse
 import math
@@ -47,7 +47,7 @@ def decay(text: str) -> float:
 
 
 def switch(text: str) -> bool:
-    """Read true or false, as published command lines give some switches a value."""
+    """Read true or false: published command lines pass a value to some switches."""
     if text.lower() in ("true", "1", "yes"):
         return True
     if text.lower() in ("false", "0", "no"):
@@ -68,7 +68,7 @@ def image_size(text: str) -> str | int | tuple[int, int]:
 
 
 def folder_name(text: str) -> str:
-    """Read the name of one folder, which leads nowhere else."""
+    """Read the name of one folder, without a path."""
     if text in (".", "..") or not text.isprintable() or any(mark in text for mark in "/\\"):
         raise argparse.ArgumentTypeError(f"expected a folder's name, not a path: {text!r}")
     return text
@@ -97,8 +97,8 @@ def add_colours(add: Callable[..., object]) -> None:
 
 
 def default_workers() -> int:
-    """Return how many processes read data: one per CPU core that this one may use, at most 4."""
-    affinity = getattr(os, "sched_getaffinity", None)  # Linux has it
+    """Return the number of data loading workers: one per available CPU core, at most 4."""
+    affinity = getattr(os, "sched_getaffinity", None)  # only on Linux
     return min(4, len(affinity(0)) if affinity else os.cpu_count() or 1)
 
 

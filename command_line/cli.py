@@ -1,4 +1,4 @@
-"""How every command parses its flags and how it ends: a result, or one line and a status."""
+"""How every command parses its flags and exits: with a result, or with one line and a status."""
 
 import argparse
 import io
@@ -16,9 +16,9 @@ from command_line.outages import end_readers, find_outage
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """An argument parser whose error is one line, and whose help has two levels.
+    """An argument parser with one-line errors and two levels of help.
 
-    After `show_first`, ``--help`` shows the flags that it names and those that are required, and
+    After `show_first`, ``--help`` shows the flags passed to it and the required ones, and
     ``--help-all`` shows every flag.
     """
 
@@ -39,7 +39,7 @@ class OneLineParser(argparse.ArgumentParser):
         )
 
     def format_help(self) -> str:
-        """Return the help of the first level, or of everything without `show_first`."""
+        """Return first-level help, or full help if `show_first` was not called."""
         if self.first is None:
             return super().format_help()
         kept = self.first | {"--help", "--help-all"}
@@ -80,10 +80,10 @@ def run(main: Callable[[], int | None]) -> NoReturn:
     A user's mistake, raised as ValueError or OSError, becomes one line on stderr and status 2; an
     outage, such as a full disk, one line and status 1. With ``SEKD_DEBUG=1`` in the environment
     both keep their traceback. Ctrl-C and SIGTERM end with status 130, as in a shell; if the command
-    has ended already, its status stands.
+    has already ended, its status is kept.
 
     Args:
-        main: the command; its return value is the exit status, None standing for 0.
+        main: the command; its return value is the exit status, with None meaning 0.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # so that a log file can be followed
@@ -99,9 +99,9 @@ def run(main: Callable[[], int | None]) -> NoReturn:
         while True:
             try:
                 end_quietly()
-                end_readers()  # before the loaders are cleared away, which would wait for them
+                end_readers()  # before the loaders are destroyed, which would wait for them
                 break
-            except RuntimeError:  # of one more that has died: PyTorch interrupts whatever runs
+            except RuntimeError:  # another worker died: PyTorch raises wherever we are
                 continue
         ended = _status_of(error)
         if ended is None:
@@ -114,11 +114,11 @@ def run(main: Callable[[], int | None]) -> NoReturn:
 
 
 def _status_of(error: BaseException) -> int | None:
-    """Return the exit status of an error that is reported in one line; None for a defect."""
+    """Return the exit status of an error that is reported in one line; None for a bug."""
     if isinstance(error, KeyboardInterrupt):
         return 130
-    if isinstance(error, BrokenPipeError):  # of stdout
-        # The reader (`| head`) has gone. Python would complain once more when it flushes at exit.
+    if isinstance(error, BrokenPipeError):  # from stdout
+        # The reader (`| head`) is gone. Python would raise once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     outage = find_outage(error)
@@ -128,16 +128,16 @@ def _status_of(error: BaseException) -> int | None:
         return None
     message = outage or str(error)
     message = " ".join(_without_worker_traceback(message).split())
-    # It may quote a stranger's file: nothing in it moves the cursor or colours the terminal.
+    # It may quote an untrusted file: no character may control the terminal.
     message = "".join(each if each.isprintable() else "?" for each in message)
     print(f"{Path(sys.argv[0]).name}: error: {message}", file=sys.stderr)
     return 2 if outage is None else 1
 
 
 def _leave_outages_to_main(args: "threading.ExceptHookArgs | sys.UnraisableHookArgs") -> None:
-    """Say nothing of an outage met by a thread or a clean-up: the main thread meets it too.
+    """Ignore outages raised in a thread or a finaliser: the main thread hits them too.
 
-    Ctrl-C that fell into a clean-up, or into what libraries do around a fork, would go unheard.
+    Ctrl-C raised in a finaliser, or in a library's fork handler, would be lost: exit at once.
     """
     if isinstance(args.exc_value, KeyboardInterrupt):
         os._exit(130)
@@ -149,7 +149,7 @@ def _leave_outages_to_main(args: "threading.ExceptHookArgs | sys.UnraisableHookA
 
 
 def _without_worker_traceback(message: str) -> str:
-    """Undo what a DataLoader makes of an error in a worker: its traceback as the message."""
+    """Restore the message of a DataLoader worker's error, which is replaced by a traceback."""
     if not re.match(r"Caught \w+ in DataLoader worker", message):
         return message
     *_, last = re.split(r"^[\w.]+(?:Error|Exception): ", message, flags=re.MULTILINE)

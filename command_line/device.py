@@ -4,10 +4,10 @@ import torch
 
 
 def choose_device(name: str | None, cpu: bool = False) -> torch.device:
-    """Return the device of ``--device`` and ``--cpu``; by default a GPU where there is one.
+    """Return the device chosen by ``--device`` and ``--cpu``; by default a GPU if there is one.
 
     Raises:
-        ValueError: an unknown device, one that is not here, or flags that contradict each other.
+        ValueError: an unknown or unavailable device, or flags that contradict each other.
     """
     if cpu and name not in (None, "cpu"):
         raise ValueError(f"--cpu and --device {name} contradict each other: leave one of them out")

@@ -1,4 +1,4 @@
-"""YAML and JSON that somebody else may have written: read once, into plain values."""
+"""Read YAML and JSON, possibly untrusted, into plain values."""
 
 import json
 from pathlib import Path
@@ -8,9 +8,9 @@ import yaml
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Plain values, without aliases, a few lines of which can expand to gigabytes.
+    """Plain values without aliases, since a few lines of those can expand to gigabytes.
 
-    A name that is given twice is refused: PyYAML would take the last and say nothing.
+    Duplicate names are rejected: PyYAML would silently keep the last.
     """
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
@@ -37,8 +37,8 @@ def read_yaml(path: Path, named: str = "") -> Any:
     """Read a YAML file.
 
     Args:
-        path: of the file.
-        named: what comes before it in messages, such as a flag.
+        path: the file.
+        named: prefix of the path in messages, such as a flag.
 
     Raises:
         ValueError: it is not a text file, or not YAML.
@@ -77,6 +77,6 @@ def _read(path: Path, named: str, kind: str, parse: Any) -> Any:
         raise ValueError(f"{shown} is not a text file, so not {kind}") from None
     try:
         return parse(text)
-    except Exception as error:  # PyYAML hands on what dates, numbers and depth make Python raise
+    except Exception as error:  # PyYAML passes on Python's errors on dates, numbers and depth
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{shown} is not {kind}: {reason}") from None

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM before a command begins and after it has ended: no traceback."""
+"""Ctrl-C and SIGTERM without a traceback before a command begins and after it has ended."""
 
 import atexit
 import os
@@ -11,7 +11,7 @@ ENDING = (signal.SIGINT, signal.SIGTERM)
 def end_quietly(status: int = 130) -> None:
     """From now on a signal ends the process at once, with `status`.
 
-    A command calls it before it imports what takes seconds; `command_line.cli.run` takes over.
+    Commands call it before slow imports; `command_line.cli.run` takes over.
     """
 
     def leave(*_: object) -> NoReturn:
@@ -23,6 +23,6 @@ def end_quietly(status: int = 130) -> None:
 
 @atexit.register
 def ignore_signals() -> None:
-    """Keep the status of a command that is leaving: Python itself is about to drop all handlers."""
+    """Keep the status of a command that is exiting: Python is about to drop all handlers."""
     for each in ENDING:
         signal.signal(each, signal.SIG_IGN)

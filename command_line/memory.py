@@ -1,4 +1,4 @@
-"""Running out of memory, on a GPU or not, reported in one line."""
+"""Report running out of memory, on a GPU or CPU, in one line."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,10 +8,10 @@ import torch
 
 @contextmanager
 def memory_advice(advice: str) -> Iterator[None]:
-    """Say what needs less memory where the block needs more than there is.
+    """Advise what needs less memory if the block runs out of it.
 
     Raises:
-        ValueError: with the advice.
+        ValueError: the block ran out of memory; the message is the advice.
     """
     try:
         yield

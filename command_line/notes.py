@@ -1,4 +1,4 @@
-"""Notes: what a user should know although the command continues."""
+"""Notes to the user that do not stop the command."""
 
 import os
 import sys
@@ -7,6 +7,6 @@ from functools import cache
 
 @cache
 def note(text: str) -> None:
-    """Print `note: ...` on stderr, once per command: only the first of several processes does."""
+    """Print `note: ...` on stderr, once per command and only in the first process."""
     if os.environ.get("RANK", "0") == "0":
         print(f"note: {text}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What ends a command without being a mistake: a full disk, a process that was killed."""
+"""Failures that are not the user's mistake: a full disk, a killed process."""
 
 import errno
 import multiprocessing
@@ -11,7 +11,7 @@ DISK = {
     errno.EDQUOT: "the disk quota is used up",
     errno.EFBIG: "a file would be larger than is allowed (ulimit -f)",
 }
-NO_SPACE = "No space left on device"  # as torch words it for shared memory
+NO_SPACE = "No space left on device"  # torch's wording for shared memory
 HALF_WRITTEN = ("unexpected pos", "PytorchStreamWriter failed")
 DEAD_READER = re.compile(
     r"DataLoader worker \(pid\(?s?\)? [\d, ]+\) (?:is killed by signal: ([\w ]+)|exited unexpec)"
@@ -25,10 +25,10 @@ class OutageError(Exception):
 
 
 def find_outage(error: BaseException | None) -> str | None:
-    """Say which outage led to an error; None if none did, or if the error has words of its own."""
+    """Describe the outage that caused an error; None if none did or the error explains itself."""
     for each in _chain(error):
         if isinstance(each, OutageError):
-            return str(each)  # says more than what it was raised for, or what followed
+            return str(each)  # more specific than its cause or what followed
     if isinstance(error, ValueError) or getattr(error, "errno", "") is None:
         return None
     reasons = (_reason(each) for each in _chain(error))
@@ -36,13 +36,13 @@ def find_outage(error: BaseException | None) -> str | None:
 
 
 def end_readers() -> None:
-    """Kill the processes that read data for this one.
+    """Kill the data loading workers of this process.
 
-    They leave the signals that end a run to this process, and one whose sibling was killed may wait
-    for ever for a lock that the sibling held: asking them to end is not enough.
+    They ignore the signals that end a run, and one whose sibling was killed may wait forever for a
+    lock that the sibling held: SIGTERM is not enough.
     """
     readers = [child for child in multiprocessing.active_children() if child.daemon]
-    # PyTorch's handler would take their end for an outage.
+    # PyTorch's handler would treat their exit as an outage.
     handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for reader in readers:
         reader.kill()
@@ -65,18 +65,18 @@ def _reason(error: BaseException) -> str | None:
         return "no space is left on the disk or in shared memory"
     if any(part in text for part in HALF_WRITTEN):
         return "a file could not be written to its end"
-    # By name: that of torch need not be loaded.
+    # By name, so that torch's class need not be imported.
     kinds = {kind.__name__ for kind in type(error).__mro__}
     return "another process of this run has died" if "DistError" in kinds or PEERS in text else None
 
 
 def _is_lost_socket(error: BaseException) -> bool:
-    """Whether the socket has gone by which a reader hands its tensors on; files have a name."""
+    """Whether a worker's socket for tensors is gone; missing files would have a file name."""
     return isinstance(error, FileNotFoundError) and bool(error.errno) and error.filename is None
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The errors that an error was raised for, the first one first: later ones follow from it."""
+    """An error and its causes, root cause first: later ones follow from it."""
     chain = []
     while error is not None and error not in chain:
         chain.append(error)

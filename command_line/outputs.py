@@ -1,4 +1,4 @@
-"""Outputs: check before the work that they can be written, then write them whole or not at all."""
+"""Outputs: check up front that they can be written, then write them completely or not at all."""
 
 import os
 import shutil
@@ -12,11 +12,11 @@ def check_target(path: Path, flag: str) -> None:
     """Refuse a file that cannot be written.
 
     Args:
-        path: what the flag names.
+        path: value of the flag.
         flag: the flag, such as ``--json``.
 
     Raises:
-        OSError: it is a folder, or its folder cannot be made or written to.
+        OSError: it is a folder, or its folder cannot be created or written to.
     """
     if path.is_dir():
         raise IsADirectoryError(f"{flag} {path}: is a folder; name a file in it")
@@ -24,10 +24,10 @@ def check_target(path: Path, flag: str) -> None:
 
 
 def check_folder(folder: Path, flag: str) -> None:
-    """Make a folder; see `check_target`.
+    """Create a folder; see `check_target`.
 
     Raises:
-        OSError: it is a file, or it cannot be made or written to.
+        OSError: it is a file, or it cannot be created or written to.
     """
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"{flag} {folder}: is a file; name a folder")
@@ -39,7 +39,7 @@ def check_unused(paths: Iterable[Path], flag: str) -> None:
 
     Args:
         paths: files that the command is about to write.
-        flag: that names the folder, such as ``--output``.
+        flag: the flag of the folder, such as ``--output``.
 
     Raises:
         FileExistsError: one of them exists.
@@ -67,9 +67,9 @@ def _try_writing(folder: Path, named: str) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside ``path``; what is written there replaces ``path`` at the end.
+    """Yield a temporary path next to ``path``; the file written there replaces ``path`` at the end.
 
-    When the block raises, the temporary file is removed and ``path`` stays as it was.
+    If the block raises, the temporary file is removed and ``path`` is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -81,11 +81,11 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def remove_temporaries(folder: Path, names: Iterable[str]) -> None:
-    """Remove what `replacing` has left of files of these names in a process that was killed.
+    """Remove the temporary files that `replacing` left behind in a killed process.
 
     Args:
-        folder: that holds the files.
-        names: patterns such as ``*.pth``; no process that is alive may be writing such files.
+        folder: folder of the files.
+        names: patterns such as ``*.pth``; no running process may be writing such files.
     """
     for name in names:
         for path in folder.glob(f".{name}.*.tmp"):
@@ -96,7 +96,7 @@ def write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
     """Write files into ``folder``, all of them or none.
 
     Args:
-        folder: made where missing; other files in it are left alone.
+        folder: created if missing; other files in it are left alone.
         contents: by file name.
 
     Raises:

@@ -1,8 +1,8 @@
-"""Commands that run in a process group of their own, which a signal reaches as a whole, and once.
+"""Commands in their own process group, so that a signal reaches all of it exactly once.
 
-A Ctrl-C in the terminal goes to all of its foreground group: a command in that group would hear it
-there and again from whoever started it. And a launcher, such as `accelerate launch` for one
-process, may end by a signal without handing it on.
+Ctrl-C in a terminal goes to the whole foreground group: a command in that group would receive it
+there and again from its parent. And a launcher, such as `accelerate launch` for one process, may
+be ended by a signal without forwarding it.
 """
 
 import os
@@ -19,18 +19,18 @@ POLL_SECONDS = 0.1
 
 
 def start(words: Sequence[str], **more: Any) -> subprocess.Popen:
-    """Start a command; `more` is handed to Popen."""
+    """Start a command; `more` is passed to Popen."""
     return subprocess.Popen(words, process_group=0, **more)
 
 
 def terminate(process: subprocess.Popen) -> None:
-    """Ask a started command, and all that it has started in its group, to end."""
+    """Send SIGTERM to a started command and to all processes in its group."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
 
 
 def wait_for_all(process: subprocess.Popen) -> None:
-    """Wait until nothing of a command's group runs any more."""
+    """Wait until no process of a command's group is running."""
     process.wait()
     while any(_is_in(process.pid, each) for each in psutil.process_iter()):
         time.sleep(POLL_SECONDS)
@@ -38,7 +38,7 @@ def wait_for_all(process: subprocess.Popen) -> None:
 
 def _is_in(group: int, process: psutil.Process) -> bool:
     try:
-        # One that has died and that nobody has asked for yet stays in the group.
+        # A process that died but was not waited for yet stays in the group.
         return os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE
     except (ProcessLookupError, psutil.NoSuchProcess, psutil.AccessDenied):
         return False

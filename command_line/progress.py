@@ -6,7 +6,7 @@ from typing import Self, TextIO
 
 from tqdm import tqdm
 
-LINE_SECONDS = 10  # between two lines, and later a hundredth of the time that has passed
+LINE_SECONDS = 10  # between two lines; later a hundredth of the elapsed time
 
 
 class Lines:
@@ -22,7 +22,7 @@ class Lines:
         self.started = self.printed = time.monotonic()
 
     def update(self, count: int = 1) -> None:
-        """Count units that are done; print a line if the last one is old enough."""
+        """Count finished units; print a line if the last one is old enough."""
         self.done += count
         now = time.monotonic()
         if now - self.printed >= max(LINE_SECONDS, (now - self.started) / 100):
@@ -30,11 +30,11 @@ class Lines:
             self.write(self.line(now - self.started))
 
     def set_postfix_str(self, text: str, refresh: bool = True) -> None:
-        """End the lines that follow with `text`."""
+        """Append `text` to subsequent lines."""
         self.postfix = f", {text}" if text else ""
 
     def line(self, seconds: float) -> str:
-        """Say how many units are done after `seconds`, and how long the others will take."""
+        """Format how many units are done after `seconds`, and the estimated time left."""
         if not self.total:
             return f"{self.description}: {self.done} {self.unit}s{self.postfix}"
         left = seconds * (self.total - self.done) / max(1, self.done - self.initial)
@@ -59,14 +59,14 @@ def progress(
     hidden: bool = False,
     initial: int = 0,
 ) -> tqdm | Lines:
-    """Show progress on stderr, by a bar if it is a terminal; `update()` it once per unit.
+    """Show progress on stderr, as a bar if it is a terminal; call `update()` once per unit.
 
     Args:
-        description: what is done, such as "evaluate".
+        description: name of the work, such as "evaluate".
         unit: what is counted, in the singular.
         total: number of units, if it is known.
-        hidden: show nothing, as in all processes but the first.
-        initial: units that were done before.
+        hidden: show nothing, e.g. in all processes but the first.
+        initial: units already done.
     """
     if hidden or sys.stderr.isatty():
         return tqdm(

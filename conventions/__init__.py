@@ -1,1 +1,1 @@
-"""What models, datasets and losses agree on without knowing each other: below them all."""
+"""Conventions shared by models, datasets and losses, which do not import each other."""

@@ -1,4 +1,4 @@
-"""How images are prepared for a network; it belongs to the network's weights."""
+"""How images are prepared for a network; it belongs with the network's weights."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -7,19 +7,19 @@ from typing import Any, Literal, Self
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-STRIDE = 4  # pixels of a prepared image per cell of the logits, along either side
+STRIDE = 4  # pixels of a prepared image per cell of the logits, along each side
 
 ImageSize = int | tuple[int, int] | None
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How images are resized and normalised, by default as for weights from ImageNet.
+    """How images are resized and normalised; by default as for ImageNet weights.
 
     Attributes:
         mean, std: of red, green and blue, for images in 0..1.
         image_size: None (the image's own), its short side (to within `STRIDE`), or (height, width).
-        protocol: what predictions are compared with: labels at their own size, or as published.
+        protocol: how predictions are scored: against labels at their own size, or as published.
     """
 
     mean: tuple[float, ...] = IMAGENET_MEAN
@@ -29,7 +29,7 @@ class Preprocessing:
 
     @classmethod
     def read(cls, entries: Mapping[str, Any]) -> Self:
-        """Make it from plain entries, such as a checkpoint's; what is left out gets its default."""
+        """Build from plain entries, such as a checkpoint's; missing ones get their defaults."""
         size = entries.get("image_size")
         return cls(
             mean=tuple(entries.get("mean", IMAGENET_MEAN)),
