@@ -1,4 +1,4 @@
 """Measurements of `benchmarks/benchmark.py`, one program each, so that each has its own process.
 
-They are above `train/`: they time networks, methods, metric and loader as training uses them.
+They may import `train/`: they time networks, methods, metric and loader as training uses them.
 """

@@ -1,4 +1,4 @@
-"""What this project promises about speed and memory, as ratios measured in one run."""
+"""Speed and memory bars that this project must meet, as ratios measured in one run."""
 
 import statistics
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ GIGABYTE = 1e9
 
 
 def ratio_of(one: Record, other: Record, quantity: str) -> float:
-    """Return how much of the other's quantity one takes.
+    """Return the ratio of a quantity of one record to that of the other.
 
-    Of times it is the median of the rounds' ratios: what slows a machine down for some seconds
-    slows a whole round.
+    For times it is the median of the per-round ratios: a slowdown of a few seconds affects a whole
+    round.
     """
     if quantity != "seconds" or "each" not in one:
         return one[quantity] / other[quantity]
@@ -24,17 +24,17 @@ def ratio_of(one: Record, other: Record, quantity: str) -> float:
 
 
 class Bar(NamedTuple):
-    """One promise: the quantity of a contender beside that of what it is compared with.
+    """One bar: a quantity of a contender, compared with that of others.
 
     Attributes:
-        title: what is promised, as in a table.
-        part: of the benchmark that measures it.
-        case: the work that was done.
-        contender: who did it.
-        against: whom it is compared with; the best of several; none for an absolute quantity.
+        title: name of the bar in tables.
+        part: part of the benchmark that measures it.
+        case: the workload.
+        contender: the implementation that the bar is for.
+        against: those that it is compared with, the best if several; empty for an absolute bar.
         quantity: "seconds" or "peak_bytes".
-        at_least: times as good as the others it must be; None where `at_most` says it.
-        at_most: times as much as the others, or gigabytes, it may take.
+        at_least: factor by which it must beat the others; None if `at_most` is set.
+        at_most: maximum ratio to the others, or maximum in gigabytes.
     """
 
     title: str
@@ -47,7 +47,7 @@ class Bar(NamedTuple):
     at_most: float | None = None
 
     def measured(self, records: Sequence[Record]) -> float | None:
-        """Return the ratio, or gigabytes; None where the records do not hold it."""
+        """Return the ratio, or gigabytes; None if it is not in the records."""
         found = {
             record["contender"]: record
             for record in records
@@ -65,7 +65,7 @@ class Bar(NamedTuple):
         return 1 / ratio if self.at_least is not None else ratio
 
     def holds(self, value: float | None) -> bool:
-        """Return whether a measured value keeps the promise; what was not measured does not."""
+        """Return whether a measured value meets the bar; None does not."""
         if value is None:
             return False
         if self.at_least is not None:
@@ -75,7 +75,7 @@ class Bar(NamedTuple):
 
     @property
     def limit(self) -> str:
-        """The promise in words."""
+        """The bar in words."""
         if self.at_least is not None:
             return f"at least {self.at_least:g} times"
         return f"at most {self.at_most:g} {'times' if self.against else 'GB'}"

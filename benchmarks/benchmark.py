@@ -1,10 +1,10 @@
-"""Measure speed and memory of everything beside what else does the same, in one run.
+"""Measure speed and memory of everything next to its alternatives, in one run.
 
     python benchmarks/benchmark.py --check
 
-Each measurement is a program of `benchmarks/` with a process of its own, so that its peak memory
-is its own; within it the contenders take turns. Run it on a machine that does nothing else. What
-has been measured is kept after every program: `--resume` continues an interrupted run.
+Each measurement is a program in `benchmarks/` that runs in its own process, so that its peak memory
+is measured separately; within it the contenders take turns. Run it on an otherwise idle machine.
+Results are saved after every program: `--resume` continues an interrupted run.
 """
 
 import argparse
@@ -37,7 +37,7 @@ RIVALS = ("transformers", "segmentation-models-pytorch", "torchmetrics", "onnxru
 
 
 def main() -> int:
-    """Run the command line; the status is 1 where `--check` finds a bar missed."""
+    """Run the command line; the status is 1 if `--check` finds a missed bar."""
     args = build_parser().parse_args()
     device = choose_device(args.device)
     args.output.mkdir(parents=True, exist_ok=True)
@@ -57,10 +57,10 @@ def main() -> int:
 
 
 def read_records(figures: Path, machine: dict[str, str]) -> list[Record]:
-    """Return what an interrupted run has measured.
+    """Return the records of an interrupted run.
 
     Raises:
-        FileNotFoundError: there was none.
+        FileNotFoundError: there is none.
         ValueError: it ran on another machine or with other versions.
     """
     try:
@@ -73,7 +73,7 @@ def read_records(figures: Path, machine: dict[str, str]) -> list[Record]:
 
 
 def measure(args: argparse.Namespace, known: set[str]) -> Iterator[list[Record]]:
-    """Run the programs of the parts, but those that are known; yield the records of each.
+    """Run the programs of the parts, except known ones; yield the records of each.
 
     Raises:
         ValueError: a program failed; it has printed why.
@@ -93,7 +93,7 @@ def measure(args: argparse.Namespace, known: set[str]) -> Iterator[list[Record]]
 
 
 def build_parser() -> OneLineParser:
-    """Return the command line."""
+    """Return the command line parser."""
     parser = OneLineParser(description="Measure speed and memory, side by side with other code.")
     add = parser.add_argument
     add("--parts", nargs="+", choices=tuple(PLAN), default=list(PLAN), help="default: all")

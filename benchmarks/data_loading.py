@@ -48,7 +48,7 @@ def main() -> None:
 def sources(
     folder: Path, count: int, size: tuple[int, int]
 ) -> Iterator[tuple[str, SegmentationDataset]]:
-    """Yield the same fields from files of two kinds and from memory."""
+    """Yield the same fields as JPEG files, as PNG files and in memory."""
     for suffix in ("jpg", "png"):
         root = folder / suffix
         write_fields(root, suffix, count, size)
@@ -59,7 +59,7 @@ def sources(
 
 
 def write_fields(root: Path, suffix: str, count: int, size: tuple[int, int]) -> None:
-    """Draw fields into a folder in VOC layout, images as files of the given kind."""
+    """Draw fields into a folder in VOC layout, with images in the given file format."""
     for name in ("JPEGImages", "SegmentationClass"):
         (root / name).mkdir(parents=True)
     stems = [field_stem("train", index) for index in range(count)]
@@ -71,9 +71,9 @@ def write_fields(root: Path, suffix: str, count: int, size: tuple[int, int]) -> 
 
 
 def measure(source: str, dataset: SegmentationDataset, workers: int, rounds: int) -> None:
-    """Hand on how long an epoch takes when nothing else is done with the batches."""
+    """Record the time of an epoch that does nothing with its batches."""
     loader = build_loader(dataset, EpochSampler(len(dataset), SEED), BATCH, workers)
-    epoch = {source: lambda: [None for _ in loader]}  # the first, which starts workers, is warm-up
+    epoch = {source: lambda: [None for _ in loader]}  # the first epoch starts workers: warm-up
     median, spread = median_and_spread(interleaved_seconds(epoch, rounds)[source])
     images = len(loader) * BATCH
     values = {"seconds": median / images, "spread": spread / images}

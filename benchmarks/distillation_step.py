@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def measure_memory(case: str, steps: dict[str, Callable], device: torch.device, facts: dict):
-    """Hand on the peak memory of this process after three steps of its only method."""
+    """Record the peak memory of this process after three steps of its only method."""
     ((name, call),) = steps.items()
     for _ in range(3):
         call()
@@ -73,7 +73,7 @@ def measure_memory(case: str, steps: dict[str, Callable], device: torch.device, 
 def step(
     method: str, student: str, teacher: FrozenTeacher, images: Tensor, labels: Tensor
 ) -> Callable:
-    """Return a call that distils one batch, or that asks the teacher and learns from labels."""
+    """Return a function that runs a distillation step, or the floor, on one batch."""
     network = build_model(student, CLASSES).to(images.device)
     criterion = SegmentationLoss()
     if method == FLOOR:

@@ -1,10 +1,10 @@
-"""How strongly each method pulls at a student's encoder, beside the cross-entropy.
+"""Gradient of each method in the student's encoder, relative to the cross-entropy.
 
     python benchmarks/gradient_share.py --state runs/STUDENT --teacher runs/TEACHER
 
-Prints a Markdown table: by method and crop size, the norm of the gradient that the method's terms
-send into the encoder, divided by that of the cross-entropy; medians over batches. A share far from
-1 means that a method's default weight does next to nothing, or drowns the labels.
+Prints a Markdown table: by method and crop size, the gradient norm of the method's terms in the
+encoder, divided by that of the cross-entropy; medians over batches. A share far from 1 means that
+a method's default weight has almost no effect, or dominates the cross-entropy.
 """
 
 import statistics
@@ -45,7 +45,7 @@ def main() -> None:
     preprocessing = Preprocessing.read(info["preprocessing"])
     shares: dict[str, list[str]] = {name: [] for name in args.methods}
     for size in args.size:
-        torch.manual_seed(size)  # the same crops, whatever methods are measured
+        torch.manual_seed(size)  # the same crops for any selection of methods
         batches = [draw_batch(open_images(info, size), args.batch) for _ in range(args.batches)]
         for name in tqdm(args.methods, desc=f"{size} px", leave=False, disable=None):
             torch.manual_seed(1)
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def open_images(info: dict, size: int) -> SegmentationDataset:
-    """The images that the student was trained on, as crops of the given side in px."""
+    """The student's training images, as crops of the given side in px."""
     flags = info["args"]
     split, classes = flags.get("train_split") or "train", flags.get("classes")
     dataset = build_dataset(info["dataset"], flags.get("datadir"), split, classes=classes)
@@ -82,7 +82,7 @@ def share_of(
     images: Tensor,
     labels: Tensor,
 ) -> float:
-    """Gradient norm of a method's terms in the encoder over that of the cross-entropy."""
+    """Gradient norm of a method's terms in the encoder, divided by that of the cross-entropy."""
     student.train()
     torch.manual_seed(2)
     teacher_out = teacher(images, distiller.reads)
@@ -105,7 +105,7 @@ def norm_of(gradients: tuple[Tensor | None, ...]) -> float:
 
 
 def build_parser() -> OneLineParser:
-    """Return the command line."""
+    """Return the command line parser."""
     parser = OneLineParser(description="Gradient of each method beside the cross-entropy's.")
     add = parser.add_argument
     add_state(add)

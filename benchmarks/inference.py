@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def forward(network: nn.Module, images: Tensor):
-    """Return a call that computes logits."""
+    """Return a function that computes logits."""
 
     @torch.inference_mode()
     def call() -> None:

@@ -1,10 +1,10 @@
-"""What every measurement shares: its flags, its device, and how it hands on what it measured.
+"""Shared by all measurements: flags, device and the output of results.
 
-A measurement prints one JSON object a line on standard output, a record:
+A measurement prints records on standard output, one JSON object per line:
 
     {"case": "SegformerB0, 2 x 512 x 512", "contender": "this project", "seconds": 0.2, ...}
 
-Contenders of one program and case did the same work, in turns.
+Contenders of one program and case did the same work, taking turns.
 """
 
 import argparse
@@ -24,7 +24,7 @@ OURS = "this project"
 
 
 def build_parser(description: str, rounds: int) -> OneLineParser:
-    """Return the flags of every measurement."""
+    """Return a parser with the flags of all measurements."""
     parser = OneLineParser(description=description)
     parser.add_argument("--device", help="cpu, cuda, … (default: cuda where there is one)")
     parser.add_argument("--rounds", type=positive_integer, default=rounds, help="timed calls")
@@ -38,31 +38,31 @@ def add_shape(parser: argparse.ArgumentParser) -> None:
 
 
 def read_device(args: argparse.Namespace) -> torch.device:
-    """Return the device; numbers are computed as training does, TF32 included."""
+    """Return the device, with PyTorch's default float32 precision, and seed the generators."""
     device = choose_device(args.device)
     torch.manual_seed(0)
     return device
 
 
 def compare(case: str, contenders: Mapping[str, Callable], rounds: int, **facts: object) -> None:
-    """Time contenders in turns, and hand their medians on."""
+    """Time contenders in turns, and record their medians."""
     for name, seconds in interleaved_seconds(contenders, rounds).items():
         median, spread = median_and_spread(seconds)
         record(case, name, seconds=median, spread=spread, each=seconds, **facts)
 
 
 def record(case: str, contender: str, **values: object) -> None:
-    """Hand one record on."""
+    """Print one record."""
     print(json.dumps({"case": case, "contender": contender, **values}), flush=True)
 
 
 def shape_name(batch: int, size: int) -> str:
-    """Name a batch of square images as in tables."""
+    """Return the name of a batch of square images in tables."""
     return f"{batch} x {size} x {size}"
 
 
 def peak_bytes(device: torch.device) -> int:
-    """Return the most memory so far: of the process on a CPU, of tensors on a GPU."""
+    """Return the peak memory so far: of the process on a CPU, of tensors on a GPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

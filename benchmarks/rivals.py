@@ -1,4 +1,4 @@
-"""The same network with the same weights, as other libraries run it."""
+"""The same network with the same weights, as implemented by other libraries."""
 
 import importlib.util
 import sys
@@ -11,7 +11,7 @@ from benchmarks.measuring import OURS
 from models import Segmenter, build_model
 from models.huggingface import save_huggingface
 
-TOLERANCE = 1e-3  # of logits of up to about 1; the others' norms have other epsilons
+TOLERANCE = 1e-3  # for logits of up to about 1; the others' norms have different epsilons
 
 
 class Transformers(nn.Module):
@@ -65,12 +65,12 @@ LIBRARIES = {"transformers": Transformers, "segmentation_models_pytorch": segmen
 
 
 def build_rivals(name: str, num_classes: int, device: torch.device) -> dict[str, nn.Module]:
-    """Build a SegFormer as this project and each installed library runs it, with equal weights.
+    """Build a SegFormer of this project and of each installed library, with equal weights.
 
     Stochastic depth is off everywhere, so that all of them do the same work.
 
     Raises:
-        ValueError: logits that differ, which would make the comparison worthless.
+        ValueError: the logits differ, which would make the comparison worthless.
     """
     model = build_model(name, num_classes, drop_path_rate=0.0)
     networks: dict[str, nn.Module] = {OURS: model}

@@ -1,4 +1,4 @@
-"""What a benchmark shows: bars on the terminal, all figures in Markdown, growth as a picture."""
+"""Output of the benchmark: bars on the terminal, all figures in Markdown, growth as a plot."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
@@ -28,7 +28,7 @@ MEBIBYTE = 2**20
 
 
 def print_bars(bars: Sequence[Bar], records: Sequence[Record], console: Console) -> None:
-    """Print every promise with what was measured, green where it is kept."""
+    """Print every bar with its measured value, green if it is met."""
     table = Table()
     for column in ("measure", "bar", "measured"):
         table.add_column(column, justify="left" if column == "measure" else "right")
@@ -46,7 +46,7 @@ def write_markdown(
     machine: Mapping[str, str],
     picture: Path | None,
 ) -> None:
-    """Write the promises and a table of every part."""
+    """Write the bars and a table of every part."""
     rows = []
     for bar in bars:
         value = bar.measured(records)
@@ -64,7 +64,7 @@ def write_markdown(
 
 
 def _part_table(records: Sequence[Record]) -> str:
-    """A row for each contender of each case, with its time as a share of the first one's."""
+    """A row per contender and case, with its time relative to the first contender's."""
     merged: dict[tuple[str, str], Record] = {}
     for record in records:
         merged.setdefault((record["case"], record["contender"]), {}).update(record)
@@ -122,7 +122,7 @@ def draw_growth(records: Sequence[Record], target: Path) -> bool:
 
 
 def _draw_panel(axes: Axes, records: Iterable[Record], quantity: str) -> None:
-    """Draw a line for each contender, over the one of side and batch that was varied."""
+    """Draw a line per contender over the varied quantity, side or batch size."""
     fixed = "batch" if quantity == "size" else "size"
     series: dict[tuple[str, int], list[tuple[int, float]]] = {}
     for record in records:
@@ -130,7 +130,7 @@ def _draw_panel(axes: Axes, records: Iterable[Record], quantity: str) -> None:
         series.setdefault((record["contender"], record[fixed]), []).append(point)
     most = max((len(points) for points in series.values()), default=0)
     for (name, _), points in series.items():
-        if len(points) == most:  # the others stand still in this quantity
+        if len(points) == most:  # the others do not vary this quantity
             axes.plot(*zip(*sorted(points), strict=True), marker="o", label=name)
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")

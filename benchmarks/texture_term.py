@@ -27,7 +27,7 @@ from command_line.cli import run
 from losses.embedding_patch import TexturePatchLoss
 from tests.losses.unfold_texture import texture as unfolded_texture
 
-WIDTHS = (64, 128, 320, 512)  # of the teachers SegFormer-B1 to B5, which the student is brought to
+WIDTHS = (64, 128, 320, 512)  # of SegFormer-B1 to B5 teachers, to which the student is projected
 FORMULATIONS: dict[str, Callable[..., Tensor]] = {
     OURS: TexturePatchLoss(),
     "unfolded": unfolded_texture,
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def draw_maps(batch: int, size: int, device: torch.device) -> list[Tensor]:
-    """Draw the four patch embeddings of an image, (B, C, h, w) each."""
+    """Draw the patch embeddings of four stages, (B, C, h, w) each."""
     sides = [size // stride for stride in (4, 8, 16, 32)]
     return [
         torch.randn(batch, side, side, width, device=device).permute(0, 3, 1, 2)
@@ -64,7 +64,7 @@ def draw_maps(batch: int, size: int, device: torch.device) -> list[Tensor]:
 
 
 def term(formulation: Callable, student: list[Tensor], teacher: list[Tensor]) -> Callable:
-    """Return a call that computes the term and its gradient."""
+    """Return a function that computes the term and its gradient."""
 
     def call() -> None:
         leaves = [maps.detach().requires_grad_() for maps in student]

@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def training_step(library: str, network: nn.Module, images: Tensor, labels: Tensor) -> Callable:
-    """Return a call that learns from one batch: ours as `train/` does, others as their users do."""
+    """Return a function that trains on one batch: ours as in `train/`, others as their users do."""
     network.train()
     criterion: Callable[[Tensor, Tensor], Tensor]
     optimizer: torch.optim.Optimizer
