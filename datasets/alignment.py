@@ -1,4 +1,4 @@
-"""Whether a label is where its image is green: pairs that were turned, shifted or mixed up."""
+"""Check labels against the green of their images: finds pairs rotated, shifted or mixed up."""
 
 import re
 from collections.abc import Sequence
@@ -7,8 +7,9 @@ import cv2
 import numpy as np
 from torch import Tensor
 
-SIDE = 96  # px of the longer side that is compared: plants are coarse
-# Names of fields alone, and of other scenes as well: much in a street is greener than its trees.
+SIDE = 96  # px, longer side of the maps that are compared: plants are coarse
+# CROPS are names found in fields only, GREEN in other scenes too. There the check would misfire:
+# much in a street is greener than its trees.
 CROPS = re.compile(
     r"crop|weed|beet|carrot|maize|wheat|barley|thistle|canola|sunflower|lettuce|cabbage|onion|"
     r"potato|pepper|dicot|monocot|(?<![a-z])(corn(?!er)|rice|rape|(soy)?bean)",
@@ -16,19 +17,19 @@ CROPS = re.compile(
 )
 GREEN = re.compile("plant|veget|leaf|leaves|grass", re.IGNORECASE)
 GROUND = re.compile("soil|ground|earth|mulch|residue|stone|^bg$", re.IGNORECASE)
-# How much better another place of the label must fit, as a difference of correlations, and how
-# well: on CWFID and on drawn fields no sound pair comes near both.
+# A transformed label must beat the original's correlation by BETTER and reach GOOD: on CWFID and
+# on drawn fields no correct pair comes near both.
 BETTER, GOOD = 0.25, 0.4
-APART = 0.25  # sound pairs of these data sets have 0.7 and more
-LEAST = 0.01  # share of the image that must be labelled as plants
-SMALLEST = 64  # px of a side: smaller images show too little
-SHIFT = 0.04  # of a side: smaller ones are the annotator's
+APART = 0.25  # least correlation; correct pairs of these data sets have 0.7 and more
+LEAST = 0.01  # least share of the image labelled as plants
+SMALLEST = 64  # px, least side: smaller images show too little
+SHIFT = 0.04  # of a side: smaller shifts are annotation tolerance
 
 
 def plant_ids(classes: Sequence[str]) -> list[int]:
-    """Find the classes that are plants, by their names; none outside of fields.
+    """Find the plant classes by name; empty for scenes other than fields.
 
-    Nor are there any where no other class is left.
+    Also empty if every class is a plant.
     """
     crops = {name for name in classes if CROPS.search(name)}
     plants = {name for name in classes if GREEN.search(name)} | crops
@@ -39,10 +40,10 @@ def plant_ids(classes: Sequence[str]) -> list[int]:
 
 
 def misplaced(image: Tensor, label: Tensor, plants: Sequence[int]) -> str | None:
-    """Say how a label of plants does not fit its image, or None where it does.
+    """Describe how a label of plants does not fit its image; None if it fits.
 
     Greenness (excess green, Woebbecke et al. 1995) is correlated with the labelled plants as they
-    are, turned, mirrored, and shifted.
+    are, rotated, mirrored, and shifted.
 
     Args:
         image: uint8 (3, H, W) RGB.
@@ -73,7 +74,7 @@ def misplaced(image: Tensor, label: Tensor, plants: Sequence[int]) -> str | None
 
 
 def excess_green(image: Tensor) -> np.ndarray:
-    """Compute 2g - r - b of the shares of red, green and blue, shrunk: float (h, w)."""
+    """Compute 2g - r - b on chromaticities r, g, b, downscaled: float (h, w)."""
     small = _shrink(image.permute(1, 2, 0).numpy()).astype(np.float32)
     red, green, blue = np.moveaxis(small, 2, 0) / (small.sum(axis=2) + 1)
     return 2 * green - red - blue
@@ -108,10 +109,10 @@ def best_shift(green: np.ndarray, mask: np.ndarray) -> tuple[tuple[int, int], fl
 
     Args:
         green: float (h, w).
-        mask: likewise.
+        mask: float (h, w).
 
     Returns:
-        The shift, and the correlation there, -1 to 1.
+        The shift, and the correlation at that shift, -1 to 1.
     """
     one, other = green - green.mean(), mask - mask.mean()
     products = np.fft.irfft2(np.fft.rfft2(one) * np.conj(np.fft.rfft2(other)), s=one.shape)

@@ -1,4 +1,4 @@
-"""What every data set shares: pairing images with labels, reading them, checking them."""
+"""Base of all data sets: pairing images with labels, reading them, checking them."""
 
 import os
 import unicodedata
@@ -26,11 +26,11 @@ Pairs = list[tuple[Path, Path]]
 
 
 class LabelSpace(NamedTuple):
-    """What a protocol's label maps hold.
+    """Ids in the label maps under a protocol.
 
     Attributes:
-        outputs: ids that a network may predict, K; one more than classes where void is one of them.
-        ignored: the id that is kept out of the score.
+        outputs: number of ids that a network may predict, K; includes void if void is an output.
+        ignored: the id that is not scored.
     """
 
     outputs: int
@@ -40,8 +40,8 @@ class LabelSpace(NamedTuple):
 class Sample(TypedDict):
     """An image uint8 (3, H, W) RGB with its label uint8 (H, W) and its name.
 
-    `replaced` is 1 if it is in the place of one that could not be read, see `TolerantDataset`;
-    `index` and `view` say which image a view shows, and where, see `ViewedDataset`.
+    `replaced` is 1 if the sample stands in for one that could not be read, see `TolerantDataset`;
+    `index` and `view` say which image a view shows and which part of it, see `ViewedDataset`.
     """
 
     image: Tensor
@@ -56,17 +56,17 @@ class SegmentationDataset(Dataset[Sample]):
     """Pairs of image and label map; a subclass declares its classes and lists its pairs.
 
     `dataset[i]` is `{"image": uint8 (3, H, W) RGB, "label": uint8 (H, W), "name": str}`; the name,
-    one of `names`, is the stem of the image file, with its sub-folders where two stems are equal.
+    one of `names`, is the stem of the image file, preceded by its sub-folders if stems repeat.
 
     Args:
         root: the data set's folder.
         split: one of `splits`.
-        transform: maps image and label, uint8 (3, H, W) and (H, W), to others.
-        classes: class names, for the data sets that leave them to the user.
+        transform: joint transform of image and label, uint8 (3, H, W) and (H, W).
+        classes: class names, for data sets whose classes the user defines.
 
     Raises:
-        FileNotFoundError: no such folder, split or partner of an image.
-        ValueError: no such split name, or class names that do not fit.
+        FileNotFoundError: the folder, the split, or the partner of an image is missing.
+        ValueError: unknown split name, or class names that do not fit.
     """
 
     name: ClassVar[str]
@@ -77,7 +77,7 @@ class SegmentationDataset(Dataset[Sample]):
     splits: tuple[str, ...]
     default_train_split: ClassVar[str] = "train"
     default_val_split: ClassVar[str] = "val"
-    label_ids: Mapping[int, int] | None = None  # raw value -> class id, where they differ
+    label_ids: Mapping[int, int] | None = None  # raw value -> class id, if they differ
     label_colours: Mapping[Colour, int] | None = None  # colour -> class id, for RGB annotations
 
     def __init__(
@@ -106,7 +106,7 @@ class SegmentationDataset(Dataset[Sample]):
         raise NotImplementedError
 
     def set_classes(self, classes: Sequence[str]) -> None:
-        """Take the user's class names; here they must be the data set's own."""
+        """Set the user's class names; in the base class they must be the data set's own."""
         if [name.casefold() for name in classes] != [name.casefold() for name in self.classes]:
             raise ValueError(
                 f"--classes: {self.name} has its own {len(self.classes)} classes "
@@ -114,7 +114,7 @@ class SegmentationDataset(Dataset[Sample]):
             )
 
     def check_split(self) -> None:
-        """Refuse a missing root or an undeclared split."""
+        """Raise on a missing root or an undeclared split."""
         if self.split not in self.splits:
             raise ValueError(
                 f"{self.name} has no split {self.split!r}; known: {', '.join(self.splits)}"
@@ -127,37 +127,37 @@ class SegmentationDataset(Dataset[Sample]):
         return len(self.classes)
 
     def label_space(self, protocol: str) -> LabelSpace:
-        """Return what label maps hold under `--protocol` standard or paper.
+        """Return the ids in label maps under `--protocol` standard or paper.
 
-        The published protocol counts void pixels to the last output. Where that is an output of its
-        own, they are not scored, and to predict it on a labelled pixel is a miss.
+        The published protocol assigns void pixels to the last output. If that output is reserved
+        for void, they are not scored, and predicting it on a labelled pixel is an error.
         """
         if protocol == "paper" and self.void_output:
             return LabelSpace(self.num_classes + 1, self.num_classes)
         return LabelSpace(self.num_classes, VOID)
 
     def condition(self, index: int) -> str | None:
-        """Name the weather or light of a sample, where the data set says so."""
+        """Return the weather or light of a sample; None if the data set does not record it."""
         return None
 
     def ids_of(self, path: Path) -> Mapping[int, int]:
-        """Return how the raw values of a label file map to class ids."""
+        """Return the mapping from raw values of a label file to class ids."""
         if self.label_ids is not None:
             return self.label_ids
         return {i: i for i in (*range(self.num_classes), VOID)}
 
     def hint(self, path: Path, values: Sequence[int]) -> str:
-        """Advise on a label file with these values outside the class list."""
+        """Return advice for a label file with these values outside the class list."""
         return (
             f"expected 0 to {self.num_classes - 1} or {VOID} "
             f"({', '.join(self.classes)}); correct the label or give the right --classes"
         )
 
     def read(self, index: int) -> tuple[Tensor, Tensor]:
-        """Read image, uint8 (3, H, W), and label, uint8 (H, W), before any transform.
+        """Read image, uint8 (3, H, W), and label, uint8 (H, W), without the transform.
 
         Raises:
-            FileNotFoundError: a file has vanished.
+            FileNotFoundError: a file no longer exists.
             ValueError: a file is damaged, the sizes differ, or the label has values outside the
                 class list.
         """
@@ -188,7 +188,7 @@ class SegmentationDataset(Dataset[Sample]):
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> Sample:
-        if index in self.in_memory:  # copied, for a transform may work in place
+        if index in self.in_memory:  # cloned, as a transform may work in place
             image, label = (tensor.clone() for tensor in self.in_memory[index])
         else:
             image, label = self.read(index)
@@ -216,13 +216,13 @@ class SegmentationDataset(Dataset[Sample]):
 def index_by_stem(
     folder: Path, ending: str = "", suffixes: Iterable[str] = LABEL_SUFFIXES
 ) -> dict[str, Path]:
-    """Find the files `<key><ending><suffix>` under a folder, subfolders and linked ones included.
+    """Find the files `<key><ending><suffix>` under a folder, including sub-folders and symlinks.
 
-    Hidden files and folders are left out.
+    Hidden files and folders are skipped.
 
     Returns:
-        The files by key, the path within the folder; sorted, so that their order is the same on
-        every machine.
+        The files by key, which is the path relative to the folder; sorted, so that the order is
+        the same on every machine.
 
     Raises:
         FileNotFoundError: the folder does not exist.
@@ -236,7 +236,7 @@ def index_by_stem(
         if path.suffix.lower() not in suffixes or not stem.endswith(ending):
             continue
         key = path.with_name(stem.removesuffix(ending)).relative_to(folder).as_posix()
-        key = unicodedata.normalize("NFC", key)  # macOS parts letters from accents in some names
+        key = unicodedata.normalize("NFC", key)  # macOS may store names decomposed (NFD)
         if key in found:
             raise ValueError(f"{path}: has the same stem as {found[key]}; remove one")
         found[key] = path
@@ -244,7 +244,7 @@ def index_by_stem(
 
 
 def pair(images: Mapping[str, Path], labels: Mapping[str, Path], folder: Path) -> Pairs:
-    """Pair every image with the label of the same key; `folder` is where labels were looked for.
+    """Pair every image with the label of the same key; `folder` is that of the labels.
 
     Raises:
         FileNotFoundError: an image or a label has no partner.
@@ -259,7 +259,7 @@ def pair(images: Mapping[str, Path], labels: Mapping[str, Path], folder: Path) -
 
 
 def name_images(paths: Sequence[Path]) -> list[str]:
-    """Name files by their stems; where two share one, all by the path below their common folder."""
+    """Name files by stem, or all by path below their common folder if two stems are equal."""
     stems = [path.stem for path in paths]
     if len(set(stems)) == len(stems):
         return stems
@@ -272,7 +272,7 @@ def parse_classes(text: str) -> tuple[str, ...]:
 
     Raises:
         FileNotFoundError: the text looks like a path and no such file exists.
-        ValueError: fewer than two names, an empty name, or a name twice.
+        ValueError: fewer than two names, an empty name, or a duplicate.
     """
     path = Path(text)
     if "," in text:
@@ -291,11 +291,11 @@ def parse_classes(text: str) -> tuple[str, ...]:
 
 
 def check_classes(names: Sequence[str], where: str = "--classes") -> tuple[str, ...]:
-    """Refuse class names that are empty, doubled, fewer than 2 or more than 254.
+    """Check class names: none empty, unprintable or duplicate, and 2 to 254 of them.
 
     Args:
         names: the names, in the order of their ids.
-        where: the flag or file that gives them, for the error.
+        where: the flag or file that they come from, for the error message.
     """
     if "" in names:
         raise ValueError(f"{where}: an empty name in {','.join(names)!r}")

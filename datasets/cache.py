@@ -1,7 +1,7 @@
 """Decoded images kept in memory: `--cache ram`.
 
-Decoding a large PNG takes longer than all that follows it. What is kept is what the file holds,
-before any random transform, so that training sees the same samples as without.
+Decoding a large PNG takes longer than all later steps together. Samples are cached as decoded,
+before any random transform, so that training sees the same samples as without the cache.
 """
 
 from collections.abc import Sequence
@@ -13,29 +13,29 @@ from tqdm import tqdm
 from datasets.base import SegmentationDataset
 from datasets.pools import in_threads
 
-LARGEST_SHARE = 0.7  # of the free memory; networks need some as well
+LARGEST_SHARE = 0.7  # of the free memory; the rest is left to the networks
 
 
 def keep_in_memory(dataset: SegmentationDataset, indices: Sequence[int]) -> int:
-    """Read samples once, for all later reads of this data set and of its shallow copies.
+    """Cache samples in memory for all later reads of this data set and its shallow copies.
 
-    Call it before loader workers are made: where processes are forked, they share what is kept.
+    Call it before DataLoader workers start: forked workers share the cache.
 
     Args:
-        dataset: of any kind.
-        indices: of the samples to keep.
+        dataset: any data set.
+        indices: of the samples to cache.
 
     Returns:
-        Bytes that are kept.
+        Bytes newly cached.
 
     Raises:
         ValueError: there is not enough free memory, or a file is damaged.
-        FileNotFoundError: a file has vanished.
+        FileNotFoundError: a file no longer exists.
     """
     missing = [index for index in indices if index not in dataset.in_memory]
     kept = 0
     free = LARGEST_SHARE * psutil.virtual_memory().available
-    # Decoders release Python's lock: threads decode in parallel without copying what they read.
+    # Decoders release the GIL: threads decode in parallel, and their results need no copying.
     samples = in_threads([partial(dataset.read, index) for index in missing])
     progress = tqdm(samples, "reading into memory", len(missing), unit="image", disable=None)
     for index, (image, label) in zip(missing, progress, strict=True):

@@ -20,7 +20,7 @@ VOID_ID = 11
 
 class CamVid(SegmentationDataset):
     """Brostow, Fauqueur and Cipolla, Semantic Object Classes in Video, Pattern Recognition Letters
-    2009, in the layout that the SegNet tutorial made common.
+    2009, in the layout of the SegNet tutorial.
     """
 
     name = "CamVid"

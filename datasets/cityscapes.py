@@ -6,7 +6,7 @@ from pathlib import Path
 from conventions.labels import VOID
 from datasets.base import Pairs, SegmentationDataset, index_by_stem, pair
 
-# The 19 evaluated classes: name, labelId, colour. Their order is that of the trainIds.
+# The 19 evaluated classes, in the order of their trainIds: name, labelId, colour.
 _CLASSES = (
     ("road", 7, (128, 64, 128)),
     ("sidewalk", 8, (244, 35, 232)),
@@ -48,7 +48,7 @@ class TrainIdDataset(SegmentationDataset):
         return LABEL_ID_TO_TRAIN if path.stem.endswith(LABEL_IDS) else super().ids_of(path)
 
     def hint(self, path: Path, values: Sequence[int]) -> str:
-        """Return one kind of ids under the other's name."""
+        """Return advice; recognises trainIds in a file named labelIds, and vice versa."""
         if path.stem.endswith(LABEL_IDS):
             if set(values) == {VOID}:
                 return "255 is no labelId: these look like trainIds, name them *_labelTrainIds.png"
@@ -58,7 +58,7 @@ class TrainIdDataset(SegmentationDataset):
         return "trainIds are 0 to 18 or 255"
 
     def index_labels(self, folder: Path) -> dict[str, Path]:
-        """Find the label of each key under `folder`, trainIds first."""
+        """Find the label of each key under `folder`; trainIds take precedence."""
         prefix = self.label_prefix
         labels = index_by_stem(folder, f"{prefix}_{LABEL_IDS}")
         return labels | index_by_stem(folder, f"{prefix}_{TRAIN_IDS}")
@@ -69,7 +69,7 @@ class TrainIdDataset(SegmentationDataset):
 class Cityscapes(TrainIdDataset):
     """Cordts et al., The Cityscapes Dataset for Semantic Urban Scene Understanding, CVPR 2016.
 
-    The published test labels are void throughout; test predictions are scored by its server.
+    The published test labels are all void; the benchmark server scores test predictions.
     """
 
     name = "Cityscapes"

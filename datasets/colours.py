@@ -1,4 +1,4 @@
-"""Random colour changes, as one affine map of the colours."""
+"""Random colour jitter as a single affine map in RGB."""
 
 import math
 
@@ -11,23 +11,23 @@ GREY = np.array((0.299, 0.587, 0.114))  # weights of red, green and blue in lumi
 _TO_YIQ = np.array((GREY, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)))
 _FROM_YIQ = np.linalg.inv(_TO_YIQ)
 
-# Loader workers are processes: OpenCV's own threads would fight each other for the same cores.
+# DataLoader workers are processes: OpenCV's threads in each would compete for the same cores.
 cv2.setNumThreads(0)
 
 
 class ColourTwist:
-    """Change brightness, contrast, saturation and hue, each half of the time.
+    """Change brightness, contrast, saturation and hue, each with probability 0.5.
 
-    All four are affine in RGB, hue being a rotation of the chrominance (I, Q) in YIQ, so that they
-    make one 3 x 4 matrix and one pass over uint8 pixels: 2 ms at 512 x 512 on one core, where the
-    hue of torchvision's ColorJitter alone takes 25 ms. Channels are not swapped, as
-    RandomPhotometricDistort does: green distinguishes plants from soil.
+    All four are affine in RGB (hue is a rotation of the chrominance (I, Q) in YIQ), so they
+    combine into one 3 x 4 matrix and one pass over uint8 pixels: 2 ms at 512 x 512 on one core;
+    the hue of torchvision's ColorJitter alone takes 25 ms. Unlike RandomPhotometricDistort, it
+    does not permute channels: green distinguishes plants from soil.
 
     Args:
-        brightness: factor within 1 - brightness to 1 + brightness.
+        brightness: the factor is drawn from 1 - brightness to 1 + brightness.
         contrast: likewise, about the image's mean luminance.
         saturation: likewise, about each pixel's luminance.
-        hue: turn by up to this share of the full circle, to either side.
+        hue: largest rotation in either direction, as a share of the full circle.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class ColourTwist:
         self.limits = (brightness, contrast, saturation, hue)
 
     def __call__(self, image: Tensor) -> Tensor:
-        """Map uint8 (3, H, W) RGB to the same; draws from torch's global generator."""
+        """Jitter an image, uint8 (3, H, W) RGB; draws from torch's global generator."""
         draws = torch.rand(4, 2).tolist()
         amounts = [
             limit * (2 * draw - 1) if coin < 0.5 else 0.0
@@ -58,7 +58,7 @@ class ColourTwist:
 def twist(
     brightness: float, contrast: float, saturation: float, hue: float, mean: float
 ) -> np.ndarray:
-    """Make the 3 x 4 matrix of these changes, 0 each being none, for an image of mean luminance."""
+    """Build the 3 x 4 matrix of these changes (0 is none); `mean` is the image's mean luminance."""
     angle = 2 * math.pi * hue
     rotation = np.eye(3)
     rotation[1:, 1:] = (

@@ -1,4 +1,4 @@
-"""Other people's layouts made into VOC layout: colour masks, and Sugar Beets 2016 as published."""
+"""Conversion to VOC layout: of colour masks, and of Sugar Beets 2016 as published."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -28,13 +28,13 @@ _ID_TABLE[list(SUGAR_BEETS_IDS)] = list(SUGAR_BEETS_IDS.values())
 
 
 def parse_colours(texts: Sequence[str]) -> dict[str, Colour]:
-    """Read `soil=0,0,0 crop=0,255,0`, or one text file with such an entry a line.
+    """Read `soil=0,0,0 crop=0,255,0`, or a text file with one such entry per line.
 
-    The name `void` means pixels of no class.
+    The name `void` denotes pixels of no class.
 
     Raises:
-        FileNotFoundError: the one text is neither an entry nor a file.
-        ValueError: not name=red,green,blue, a name or a colour twice, or fewer than two classes.
+        FileNotFoundError: the only text is neither an entry nor a file.
+        ValueError: not name=red,green,blue, a duplicate name or colour, or fewer than two classes.
     """
     if len(texts) == 1 and "=" not in texts[0]:
         path = Path(texts[0])
@@ -57,7 +57,7 @@ def masks_to_ids(folder: Path, output: Path, colours: Mapping[str, Colour]) -> i
     Ids follow the order of the colours; `void` becomes 255. Returns the number of masks.
 
     Raises:
-        FileNotFoundError: no such folder, or no PNG in it.
+        FileNotFoundError: the folder does not exist or has no PNG in it.
         ValueError: a mask is damaged or has a colour that is not in the list, or `output` exists.
     """
     masks = index_by_stem(folder)
@@ -95,8 +95,8 @@ def find_sugar_beets(folder: Path) -> tuple[Pairs, int, int]:
         The pairs, the number of images without a label, and of labels without an image.
 
     Raises:
-        FileNotFoundError: no such folder, or no session in it.
-        ValueError: two sessions hold images of the same name.
+        FileNotFoundError: the folder does not exist or has no labelled image in it.
+        ValueError: two sessions have images of the same name.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"--input {folder}: no such directory")
@@ -127,7 +127,8 @@ def convert_sugar_beets(
     Returns the names in each split.
 
     Raises:
-        ValueError: a label is damaged or has an unknown id, `output` exists, or see `split_names`.
+        ValueError: a label is damaged, has an unknown id or differs from its image in size,
+            `output` exists, or see `split_names`.
     """
     splits = split_names([image.stem for image, _ in pairs], ratio, seed)
     with new_folder(output) as new:
@@ -149,7 +150,7 @@ def sugar_beets_ids(path: Path) -> np.ndarray:
     """Read a published label as class ids, uint8 (H, W).
 
     Raises:
-        ValueError: it is damaged, or has an id that the publication does not name.
+        ValueError: it is damaged, or has an id that is not in the published list.
     """
     values = read_indices(path)
     known = (values >= 0) & (values < len(_ID_TABLE))

@@ -14,7 +14,7 @@ from datasets.base import (
 )
 
 # Image 28 is in both of the published lists. It is kept in the test list only, so that no test
-# image is trained on and figures stay comparable with those of the published test list.
+# image is trained on and results stay comparable with those on the published test list.
 TEST_ONLY = 28
 VAL_EVERY, VAL_FIRST = 5, 2
 
@@ -23,8 +23,9 @@ class CWFID(SegmentationDataset):
     """Haug and Ostermann, A Crop/Weed Field Image Dataset for the Evaluation of Computer Vision
     Based Precision Agriculture Tasks, ECCV Workshops 2014.
 
-    `train` (39) and `test` (21) are the published lists. `fit` (31) and `val` (8) part `train`,
-    and are the default, so that a model is chosen without a look at the test images.
+    `train` (39) and `test` (21) are the published lists, except that image 28 is in `test` only.
+    `fit` (31) and `val` (8) partition `train` and are the default, so that model selection does
+    not use the test images.
     """
 
     name = "CWFID"
@@ -35,7 +36,7 @@ class CWFID(SegmentationDataset):
     label_colours = {(0, 0, 0): 0, (0, 255, 0): 1, (255, 0, 0): 2}
 
     def list_pairs(self) -> Pairs:
-        """Pair `images/NNN_image.png` with `annotations/NNN_annotation.png`, by the split file."""
+        """Pair `images/NNN_image.png` with `annotations/NNN_annotation.png`, for the split."""
         folder = self.root / "annotations"
         images = index_by_stem(self.root / "images", "_image")
         files = pair(images, index_by_stem(folder, "_annotation"), folder)
@@ -53,7 +54,7 @@ def read_numbers(path: Path, split: str) -> list[int]:
 
     Raises:
         FileNotFoundError: the split file is missing.
-        ValueError: it does not hold the two lists.
+        ValueError: it does not contain the two lists.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; it is part of the published data set")

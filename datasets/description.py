@@ -1,7 +1,7 @@
-"""`dataset.yaml`: what a data set in VOC layout says about itself, so that no flag needs to.
+"""`dataset.yaml`: describes a data set in VOC layout, so that no flags are needed.
 
 `classes` lists the names in the order of their ids, `colors` a [red, green, blue] for each, and
-`ignore` is the value in the labels of "do not count"; the last two may be left out.
+`ignore` is the label value of pixels that do not count; the last two are optional.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ class Description:
 
 
 def describe(classes: Sequence[str]) -> Description:
-    """Describe data with these classes in the colours that pictures give them."""
+    """Describe data with these classes, in their default colours."""
     return Description(tuple(classes), class_palette(classes))
 
 
@@ -46,10 +46,10 @@ def write_description(root: Path, description: Description) -> None:
 
 
 def read_description(root: Path) -> Description | None:
-    """Read the `dataset.yaml` of a data set's folder; None where there is none.
+    """Read the `dataset.yaml` in a data set's folder; None if there is none.
 
     Raises:
-        ValueError: it is not YAML, or a key is missing, unknown or of a wrong kind.
+        ValueError: it is not YAML, or a key is missing, unknown or of the wrong type.
     """
     path = root / FILE_NAME
     if not path.is_file():

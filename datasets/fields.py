@@ -1,8 +1,8 @@
-"""Drawings of crop fields seen from above: rows of crop, weeds of two kinds, light and camera.
+"""Synthetic crop fields seen from above: rows of crop, weeds of two kinds, light and camera.
 
-What a scene has in common (light, growth stage, rows) is drawn first, then the ground, then the
-plants one by one, then what the camera makes of it. Lengths follow the shorter side of the picture:
-a larger picture shows the same field in more detail.
+Scene parameters (light, growth stage, rows) are sampled first, then the ground is drawn, then the
+plants one by one, then camera effects are applied. Lengths scale with the shorter side of the
+image: a larger image shows the same field in more detail.
 """
 
 from dataclasses import dataclass
@@ -14,20 +14,20 @@ from datasets.plants import BEET, DICOTS, GRASSES, Light, Plant, Species, draw_p
 from datasets.soil import coordinates, draw_soil, smooth_noise
 
 SOIL, CROP, WEED = range(3)  # class ids of the labels, in the order of Sugar Beets 2016
-SUPERSAMPLING = 2  # pictures are drawn this much larger, then averaged
+SUPERSAMPLING = 2  # images are drawn this many times larger, then averaged
 
-# Loader workers are processes; pictures this small gain nothing from OpenCV's own threads.
+# DataLoader workers are processes; images this small gain nothing from OpenCV's own threads.
 cv2.setNumThreads(0)
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What all things in one picture share; lengths are relative to the shorter side."""
+    """Parameters that everything in one image shares; lengths are relative to the shorter side."""
 
     light: Light
     stage: float  # growth, 0 seedlings .. 1 leaves that close the row
     crop_radius: float
-    row_angle: float  # radians; 0 is a row along the picture's x axis
+    row_angle: float  # radians; 0 is a row along the image's x axis
     row_distance: float
     plant_distance: float
     weeds: int
@@ -36,7 +36,7 @@ class Scene:
 
 
 def draw_scene(rng: np.random.Generator) -> Scene:
-    """Draw what a picture has in common."""
+    """Sample the parameters of a scene."""
     sun = rng.uniform(0, 2 * np.pi)
     harsh = rng.uniform(0, 1)  # 0 overcast, 1 clear sky
     stage = rng.beta(1.1, 1.4)
@@ -65,9 +65,9 @@ def draw_field(rng: np.random.Generator, height: int, width: int) -> tuple[np.nd
 
     Returns:
         The image, uint8 (H, W, 3) RGB, and its label, uint8 (H, W) of SOIL, CROP and WEED. A pixel
-        that plants cover by half or more belongs to the class that covers more of it.
+        at least half covered by plants gets the class that covers more of it.
     """
-    # Each part has a generator of its own: how many numbers the soil needs depends on the size.
+    # Each part has its own generator: how many numbers the soil draws depends on the size.
     for_scene, for_soil, for_plants, for_camera = rng.spawn(4)
     scene = draw_scene(for_scene)
     soil = draw_soil(for_soil, height, width, scene.light, scene.row_angle)
@@ -80,7 +80,7 @@ def draw_field(rng: np.random.Generator, height: int, width: int) -> tuple[np.nd
 
 
 def shrink_label(ids: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Shrink ids (H, W): half-covered pixels are of the plant class that covers more of them."""
+    """Downscale ids (H, W): pixels at least half covered get the plant class covering more."""
     cover = {}
     for value in (CROP, WEED):
         plane = np.ascontiguousarray(ids)
@@ -92,7 +92,7 @@ def shrink_label(ids: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def place_plants(rng: np.random.Generator, height: int, width: int, scene: Scene) -> list[Plant]:
-    """All plants of a scene on a canvas of this size, lowest first."""
+    """Place all plants of a scene on a canvas of this size, lowest first."""
     crop = _place_crop(rng, height, width, scene)
     weeds = _place_weeds(rng, height, width, scene, [plant.centre for plant in crop])
     plants = [plant for plant in crop + weeds if _in_view(plant, height, width)]
@@ -100,7 +100,7 @@ def place_plants(rng: np.random.Generator, height: int, width: int, scene: Scene
 
 
 def _place_crop(rng: np.random.Generator, height: int, width: int, scene: Scene) -> list[Plant]:
-    """Rows through the whole picture, with gaps and with plants a little off the line."""
+    """Rows across the whole image, with gaps and with plants a little off the line."""
     unit = min(height, width)
     radius = scene.crop_radius * unit
     along = np.array([np.cos(scene.row_angle), np.sin(scene.row_angle)])
@@ -125,7 +125,7 @@ def _place_crop(rng: np.random.Generator, height: int, width: int, scene: Scene)
 def _place_weeds(
     rng: np.random.Generator, height: int, width: int, scene: Scene, crop: list
 ) -> list[Plant]:
-    """Weeds in a patch, beside crop plants or anywhere; each field has its own mix of kinds."""
+    """Weeds in a patch, beside crop plants or anywhere; each field has its own species mix."""
     unit = min(height, width)
     grass_share = rng.beta(1.2, 1.6)
     patch = rng.uniform((0, 0), (width, height))
@@ -168,7 +168,7 @@ def _in_view(plant: Plant, height: int, width: int) -> bool:
 
 
 def photograph(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    """What light and camera make of a scene, uint8 (H, W, 3) to the same."""
+    """Apply light and camera effects to a scene, uint8 (H, W, 3)."""
     height, width = image.shape[:2]
     unit = min(height, width)
     texture = smooth_noise(rng, height, width, max(1.2, unit / 170))
@@ -188,7 +188,7 @@ def photograph(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
 
 
 def _illumination(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """A gradient, vignetting and now and then the edge of a machine's shadow, float32 (H, W)."""
+    """A gradient, vignetting and sometimes the edge of a machine's shadow, float32 (H, W)."""
     x, y = coordinates(height, width)
 
     def ramp() -> np.ndarray:

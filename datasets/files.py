@@ -1,4 +1,4 @@
-"""Files of a folder and of its sub-folders."""
+"""Recursive listing of files."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -10,17 +10,17 @@ def files_below(
     leave_out: Path | None = None,
     onerror: Callable[[OSError], object] | None = None,
 ) -> Iterator[Path]:
-    """Find the files under a folder, in no order; sub-folders and linked ones included.
+    """Yield the files under a folder, in no particular order, including linked sub-folders.
 
-    Hidden files and folders are left out, such as the `._` files of macOS on memory cards.
+    Hidden files and folders are skipped, such as the `._` files of macOS on memory cards.
 
     Args:
         folder: where to start.
-        leave_out: a sub-folder that is not searched, resolved.
-        onerror: called where a sub-folder cannot be read; None passes over it, as in `os.walk`.
+        leave_out: resolved path of a sub-folder to skip.
+        onerror: called if a sub-folder cannot be read; None skips it, as in `os.walk`.
     """
     for place, folders, files in os.walk(folder, followlinks=True, onerror=onerror):
-        # A link to a folder above would never end.
+        # Following a link to a parent folder would never end.
         closed = {os.path.realpath(path) for path in (Path(place), *Path(place).parents)}
         closed.add(str(leave_out))
         folders[:] = [

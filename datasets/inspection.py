@@ -28,22 +28,22 @@ from datasets.voc import SPLIT_FOLDER, MissingFilesError, VocLayout, find_voc_ro
 
 @dataclass
 class SplitReport:
-    """What one split holds; `pixels` and `images_with` count per class, int64 (K,)."""
+    """Contents of one split; `pixels` and `images_with` are counts per class, int64 (K,)."""
 
     split: str
     dataset: SegmentationDataset | None = None  # None: the split could not be opened
-    absent: str = ""  # why an optional split is not there
+    absent: str = ""  # why an optional split is missing
     pixels: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     images_with: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     void: int = 0  # pixels
     images_read: int = 0  # without a problem
     sizes: set[tuple[int, int]] = field(default_factory=set)  # (height, width)
     problems: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)  # what may be right
+    notes: list[str] = field(default_factory=list)  # suspicious, but possibly correct
 
     @property
     def data(self) -> SegmentationDataset:
-        """The data set of a split that could be opened."""
+        """The data set; only for a split that could be opened."""
         assert self.dataset is not None
         return self.dataset
 
@@ -55,12 +55,12 @@ def inspect(
     splits: Sequence[str] | None = None,
     progress: bool = False,
 ) -> list[SplitReport]:
-    """Read all samples of the splits; without `splits`, of those that the data set has.
+    """Read all samples of the given splits, by default of all that the data set has.
 
     Raises:
-        ValueError: no such data set, class list or split.
-        FileNotFoundError: no such folder or file of classes, or the folder is not in the data
-            set's layout.
+        ValueError: unknown data set or split, or an invalid class list.
+        FileNotFoundError: the folder or the file of classes is missing, or the folder is not in
+            the data set's layout.
     """
     kind = find_dataset(name)
     names = None if classes is None else parse_classes(classes)
@@ -78,7 +78,7 @@ def inspect(
         try:
             report.dataset = build_dataset(name, root, split, classes=names)
         except FileNotFoundError as error:
-            # A test split may be published without its labels, but not without some of them.
+            # A test split may be published without any labels, but not with only some of them.
             told = error.told if isinstance(error, MissingFilesError) else [str(error)]
             some = isinstance(error, MissingFilesError) and error.present
             if split in required or some:
@@ -92,7 +92,7 @@ def inspect(
 
 
 def _suspect(reports: Sequence[SplitReport], names: Collection[str]) -> None:
-    """Note what can be read and is still likely to be wrong, in the first report."""
+    """Record what is readable but likely wrong; findings across splits go to the first report."""
     opened = [report for report in reports if report.split in names and report.dataset]
     if not opened:
         return
@@ -105,12 +105,12 @@ def _suspect(reports: Sequence[SplitReport], names: Collection[str]) -> None:
             report.problems.append(ALL_VOID)
     pairs = {report.split: pairs[report.split] for report in opened if report.images_read}
     if len(pairs) > 1:
-        with suppress(ValueError, OSError):  # a damaged file, which is a problem already
+        with suppress(ValueError, OSError):  # a damaged file, already reported as a problem
             reports[0].notes += split_drives(pairs)
 
 
 def known_splits(kind: type[SegmentationDataset], root: Path | None) -> list[str]:
-    """List a data set's splits: those it declares, or in VOC layout those that have a list."""
+    """List a data set's splits: those it declares or, in VOC layout, those with a list file."""
     if issubclass(kind, VocLayout) and root is not None:
         lists = find_voc_root(Path(root)) / SPLIT_FOLDER
         return sorted(path.stem for path in lists.glob("*.txt"))
@@ -118,7 +118,7 @@ def known_splits(kind: type[SegmentationDataset], root: Path | None) -> list[str
 
 
 def unseen_classes(report: SplitReport) -> list[str]:
-    """Name the classes without a pixel in a split of which at least one image could be read."""
+    """List the classes without a pixel in the split; none if no image could be read."""
     if not report.images_read:
         return []
     classes = report.data.classes
@@ -126,7 +126,7 @@ def unseen_classes(report: SplitReport) -> list[str]:
 
 
 def inspect_samples(report: SplitReport, progress: bool = False) -> None:
-    """Read every sample of the report's data set; what cannot be read becomes a problem."""
+    """Read every sample of the report's data set; unreadable ones are recorded as problems."""
     dataset = report.data
     report.pixels = torch.zeros(dataset.num_classes, dtype=torch.int64)
     report.images_with = torch.zeros_like(report.pixels)

@@ -1,4 +1,4 @@
-"""Writing data sets in VOC layout: all of it or nothing."""
+"""Writing data sets in VOC layout, atomically."""
 
 import shutil
 import tempfile
@@ -21,24 +21,24 @@ VOID_COLOUR = (224, 224, 192)  # as in PASCAL VOC
 
 
 def refuse_filled(path: Path) -> None:
-    """Refuse an output that exists and is not an empty folder."""
+    """Raise if an output exists and is not an empty folder."""
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise ValueError(f"--output {path}: exists already; remove it or choose another folder")
 
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder that becomes `path` when the block ends, and vanishes if it fails.
+    """Yield an empty folder that is renamed to `path` on success, and deleted on failure.
 
     Raises:
         ValueError: `path` exists and is not an empty folder.
-        OSError: it cannot be made, or not be written to.
+        OSError: it cannot be created or written to.
     """
     refuse_filled(path)
     check_writable(path, "--output")
     holder = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
-        content = holder / "content"  # of ordinary permissions, which mkdtemp does not give
+        content = holder / "content"  # with default permissions, unlike mkdtemp's
         content.mkdir()
         yield content
         if path.exists():
@@ -51,12 +51,12 @@ def new_folder(path: Path) -> Iterator[Path]:
 def split_names(
     names: Sequence[str], ratio: Sequence[float], seed: int, what: str = "images"
 ) -> dict[str, list[str]]:
-    """Deal names at random into train, val and, if there is a third share, test.
+    """Split names at random into train, val and, if there is a third share, test.
 
     The result depends on the names and the seed, not on the order of the names.
 
     Raises:
-        ValueError: not two or three positive shares, a negative seed, or a split would be empty.
+        ValueError: not two or three positive shares, a negative seed, or an empty split.
     """
     told = " ".join(f"{share:g}" for share in ratio)
     if len(ratio) not in (2, 3) or not all(0 < share < float("inf") for share in ratio):
@@ -81,11 +81,11 @@ def split_names(
 
 
 def split_folders(names: Sequence[str], ratio: Sequence[float], seed: int) -> dict[str, list[str]]:
-    """Deal whole folders of names such as `field/day/image`; the shares are those of folders.
+    """Split names such as `field/day/image` by whole folders; the shares count folders.
 
-    Photographs of one drive show the same plants again and again: dealt one by one, they would let
-    a network be tested on what it has seen. Names of a single folder are dealt by series
-    (`drive1_0001`, `drive1_0002`), and a single series is cut into stretches.
+    Photographs of one drive show the same plants repeatedly: split one by one, they would leak
+    training images into the test split. Names in a single folder are split by series
+    (`drive1_0001`, `drive1_0002`), and a single series is cut into contiguous parts.
 
     Raises:
         ValueError: as `split_names`.
@@ -106,7 +106,7 @@ def split_folders(names: Sequence[str], ratio: Sequence[float], seed: int) -> di
 
 def _cut(series: Sequence[str], ratio: Sequence[float], seed: int) -> dict[str, list[str]]:
     """Cut a series into train, val and test in the order of its numbers."""
-    dealt = split_names(series, ratio, seed)  # for its checks, and the number of names in each
+    dealt = split_names(series, ratio, seed)  # for its checks and the sizes of the splits
     rest, splits = list(series), {}
     for split, part in dealt.items():
         splits[split], rest = sorted(rest[: len(part)]), rest[len(part) :]
@@ -114,7 +114,7 @@ def _cut(series: Sequence[str], ratio: Sequence[float], seed: int) -> dict[str, 
 
 
 def scattered_folders(splits: Mapping[str, Sequence[str]]) -> list[str]:
-    """Name the sub-folders whose images are in more than one split."""
+    """List the sub-folders whose images are in more than one split."""
     seen = Counter(
         folder
         for names in splits.values()
@@ -127,7 +127,7 @@ def write_lists(root: Path, splits: Mapping[str, Sequence[str]]) -> None:
     """Write `ImageSets/Segmentation/<split>.txt`, one name per line.
 
     Raises:
-        ValueError: a list is there already; then nothing is written.
+        ValueError: a list exists already; then nothing is written.
     """
     folder = root / SPLIT_FOLDER
     for name in splits:
@@ -141,12 +141,12 @@ def write_lists(root: Path, splits: Mapping[str, Sequence[str]]) -> None:
 
 
 def write_label(path: Path, label: np.ndarray, palette: Sequence[Colour]) -> None:
-    """Write class ids, uint8 (H, W), as a PNG that viewers show in the palette's colours."""
-    # All 256 colours: a shorter palette makes Pillow write fewer bits, which lose void (255).
+    """Write class ids, uint8 (H, W), as a palette PNG."""
+    # All 256 colours: with a shorter palette Pillow writes fewer bits, which lose void (255).
     colours = [*palette, *[(0, 0, 0)] * (255 - len(palette)), VOID_COLOUR]
     image = Image.fromarray(label)
     image.putpalette([channel for colour in colours for channel in colour])  # L becomes P
-    image.save(path, format="PNG")  # whatever the suffix, such as that of a temporary file
+    image.save(path, format="PNG")  # explicit, as the path may be a temporary one
 
 
 def write_classes(root: Path, classes: Sequence[str]) -> None:

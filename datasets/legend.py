@@ -1,4 +1,4 @@
-"""The legend of a picture: what its colours mean."""
+"""Legends of class colours."""
 
 from collections.abc import Sequence
 
@@ -15,11 +15,11 @@ Entries = Sequence[tuple[str, Colour]]
 
 
 def legend_strip(entries: Entries, width: int, font: Font) -> np.ndarray:
-    """Draw names beside their colours, in as many lines as `width` px need.
+    """Draw names beside their colours, wrapped to `width` px.
 
     Args:
         entries: name and colour of each class.
-        width: of the strip.
+        width: of the strip, in px.
         font: of about 14 px.
 
     Returns:
@@ -41,7 +41,7 @@ def legend_strip(entries: Entries, width: int, font: Font) -> np.ndarray:
 
 
 def shorten(text: str, width: int, font: Font) -> str:
-    """Cut off the beginning of a text that is wider than `width` px."""
+    """Truncate the beginning of a text that is wider than `width` px."""
     shown = text
     while font.getlength(shown) > width and len(text) > 1:
         text = text[1:]

@@ -1,6 +1,6 @@
 """Augmentations that mix the images of a batch: CutMix, and copy-paste of plants.
 
-All randomness is drawn from torch's global CPU generator, so that its seed repeats a batch.
+All randomness comes from torch's global CPU generator, so that a seed reproduces a batch.
 """
 
 import torch
@@ -10,13 +10,14 @@ from conventions.labels import UNLABELLED
 
 
 class BatchMixing:
-    """Puts a part of the next image of a batch, with its labels, into each image.
+    """Pastes a part of the previous image of the batch, with its labels, into each image.
 
     Args:
-        cutmix: probability, per image, of a rectangle (Yun et al., ICCV 2019; for segmentation
-            French et al., BMVC 2020). Its share of the image is uniform in [0, 1].
-        copy_paste: probability, per image, of all plants (Ghiasi et al., CVPR 2021): the pixels of
-            every class but the first, which is the ground, and void. Unlabelled images give none.
+        cutmix: probability per image of pasting a rectangle (Yun et al., ICCV 2019; for
+            segmentation French et al., BMVC 2020). Its share of the area is uniform in [0, 1].
+        copy_paste: probability per image of pasting all plants (Ghiasi et al., CVPR 2021): the
+            pixels of every class except void and the first, which is the ground. Nothing is
+            pasted from unlabelled images.
     """
 
     def __init__(self, cutmix: float = 0.0, copy_paste: float = 0.0) -> None:
@@ -24,7 +25,7 @@ class BatchMixing:
         self.copy_paste = copy_paste
 
     def __call__(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Mix images (B, 3, H, W) and labels (B, H, W); what was given is left as it is."""
+        """Mix images (B, 3, H, W) and labels (B, H, W); the inputs are not modified."""
         if self.copy_paste:
             ids = labels.roll(1, 0)
             taken = (ids != 0) & (ids < UNLABELLED)  # void is above it
@@ -37,12 +38,12 @@ class BatchMixing:
 
     @staticmethod
     def _drawn(probability: float, labels: Tensor) -> Tensor:
-        """Which images of the batch are mixed, bool (B, 1, 1)."""
+        """Draw which images of the batch are mixed, bool (B, 1, 1)."""
         return (torch.rand(len(labels)) < probability).to(labels.device)[:, None, None]
 
 
 def paste(images: Tensor, labels: Tensor, taken: Tensor) -> tuple[Tensor, Tensor]:
-    """Take the pixels where `taken` (B, H, W) from the image before, in a circle."""
+    """Take pixels where `taken` (B, H, W) from the previous image, cyclically."""
     return (
         torch.where(taken.unsqueeze(1), images.roll(1, 0), images),
         torch.where(taken, labels.roll(1, 0), labels),
@@ -50,7 +51,7 @@ def paste(images: Tensor, labels: Tensor, taken: Tensor) -> tuple[Tensor, Tensor
 
 
 def rectangle(size: torch.Size) -> Tensor:
-    """A random rectangle of the image's own proportions, bool (H, W); cut off at its borders."""
+    """A random rectangle with the image's aspect ratio, bool (H, W), clipped at the borders."""
     share, *centre = torch.rand(3).tolist()
     spans = []
     for length, middle in zip(size, centre, strict=True):

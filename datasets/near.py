@@ -1,4 +1,4 @@
-"""Files whose names are almost those that are missing."""
+"""Search for files whose names are similar to a missing one."""
 
 import unicodedata
 from difflib import get_close_matches
@@ -10,12 +10,12 @@ _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp", 
 
 
 def near_file(wanted: Path, root: Path, partner: Path | None = None) -> str:
-    """Say which file below `root` may be meant: ` (near: masks/a.png)`, or nothing.
+    """Suggest the file below `root` that may be meant: ` (near: masks/a.png)`, or "".
 
     Args:
         wanted: the path that is missing.
         root: the data set's folder.
-        partner: the image that a label is missing for; it is not meant itself.
+        partner: the image whose label is missing; it is never suggested.
     """
     found: dict[str, Path] = {}
     for path in sorted(files_below(root)):
@@ -30,7 +30,7 @@ def near_file(wanted: Path, root: Path, partner: Path | None = None) -> str:
 
 
 def contents(folder: Path) -> str:
-    """Say what is in a folder: its first sub-folders and files."""
+    """Summarise a folder's contents: its first sub-folders and files."""
     inside = sorted(folder.iterdir(), key=lambda path: (path.is_file(), path.name))
     names = [f"{path.name}/" if path.is_dir() else path.name for path in inside
              if not path.name.startswith(".")]  # fmt: skip

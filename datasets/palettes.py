@@ -9,20 +9,20 @@ import numpy as np
 from datasets.base import PLANT_CLASSES, PLANT_PALETTE
 from datasets.reading import Colour
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart; their black is for background.
+# Okabe and Ito's colours, which colour-blind readers can tell apart; black is the background's.
 SAFE_COLOURS: tuple[Colour, ...] = (
     (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0),
     (204, 121, 167),
 )  # fmt: skip
-# Of the page, of void, and of a background that stays uncoloured.
+# Colours of the page, of void, and of the background, which overlays leave uncoloured.
 RESERVED_COLOURS: tuple[Colour, ...] = ((255, 255, 255), (128, 128, 128), (0, 0, 0))
-NEAREST = 30.0  # least distance in CIELAB of a safe colour to one that is taken
-LEVELS = (0, 51, 102, 153, 204, 255)  # of each channel, of further colours
-DARKEST = 30.0  # lightness in CIELAB of further colours: darker ones darken overlays
+NEAREST = 30.0  # least CIELAB distance of a safe colour to those taken
+LEVELS = (0, 51, 102, 153, 204, 255)  # channel values of further colours
+DARKEST = 30.0  # least CIELAB lightness of further colours: darker ones darken overlays
 
 
 def make_palette(count: int) -> tuple[Colour, ...]:
-    """Make the PASCAL VOC colours: the bits of the id, dealt to red, green and blue in turn."""
+    """Make the PASCAL VOC colours: bits of the id go to red, green and blue in turn."""
     colours: list[Colour] = []
     for index in range(count):
         channels = [0, 0, 0]
@@ -33,12 +33,12 @@ def make_palette(count: int) -> tuple[Colour, ...]:
 
 
 def class_palette(classes: Sequence[str]) -> tuple[Colour, ...]:
-    """Choose a colour per class: soil, crop, weed and background keep those of the plant data sets.
+    """Choose a colour per class; soil, crop, weed and background have fixed ones.
 
     Other classes get Okabe and Ito's colours, which colour-blind readers can tell apart, then the
     colours that are farthest from all others in CIELAB (Glasbey et al., "Colour displays for
-    categorical images", Color Research and Application 2007). None is near white, or grey as void,
-    and none so dark that overlays lose the photograph.
+    categorical images", Color Research and Application 2007). None is near white or near the grey
+    of void, and none is so dark that it hides the photograph in overlays.
     """
     known = dict(zip(PLANT_CLASSES, PLANT_PALETTE, strict=True)) | {"background": PLANT_PALETTE[0]}
     chosen: dict[str, Colour] = {}
@@ -54,7 +54,7 @@ def class_palette(classes: Sequence[str]) -> tuple[Colour, ...]:
 
 @cache
 def distinct_colours(count: int, taken: tuple[Colour, ...] = ()) -> tuple[Colour, ...]:
-    """Choose `count` colours that differ from each other, from `taken` and `RESERVED_COLOURS`."""
+    """Choose `count` colours distinct from each other, from `taken` and `RESERVED_COLOURS`."""
     far = np.array(RESERVED_COLOURS + taken, np.uint8)
     chosen: list[Colour] = []
     for colour in SAFE_COLOURS[:count]:
@@ -62,7 +62,7 @@ def distinct_colours(count: int, taken: tuple[Colour, ...] = ()) -> tuple[Colour
             chosen.append(colour)
     candidates = np.stack(np.meshgrid(LEVELS, LEVELS, LEVELS, indexing="ij"), -1).reshape(-1, 3)
     candidates = candidates[_lab(candidates)[:, 0] >= DARKEST]
-    if count > 100:  # more than so coarse a grid has
+    if count > 100:  # too many for so coarse a grid
         candidates = np.array(make_palette(256))
     nearest = colour_distances(candidates, np.vstack((far, np.array(chosen).reshape(-1, 3)))).min(1)
     while len(chosen) < count:
@@ -75,7 +75,7 @@ def distinct_colours(count: int, taken: tuple[Colour, ...] = ()) -> tuple[Colour
 
 
 def void_colour(palette: Sequence[Sequence[int]]) -> Colour:
-    """Choose the colour of void pixels: grey, or a neutral colour that is far from all classes."""
+    """Choose the colour of void: grey, or else a neutral colour far from all class colours."""
     neutral = [(128, 128, 128), (255, 255, 255), (192, 192, 192), (64, 64, 64), (224, 224, 192)]
     nearest = colour_distances(np.array(neutral), np.array(palette)).min(1)
     suits = np.flatnonzero(nearest >= NEAREST)
@@ -86,7 +86,7 @@ def parse_colour(text: str) -> tuple[str, Colour]:
     """Read `name=red,green,blue`.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: the text is not of this form.
     """
     name, _, numbers = (part.strip() for part in text.partition("="))
     try:
@@ -101,10 +101,10 @@ def parse_colour(text: str) -> tuple[str, Colour]:
 def recolour(
     classes: Sequence[str], palette: Sequence[Colour], texts: Sequence[str]
 ) -> tuple[Colour, ...]:
-    """Return the palette with the colours of `--colors`, one `name=red,green,blue` per class.
+    """Override colours of the palette by `--colors`, one `name=red,green,blue` per class.
 
     Raises:
-        ValueError: an unknown class, one that is named twice, or two classes of one colour.
+        ValueError: an unknown or duplicate class, or two classes with the same colour.
     """
     ids = {name.casefold(): index for index, name in enumerate(classes)}
     wanted: dict[int, Colour] = {}
@@ -127,7 +127,7 @@ def recolour(
 
 
 def colour_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return the distances (N, M) in CIELAB of colours (N, 3) to colours (M, 3), 0 to 255."""
+    """Return CIELAB distances (N, M) between RGB colours (N, 3) and (M, 3), 0 to 255."""
     return np.linalg.norm(_lab(first)[:, None] - _lab(second)[None], axis=2)
 
 

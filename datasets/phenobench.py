@@ -14,7 +14,7 @@ from datasets.base import (
 class PhenoBench(SegmentationDataset):
     """Weyler et al., PhenoBench, IEEE TPAMI 2024; the labels of its test split are not published.
 
-    Plants cut off by the image's edge, ids 3 and 4, count as crop and weed, as in its benchmark.
+    Plants cut off by the image border, ids 3 and 4, count as crop and weed, as in its benchmark.
     """
 
     name = "PhenoBench"

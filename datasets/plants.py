@@ -1,7 +1,7 @@
-"""Plants seen from above: species declared in numbers, drawn leaf by leaf with OpenCV.
+"""Plants seen from above: species defined by parameters, drawn leaf by leaf with OpenCV.
 
 The canvas has four channels, red, green, blue and class id, and every stroke paints all four at
-once: image and label cannot come apart.
+once: image and label cannot disagree.
 """
 
 import colorsys
@@ -22,19 +22,19 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Species:
-    """What distinguishes one kind of plant; a range is drawn from anew for each plant or leaf."""
+    """Parameters of one kind of plant; ranges are sampled anew for each plant or leaf."""
 
     name: str
-    arrangement: str  # "spiral" (golden angle), "opposite" (pairs, each a quarter turn on), "tuft"
-    leaves: tuple[int, int]  # of a seedling, of a grown plant
+    arrangement: str  # "spiral" (golden angle), "opposite" (pairs at quarter turns), "tuft"
+    leaves: tuple[int, int]  # number for a seedling, for a grown plant
     aspect: Range  # width / length of a blade
     petiole: Range  # stalk / (stalk + blade)
-    outline: tuple[float, float]  # powers of t and 1 - t: small is blunt, large is pointed
+    outline: tuple[float, float]  # exponents of t and 1 - t: small is blunt, large is pointed
     teeth: tuple[int, int] = (0, 0)  # along one side
-    depth: Range = (0.0, 0.0)  # of the teeth / half width
+    depth: Range = (0.0, 0.0)  # depth of the teeth / half width
     wave: float = 0.05  # irregularity of the edge / half width
-    bend: Range = (-0.15, 0.15)  # sideways, of the tip / blade length
-    hue: Range = (0.25, 0.30)  # of 1, as are saturation and value
+    bend: Range = (-0.15, 0.15)  # sideways shift of the tip / blade length
+    hue: Range = (0.25, 0.30)  # HSV, all in 0..1
     saturation: Range = (0.42, 0.65)
     value: Range = (0.45, 0.68)
     fold: float = 0.16  # how much brighter one half of a leaf can be
@@ -82,10 +82,10 @@ GRASSES = (MEADOW_GRASS, MILLET)
 
 @dataclass(frozen=True)
 class Light:
-    """Where the light comes from, and its shadows."""
+    """Direction of the light, and the shadows that it casts."""
 
     direction: tuple[float, float]  # unit vector (x, y) towards the light
-    shadow_length: float  # / radius of the plant, as is the softness
+    shadow_length: float  # / radius of the plant, like the softness
     shadow_depth: float  # 0 none .. 1 black
     shadow_softness: float  # width of the blur
 
@@ -99,11 +99,11 @@ class Plant:
     centre: tuple[float, float]  # (x, y)
     radius: float  # of the longest leaf
     stage: float  # 0 seedling .. 1 grown
-    hue_shift: float = 0.0  # what it has in common with its field
+    hue_shift: float = 0.0  # that of its field, plus a little of its own
 
 
 def to_fixed(points: np.ndarray) -> np.ndarray:
-    """Pixel coordinates as OpenCV's fixed-point integers, int32."""
+    """Convert pixel coordinates to OpenCV's fixed-point integers, int32."""
     return np.round(points * FIXED).astype(np.int32)
 
 
@@ -122,7 +122,7 @@ def _leaf_frames(rng: np.random.Generator, plant: Plant) -> tuple[np.ndarray, np
     else:
         angles = rng.uniform(0, 2 * np.pi, count)
         lengths = rng.uniform(0.5, 1.0, count)
-    # Leaves rise at different angles, so that from above some look shorter than they are.
+    # Leaves rise at different angles, so some look shorter from above.
     lengths = lengths * rng.uniform(0.78, 1.12, count)
     return angles + rng.uniform(0, 2 * np.pi), lengths * plant.radius
 
@@ -159,7 +159,7 @@ def _outlines(rng: np.random.Generator, plant: Plant) -> tuple[np.ndarray, np.nd
 
 
 def _cast_shadow(canvas: np.ndarray, plant: Plant, outlines: np.ndarray, light: Light) -> None:
-    """Darken what is under the plant, soil and lower plants alike."""
+    """Darken what is below the plant: soil and lower plants."""
     offset = -np.array(light.direction) * light.shadow_length * plant.radius
     shadows = outlines + to_fixed(offset)
     margin = int(plant.radius * 0.3) + 3
@@ -180,7 +180,7 @@ def _cast_shadow(canvas: np.ndarray, plant: Plant, outlines: np.ndarray, light: 
 def _leaf_colours(
     rng: np.random.Generator, plant: Plant, angles: np.ndarray, light: Light
 ) -> np.ndarray:
-    """RGB of the leaves, (N, 3): one colour a plant, brighter where a leaf points to the light."""
+    """RGB of the leaves, (N, 3): one colour per plant, brighter for leaves that face the light."""
     species = plant.species
     colour = colorsys.hsv_to_rgb(
         rng.uniform(*species.hue) + plant.hue_shift,
@@ -214,7 +214,7 @@ def draw_plant(canvas: np.ndarray, rng: np.random.Generator, plant: Plant, light
         if broad:
             stalk = [stalks[index]]
             cv2.polylines(canvas, stalk, False, stalk_paint, stalk_width, cv2.LINE_8, SHIFT)
-        # The whole blade first: between its halves no line of soil may shine through.
+        # The whole blade first, so that no soil shows between its halves.
         cv2.fillPoly(canvas, [outlines[index]], base_paint, cv2.LINE_8, SHIFT)
         cv2.fillPoly(canvas, [halves[0][index]], lit, cv2.LINE_8, SHIFT)
         cv2.fillPoly(canvas, [halves[1][index]], dark, cv2.LINE_8, SHIFT)
@@ -224,7 +224,7 @@ def draw_plant(canvas: np.ndarray, rng: np.random.Generator, plant: Plant, light
 
 
 def _veins(left: np.ndarray, right: np.ndarray, middle: np.ndarray) -> np.ndarray:
-    """Side veins, (2 * len(VEINS), N, 2, 2): from the midrib to near the edge, tipwards."""
+    """Side veins, (2 * len(VEINS), N, 2, 2): from the midrib towards the tip, to near the edge."""
     sides = np.concatenate([left[:, VEINS_END], right[:, VEINS_END]], axis=1)
     starts = np.tile(middle[:, VEINS], (1, 2, 1))
     ends = (np.tile(middle[:, VEINS_END], (1, 2, 1)) + 4 * sides) // 5
@@ -232,7 +232,7 @@ def _veins(left: np.ndarray, right: np.ndarray, middle: np.ndarray) -> np.ndarra
 
 
 def _paints(colours: np.ndarray, fold: np.ndarray, plant: Plant) -> list:
-    """For each leaf the canvas values of its stalk, blade, two halves and veins."""
+    """Canvas values of stalk, blade, both halves and veins, per leaf."""
     ones = np.ones_like(fold)
     species = plant.species
     factors = np.stack([ones, ones, 1 + fold, 1 - fold, species.rib * ones], axis=1)

@@ -1,4 +1,4 @@
-"""Work in threads, with results in order."""
+"""Thread pools with ordered results."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +11,7 @@ T = TypeVar("T")
 def in_threads(jobs: Sequence[Callable[[], T]]) -> Iterator[T]:
     """Run jobs in threads and yield their results in order.
 
-    When a job fails, or the caller stops early (Ctrl-C), jobs that have not begun are dropped.
+    If a job fails or the caller stops early (Ctrl-C), jobs that have not started are cancelled.
     """
     pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
     try:

@@ -88,7 +88,7 @@ def _split_table(reports: Sequence[SplitReport]) -> Table:
 
 
 def _class_table(reports: Sequence[SplitReport]) -> Table:
-    """Shares of the labelled pixels, images that hold the class, and weights of the first split."""
+    """Shares of the labelled pixels, images with the class, and weights from the first split."""
     table = Table(title="Classes: share of labelled pixels (images with the class)")
     table.add_column("id", justify="right")
     table.add_column("class")
@@ -192,7 +192,7 @@ def _tell_splits(splits: dict[str, list[str]], root: Path) -> None:
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """Read `HxW`, in pixels; one number is a square."""
+    """Read `HxW`, in pixels; a single number means a square."""
     match = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
     if not match:
         raise argparse.ArgumentTypeError(f"{text}: not HEIGHTxWIDTH in pixels, as in 256x256")
@@ -258,10 +258,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; returns its exit status.
+    """Run a command and return its exit status.
 
     Raises:
-        ValueError, OSError: a user's mistake.
+        ValueError, OSError: invalid input from the user.
     """
     args = build_parser().parse_args(argv)
     return args.run(args) or 0

@@ -14,33 +14,33 @@ Colour = tuple[int, int, int]
 
 READABLE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")  # of images
 PALETTE_HINT = "convert colour masks to class ids with `python datasets/prepare.py palette`"
-# Grey PNGs of less than 8 bits are stretched to 0..255 by every decoder; dividing restores the ids.
+# All decoders scale grey PNGs of less than 8 bits to 0..255; dividing restores the ids.
 _STRETCH = {"L;2": 85, "L;4": 17}
-MAX_PIXELS = 2**28  # 16384 x 16384: with 3 bytes each 0.8 GB
-# OpenCV prints what it makes of a damaged file; here the caller is told, in one line.
+MAX_PIXELS = 2**28  # 16384 x 16384: 0.8 GB at 3 bytes per pixel
+# OpenCV would print warnings about damaged files; we raise a one-line error instead.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-Image.MAX_IMAGE_PIXELS = None  # a limit of Pillow's, which warns; ours is `MAX_PIXELS`
+Image.MAX_IMAGE_PIXELS = None  # Pillow would warn above its limit; ours is `MAX_PIXELS`
 
 
 class ColoursError(ValueError):
-    """A label holds colours instead of class ids."""
+    """Raised if a label contains colours instead of class ids."""
 
 
 def read_image(path: Path) -> Tensor:
-    """Read an image (grey, palette, CMYK, alpha and 16 bits included) as uint8 RGB (3, H, W).
+    """Read an image (including grey, palette, CMYK, alpha and 16 bits) as uint8 RGB (3, H, W).
 
-    EXIF orientation is applied, alpha is dropped, 16-bit values keep their high byte, and of an
-    animation the first picture is taken.
+    EXIF orientation is applied, alpha is dropped, 16-bit values keep their high byte, and only the
+    first frame of an animation is read.
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: it cannot be decoded, in whole, as an image, or has more than `MAX_PIXELS`.
+        ValueError: it is damaged or not an image, or has more than `MAX_PIXELS`.
     """
     data = _read_whole(path)
     _check_size(path, data)
     try:
-        # OpenCV decodes twice as fast as Pillow. It would fill what is missing of a truncated JPEG
-        # with grey, but `_read_whole` has seen the end of it.
+        # OpenCV decodes twice as fast as Pillow. It would fill the missing part of a truncated
+        # JPEG with grey, but `_read_whole` has refused those.
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     except cv2.error as error:
         raise _unreadable(path) from error
@@ -54,7 +54,7 @@ def read_indices(path: Path) -> np.ndarray:
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: it cannot be decoded, or holds colours instead of ids.
+        ValueError: it cannot be decoded, or contains colours or floats instead of ids.
     """
     data = _read_whole(path)
     _check_size(path, data)
@@ -63,7 +63,7 @@ def read_indices(path: Path) -> np.ndarray:
         image = Image.open(BytesIO(data))
         stretch = _STRETCH.get(str(image.tile[0][3]), 1)
         values = np.array(image)
-    except Exception as error:  # broken bytes come out of the decoders as nearly any type
+    except Exception as error:  # decoders raise nearly any type on broken bytes
         raise _unreadable(path) from error
     if image.mode == "F":
         raise ValueError(f"{path}: holds decimal numbers, not class ids; export it with 8 bits")
@@ -78,7 +78,7 @@ def map_ids(values: np.ndarray, ids: Mapping[int, int]) -> tuple[np.ndarray, np.
     """Map raw label values (H, W) to class ids, uint8 (H, W).
 
     Returns:
-        The class ids, and a mask (H, W) of the values that `ids` does not name.
+        The class ids, and a mask (H, W) of the values that are not in `ids`.
     """
     table = np.zeros(256, np.uint8)
     known = np.zeros(256, bool)
@@ -95,7 +95,7 @@ def map_colours(image: Tensor, colours: Mapping[Colour, int]) -> tuple[np.ndarra
     """Map the colours of a mask, uint8 (3, H, W), to class ids, uint8 (H, W).
 
     Returns:
-        The class ids, and a mask (H, W) of the pixels whose colour `colours` does not name.
+        The class ids, and a mask (H, W) of the pixels whose colour is not in `colours`.
     """
     red, green, blue = image.numpy()
     label = np.zeros(red.shape, np.uint8)
@@ -108,14 +108,14 @@ def map_colours(image: Tensor, colours: Mapping[Colour, int]) -> tuple[np.ndarra
 
 
 def tell_values(values: np.ndarray) -> str:
-    """Say in an error which values (N,) there are, and how often: `7 (12 px), 9 (1 px)`."""
+    """Format values (N,) with their counts for an error message: `7 (12 px), 9 (1 px)`."""
     found, counts = np.unique(values, return_counts=True)
     told = ", ".join(f"{v} ({n} px)" for v, n in zip(found[:5], counts[:5], strict=True))
     return told + (f" and {len(found) - 5} more" if len(found) > 5 else "")
 
 
 def _read_whole(path: Path) -> bytes:
-    """Read a file's bytes; refuse a PNG or JPEG whose end is missing."""
+    """Read a file's bytes; raise on a PNG or JPEG whose end is missing."""
     try:
         data = Path(path).read_bytes()
     except FileNotFoundError as error:
@@ -127,8 +127,8 @@ def _read_whole(path: Path) -> bytes:
 
 
 def _size(data: bytes) -> tuple[int, int]:
-    """Return width and height as the head of an image file has them, without decoding it."""
-    if data[:2] in (b"II", b"MM"):  # TIFF, of which OpenCV decodes kinds that Pillow does not open
+    """Return width and height from the header of an image file, without decoding it."""
+    if data[:2] in (b"II", b"MM"):  # TIFF: OpenCV decodes some variants that Pillow cannot open
         big = 43 in data[2:4]
         tags = TiffImagePlugin.ImageFileDirectory_v2(data[: 16 if big else 8])
         stream = BytesIO(data)
@@ -140,10 +140,10 @@ def _size(data: bytes) -> tuple[int, int]:
 
 
 def _check_size(path: Path, data: bytes) -> None:
-    """Refuse a picture that would fill the memory: a small file may say that it is enormous."""
+    """Raise on an image too large for memory: even a small file may claim an enormous size."""
     try:
         width, height = _size(data)
-    except Exception as error:  # broken bytes come out of the parsers as nearly any type
+    except Exception as error:  # parsers raise nearly any type on broken bytes
         raise _unreadable(path) from error
     if width * height > MAX_PIXELS:
         raise ValueError(
@@ -152,9 +152,10 @@ def _check_size(path: Path, data: bytes) -> None:
 
 
 def _has_png_end(data: bytes) -> bool:
-    """Whether the chunks of a PNG lead from one to the next up to its end.
+    """Whether the chunks of a PNG are contiguous up to its end chunk.
 
-    OpenCV asks for as much memory as a damaged length says, up to 4 GB, before it looks for it.
+    OpenCV allocates as much memory as a chunk's length field says, up to 4 GB if it is damaged,
+    before it reads the chunk.
     """
     at = 8
     while at + 12 <= len(data):
@@ -165,13 +166,13 @@ def _has_png_end(data: bytes) -> bool:
 
 
 def _has_jpeg_end(data: bytes) -> bool:
-    """Look for the end marker behind the first scan; a thumbnail's is in a segment before it."""
+    """Look for the end marker after the first scan; a thumbnail's is in an earlier segment."""
     position = 2
     while position + 4 <= len(data) and data[position] == 0xFF:
         if data[position + 1] == 0xFF:  # fill byte
             position += 1
             continue
-        if data[position + 1] == 0xDA:  # start of scan: within it 0xFFD9 can only be the end
+        if data[position + 1] == 0xDA:  # start of scan: 0xFFD9 in it can only be the end
             return data.find(b"\xff\xd9", position) >= 0
         position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
     return False

@@ -1,4 +1,4 @@
-"""Data sets by name. To add one: a file that declares it, and a line here."""
+"""Data sets by name. To add one, declare it in a file and register it here."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,10 +28,10 @@ DATASETS: dict[str, type[SegmentationDataset]] = {
 
 
 def find_dataset(name: str) -> type[SegmentationDataset]:
-    """Find a data set's class by its name in any case.
+    """Find a data set's class by its case-insensitive name.
 
     Raises:
-        ValueError: no data set has that name; the known ones are listed.
+        ValueError: no data set has that name; the message lists the known ones.
     """
     for known, dataset in DATASETS.items():
         if known.casefold() == name.casefold():

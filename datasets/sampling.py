@@ -1,7 +1,7 @@
 """Data order and augmentation as a pure function of (seed, epoch, image).
 
-Nothing here depends on how many workers or processes read the data, or on where a run was
-interrupted, so a resumed run sees exactly the samples the uninterrupted one would have seen.
+Nothing here depends on the number of workers or processes, or on where a run was interrupted, so
+a resumed run sees exactly the samples that the uninterrupted one would have seen.
 """
 
 import random
@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 _SEED_RANGE = 2**63
-STREAM = 2  # keeps the draws of unlabelled images apart from those of labelled ones
+STREAM = 2  # separates the seeds of unlabelled images from those of labelled ones
 
 
 def derive_seed(*parts: int) -> int:
@@ -24,14 +24,14 @@ def derive_seed(*parts: int) -> int:
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
-    """Shuffle `length` images anew each epoch, giving every draw a seed of its own.
+    """Shuffle `length` images anew each epoch, with a separate seed for every sample.
 
     Yields (index, sample_seed) pairs for `SeededDataset`.
 
     Attributes:
-        epoch: which order to draw; Accelerate's loader sets it through `set_epoch`.
-        skip: how many of the epoch's first samples, all processes together, to leave out because
-            an interrupted run has already used them.
+        epoch: selects the order; Accelerate's loader sets it through `set_epoch`.
+        skip: number of samples, over all processes, to skip at the start of the epoch because an
+            interrupted run has already used them.
     """
 
     def __init__(self, length: int, seed: int) -> None:
@@ -41,7 +41,7 @@ class EpochSampler(Sampler[tuple[int, int]]):
         self.skip = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Select the epoch to draw."""
+        """Set the epoch, which selects the order."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -58,16 +58,16 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
 
 class MixedSampler(EpochSampler):
-    """Put unlabelled images beside the labelled ones of every batch.
+    """Add unlabelled images to the labelled ones in every batch.
 
-    Yields batch after batch, labelled images first. An epoch is one pass over the labelled images,
-    but for an incomplete last batch; passes over the unlabelled ones span epochs, so
-    that each is seen before any is seen again. Their indices follow those of the labelled ones.
+    Yields batch after batch, labelled images first. An epoch is one pass over the labelled images
+    without an incomplete last batch; a pass over the unlabelled ones may span several epochs, so
+    that each is seen before any is repeated. Their indices follow those of the labelled ones.
 
     Args:
-        length: labelled images.
+        length: number of labelled images.
         seed: as for `EpochSampler`.
-        unlabelled: images without labels.
+        unlabelled: number of unlabelled images.
         batch_size: images per batch.
         unlabelled_per_batch: how many of them are unlabelled.
     """
@@ -102,7 +102,7 @@ class MixedSampler(EpochSampler):
         return self.skip // self.batch_size
 
     def _draw(self, start: int) -> Iterator[tuple[int, int]]:
-        """Draws of unlabelled images from the given one on, counted since the run began."""
+        """Yield unlabelled draws from number `start` on, counted from the start of the run."""
         first, begin = divmod(start, self.unlabelled)
         for number in count(first):
             generator = torch.Generator().manual_seed(derive_seed(self.seed, STREAM, number, 0))
@@ -115,8 +115,8 @@ class MixedSampler(EpochSampler):
 class SeededDataset(Dataset):
     """Reads sample (index, seed) with torch's, NumPy's and Python's global RNG set to `seed`.
 
-    The RNGs are put back afterwards, so reading data in the main process (`--num-workers 0`)
-    does not change what the training step draws.
+    The RNG states are restored afterwards, so reading data in the main process (`--num-workers 0`)
+    does not change the random numbers of the training step.
     """
 
     def __init__(self, dataset: Dataset) -> None:

@@ -1,6 +1,6 @@
 """Bare ground seen from above: a relief lit from the side, with stones and straw on it.
 
-Lengths follow the shorter side of the picture, as in `datasets/fields.py`.
+Lengths scale with the shorter side of the image, as in `datasets/fields.py`.
 """
 
 import cv2
@@ -17,7 +17,7 @@ def smooth_noise(rng: np.random.Generator, height: int, width: int, cell: float)
 
 
 def coordinates(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pixel positions x (1, W), y (H, 1) from the picture's centre, in units of its short side."""
+    """Pixel positions x (1, W), y (H, 1) from the image centre, in units of the shorter side."""
     x, y = (np.arange(size, dtype=np.float32) - size / 2 for size in (width, height))
     unit = np.float32(min(height, width))
     return x[None, :] / unit, y[:, None] / unit
@@ -55,7 +55,7 @@ def draw_soil(
 
 
 def _soil_colour(rng: np.random.Generator) -> np.ndarray:
-    """Between grey loam, brown loam, red clay and dry sand, at any brightness."""
+    """A mixture of grey loam, brown loam, red clay and dry sand, of random brightness."""
     kinds = np.array([[105, 100, 94], [122, 96, 72], [140, 92, 66], [168, 146, 116]], np.float32)
     return rng.dirichlet([0.7] * 4).astype(np.float32) @ kinds * np.float32(rng.uniform(0.65, 1.15))
 
@@ -64,7 +64,7 @@ def _clods(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """A relief of overlapping lumps, float32 (H, W)."""
     unit = min(height, width)
     count = int(rng.uniform(30, 260) * height * width / unit**2)
-    # Sorted: small ones are beneath.
+    # Sorted, so that small ones are at the bottom.
     sizes = np.sort(unit * 0.006 * (1 + rng.pareto(2.0, count)).clip(0, 7))
     angles = np.arange(7) * (2 * np.pi / 7) + rng.uniform(0, 0.7, (count, 7))
     radii = sizes[:, None] * rng.uniform(0.6, 1.15, (count, 7))
@@ -102,7 +102,7 @@ def _draw_stones(rng: np.random.Generator, soil: np.ndarray, light: Light) -> No
         tint = np.array([1.0, rng.uniform(0.93, 1.0), rng.uniform(0.82, 1.0)])
         colour = rng.uniform(90, 215) * tint
         towards = np.array(light.direction) * size
-        # Its shadow, its dark side, its top.
+        # Shadow, dark side, top.
         for scale, offset, shade in ((1.0, -0.45, 0.25), (1.0, 0.0, 0.8), (0.8, 0.22, 1.0)):
             points = centre + outline * scale + towards * offset
             paint = (colour * shade).tolist()
@@ -110,7 +110,7 @@ def _draw_stones(rng: np.random.Generator, soil: np.ndarray, light: Light) -> No
 
 
 def draw_straw(rng: np.random.Generator, soil: np.ndarray, light: Light) -> None:
-    """Dry stalks: long like a leaf of grass, but soil."""
+    """Draw dry stalks: shaped like blades of grass, but labelled as soil."""
     height, width = soil.shape[:2]
     unit = min(height, width)
     for _ in range(rng.poisson(rng.choice([0.0, 4.0, 16.0], p=[0.35, 0.45, 0.2]))):

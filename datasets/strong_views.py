@@ -1,8 +1,8 @@
-"""Views of an image that are hard to read: other colours, blur and noise, the same geometry.
+"""Strong augmentation of images: colour jitter, blur and noise, with unchanged geometry.
 
-A student that has to give the teacher's answer for them learns what does not depend on light and
-camera: weak views for who answers, strong ones for who learns (Sohn et al., "FixMatch", NeurIPS
-2020; for segmentation Yang et al., "Revisiting Weak-to-Strong Consistency", CVPR 2023).
+The teacher predicts on weak views and the student is trained to match it on strong ones, and so
+becomes robust to light and camera (Sohn et al., "FixMatch", NeurIPS 2020; for segmentation Yang
+et al., "Revisiting Weak-to-Strong Consistency", CVPR 2023).
 """
 
 import numpy as np
@@ -13,20 +13,20 @@ from torchvision.transforms.v2 import functional as F
 from datasets.colours import GREY, twist
 
 CHANGED, GREYED, BLURRED, NOISY = 0.8, 0.2, 0.5, 0.5  # probabilities per image
-# Hue turns less than in the papers, by at most a tenth of the circle: green sets plants apart.
+# Hue changes less than in the papers, by at most a tenth of the circle: green identifies plants.
 BRIGHTNESS, CONTRAST, SATURATION, HUE = 0.3, 0.5, 0.7, 0.1
 SIGMAS = (0.3, 2.0)  # of the blur, in px
-MOST_NOISE = 20.0  # standard deviation, in grey levels of 0 to 255
+MOST_NOISE = 20.0  # largest standard deviation, in grey levels of 0 to 255
 
 
 class StrongViews:
-    """Makes strong views; all draws are from torch's global generators."""
+    """Makes strong views; randomness comes from torch's global generators."""
 
     def __call__(self, images: Tensor, chosen: Tensor) -> Tensor:
-        """Change those of images (B, 3, H, W) uint8 that `chosen`, bool (B,), names.
+        """Augment the images (B, 3, H, W) uint8 selected by `chosen`, bool (B,).
 
         Returns:
-            As many images of the same type and size; what was given is left as it is.
+            All images, of the same dtype and shape; the input is not modified.
         """
         views = images.clone()
         for index in chosen.nonzero()[:, 0].tolist():
@@ -35,7 +35,7 @@ class StrongViews:
 
 
 def strong_view(image: Tensor) -> Tensor:
-    """Change the colours of an image (3, H, W) uint8, blur it and add noise, each by chance."""
+    """Randomly change the colours of an image (3, H, W) uint8, blur it and add noise."""
     changed, greyed, blurred, noisy = torch.rand(4).tolist()
     matrix = _colours(image, changed < CHANGED, greyed < GREYED)
     view = torch.einsum("dc,chw->dhw", matrix[:, :3], image.float()) + matrix[:, 3, None, None]

@@ -8,7 +8,7 @@ class SugarBeets(VocLayout):
     """Chebrolu et al., Agricultural Robot Dataset for Plant Classification, Localization and
     Mapping on Sugar Beet Fields, IJRR 2017.
 
-    `python datasets/prepare.py sugar-beets` makes the VOC layout of the published folders.
+    `python datasets/prepare.py sugar-beets` converts the published folders to VOC layout.
     """
 
     name = "SugarBeets"
@@ -16,7 +16,7 @@ class SugarBeets(VocLayout):
     palette = PLANT_PALETTE
 
     def check_split(self) -> None:
-        """Recognise the published folders, which have to be converted first."""
+        """Raise on the folders as published, which have to be converted first."""
         published = self.root.is_dir() and next(self.root.glob("**/iMapCleaned"), None)
         if published:
             raise FileNotFoundError(

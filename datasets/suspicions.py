@@ -1,4 +1,4 @@
-"""What a data set should not have although every file can be read."""
+"""Checks for likely mistakes in data sets whose files can all be read."""
 
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -24,16 +24,16 @@ BINARY_ADVICE = (
     "`python datasets/prepare.py import --classes 0=soil,255=plant` makes classes of it"
 )
 ALL_VOID = "no pixel of any class: all labels are 255, `do not count`; are these the labels?"
-LOOKED_AT = 32  # images of a split, before training
-COUNTED = 500  # labels of a split, before training: a second or two
-COMPARED = 24  # pairs of neighbouring frames
-# Neighbouring frames of a drive correlate by so much more than other photographs of it.
+LOOKED_AT = 32  # images per split checked for alignment before training
+COUNTED = 500  # labels per split counted before training: a second or two
+COMPARED = 24  # pairs of neighbouring frames that are compared
+# How much more neighbouring frames of a drive correlate than distant ones.
 ALIKE = 0.15
-CLOSE = 40  # a neighbour's number is at most so many apart
+CLOSE = 40  # largest difference of the numbers of neighbouring frames
 
 
 def names_in_doubt(classes: Sequence[str]) -> list[str]:
-    """Report classes that are named like void, like background twice, or like each other."""
+    """Report classes named like void, duplicate backgrounds, and spelling variants of one name."""
     plain = [unicodedata.normalize("NFKC", name).casefold().strip() for name in classes]
     told = [
         f"class {name!r} is trained as a class: pixels that do not count are 255 in the labels; "
@@ -51,16 +51,16 @@ def names_in_doubt(classes: Sequence[str]) -> list[str]:
 
 
 def is_binary(pixels: Tensor, void: int) -> bool:
-    """Whether labels of this many pixels per class, int64 (K,), and of void hold 0 and 255 only."""
+    """Whether labels contain 0 and 255 only, by pixels per class, int64 (K,), and of void."""
     return bool(pixels[0] > 0) and not pixels[1:].any() and void > 0
 
 
 class NothingLabelledError(ValueError):
-    """Labels without a pixel to learn from."""
+    """Raised if the labels have no pixel to learn from."""
 
 
 def note_first_look(datasets: Mapping[str, SegmentationDataset]) -> None:
-    """Print what `first_look` reports as notes; damaged files are for training itself to refuse.
+    """Print the findings of `first_look` as notes; damaged files are left for training to report.
 
     Raises:
         NothingLabelledError: see `first_look`.
@@ -76,15 +76,15 @@ def note_first_look(datasets: Mapping[str, SegmentationDataset]) -> None:
 
 
 def first_look(datasets: Mapping[str, SegmentationDataset]) -> list[str]:
-    """Report what a few images and labels of the first split, train, show to be wrong.
+    """Report problems found in a sample of the images and labels of the first split, train.
 
-    `prepare.py check` reads all of them; this takes seconds at most, whatever the data's size.
+    `prepare.py check` reads all of them; this takes a few seconds, whatever the data set's size.
 
     Args:
-        datasets: train and others, by split.
+        datasets: train first, then the others, by split.
 
     Raises:
-        NothingLabelledError: the labels of train are all void, or 0 and void.
+        NothingLabelledError: the labels of train are only void, or only 0 and void.
         ValueError, OSError: a file is damaged.
     """
     split, train = next(iter(datasets.items()))
@@ -116,7 +116,7 @@ def first_look(datasets: Mapping[str, SegmentationDataset]) -> list[str]:
 
 
 def shared_images(pairs: Mapping[str, Sequence[tuple[Path, Path]]]) -> list[str]:
-    """Report images that are in two splits; `pairs` are image and label files by split."""
+    """Report images that are in two splits; `pairs` has image and label files by split."""
     images = {split: {image for image, _ in members} for split, members in pairs.items()}
     told = []
     for one, other in combinations(images, 2):
@@ -130,11 +130,11 @@ def shared_images(pairs: Mapping[str, Sequence[tuple[Path, Path]]]) -> list[str]
 
 
 def split_drives(pairs: Mapping[str, Sequence[tuple[Path, Path]]]) -> list[str]:
-    """Report splits whose photographs are frames of the same drives as those of the first split.
+    """Report splits whose images are frames of the same drives as those of the first split.
 
-    Frames are recognised by their numbers, and as neighbours by their likeness: a frame resembles
-    the next one more than it does another one of the same series. Where a series has no frames
-    that are neighbours, only its name is reported.
+    Candidate neighbours are found by frame number and confirmed by similarity: a frame is more
+    similar to the next one than to a distant one of the same series. If a split has few
+    candidates, only the names of shared series are reported.
 
     Args:
         pairs: image and label files by split; the first split is train.
@@ -168,8 +168,8 @@ def _shared_series(
     members: Sequence[tuple[Path, Path]],
     numbered: Mapping[str, list[tuple[int, Path]]],
 ) -> list[str]:
-    """Name the series of train, of several, that a split has images of."""
-    if sum(len(series) > 1 for series in numbered.values()) < 2:  # all names are of one kind
+    """Report the series that a split shares with train, if train has several."""
+    if sum(len(series) > 1 for series in numbered.values()) < 2:  # all names share one prefix
         return []
     found = (series_of(path.with_suffix("").as_posix()) for path, _ in members)
     both = sorted(
@@ -187,7 +187,7 @@ def _shared_series(
 def _neighbours(
     path: Path, numbered: Mapping[str, list[tuple[int, Path]]]
 ) -> tuple[Path, Path, Path] | None:
-    """Find the closest frame of the series of `path`, and the one farthest away from it."""
+    """Return `path` and the closest and farthest frame of its series; None if none is close."""
     found = series_of(path.with_suffix("").as_posix())
     series = numbered.get(found[0], []) if found else []
     if found is None or len(series) < 4:
@@ -199,7 +199,7 @@ def _neighbours(
 
 
 def _likeness(one: Path, other: Path) -> float:
-    """Correlate two photographs, shrunk, at the shift that fits best: -1 to 1."""
+    """Correlate two downscaled photographs at the best cyclic shift: -1 to 1."""
     thumbs = []
     for path in (one, other):
         grey = cv2.cvtColor(read_image(path).permute(1, 2, 0).numpy(), cv2.COLOR_RGB2GRAY)

@@ -10,14 +10,14 @@ NUM_CLASSES = 8
 
 
 class SweetPepper(VocLayout):
-    """Eight classes, by request from the data set's authors, who have not published the names."""
+    """Eight classes; available on request from its authors, who have not published the names."""
 
     name = "SweetPepper"
     classes: tuple[str, ...] = ()
     palette = make_palette(NUM_CLASSES)
 
     def set_classes(self, classes: Sequence[str]) -> None:
-        """Take the eight names."""
+        """Set the eight names."""
         self.classes = check_classes(tuple(classes))
         if len(self.classes) != NUM_CLASSES:
             raise ValueError(
@@ -25,7 +25,7 @@ class SweetPepper(VocLayout):
             )
 
     def check_split(self) -> None:
-        """Ask for the names first: nothing can be read without them."""
+        """Raise if the class names are missing: nothing can be read without them."""
         if not self.classes:
             raise ValueError(
                 f"SweetPepper: its class names are not published; name its {NUM_CLASSES} classes, "

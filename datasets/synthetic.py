@@ -1,4 +1,4 @@
-"""Drawn crop fields: a data set of any size that needs no download."""
+"""Synthetic crop fields: a data set of any size that needs no download."""
 
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -20,14 +20,14 @@ SPLITS = ("train", "val", "test")
 def draw_beet(
     rng: np.random.Generator, height: int, width: int, without: Collection[str] = ()
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw a field of beets, in which no kind of variation can be left out."""
+    """Draw a field of beets; `without` is ignored, as it has none of those kinds of variation."""
     return draw_field(rng, height, width)
 
 
 def draw_mixed(
     rng: np.random.Generator, height: int, width: int, without: Collection[str] = ()
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw a field of either variety, beet one time in three."""
+    """Draw a field of either variety, beet with probability 1/3."""
     draw = draw_beet if rng.uniform() < 1 / 3 else draw_world
     return draw(rng, height, width, without)
 
@@ -36,27 +36,28 @@ VARIETIES: dict[str, Callable] = {"beet": draw_beet, "world": draw_world, "mixed
 
 
 class Synthetic(VocLayout):
-    """Rows of beet rosettes among grasses and broad-leaved weeds, see `datasets/fields.py`; or, as
-    variety "world", crops and weeds of all kinds, see `datasets/drawing/world.py`; or, as
-    variety "mixed", both.
+    """Rows of beet rosettes among grasses and broad-leaved weeds, see `datasets/fields.py`; with
+    variety "world", crops and weeds of all kinds, see `datasets/drawing/world.py`; with variety
+    "mixed", both.
 
-    Without a root the fields are drawn as they are asked for; picture i of a split depends on
-    (seed, split, i) and the size alone. With a root, the folder that `python datasets/prepare.py
-    synthetic` wrote is read, which is several times faster than drawing.
+    Without a root, fields are drawn on the fly; image i of a split depends only on (seed, split,
+    i), the size and the variety. With a root, the folder written by `python datasets/prepare.py
+    synthetic` is read, which is several times faster than drawing.
 
     Args:
         root: a folder in VOC layout, or None to draw.
-        split: train, val or test; the three have no field in common.
+        split: train, val or test; they have no field in common.
         transform: as in `SegmentationDataset`.
         classes: as in `SegmentationDataset`.
         size: (height, width) of drawn fields; `default_size` if None.
-        count: drawn fields in this split; that of `default_counts` if None.
+        count: number of drawn fields in this split; that of `default_counts` if None.
         seed: of drawn fields.
         variety: of drawn fields, one of `VARIETIES`.
 
     Raises:
-        ValueError: no such split or variety, a size below 32 pixels, no field, or a negative seed.
-        FileNotFoundError: a root without the VOC layout or the split.
+        ValueError: unknown split or variety, a size below 32 pixels, a count below 1, or a
+            negative seed.
+        FileNotFoundError: the root is not in VOC layout or lacks the split.
     """
 
     name = "Synthetic"
@@ -86,7 +87,7 @@ class Synthetic(VocLayout):
         super().__init__("synthetic" if self.drawn else root, split, transform, classes)
 
     def check_split(self) -> None:
-        """Check what drawing needs; or, with a root, that the folder holds the split."""
+        """Check the drawing parameters or, with a root, that the folder has the split."""
         if not self.drawn:
             super().check_split()
             return
@@ -100,7 +101,7 @@ class Synthetic(VocLayout):
         check_drawing(self.size, self.count, self.seed)
 
     def list_pairs(self) -> Pairs:
-        """List the files; for drawn fields the names that they would have."""
+        """List the files; for drawn fields, the paths that they would have."""
         if not self.drawn:
             return super().list_pairs()
         assert self.count is not None
@@ -145,7 +146,7 @@ def draw_sample(
 
 
 def check_drawing(size: tuple[int, int], count: int, seed: int) -> None:
-    """Refuse what cannot be drawn."""
+    """Raise if fields of this size, count and seed cannot be drawn."""
     if min(size) < 32:
         raise ValueError(f"--size {size[0]}x{size[1]}: at least 32x32 (height x width)")
     if count < 1:

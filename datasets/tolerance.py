@@ -1,4 +1,4 @@
-"""Training goes on past images that cannot be read, if it was asked to."""
+"""Skipping unreadable images in training: `--on-bad-sample skip`."""
 
 from collections.abc import Sized
 from typing import cast
@@ -10,17 +10,17 @@ from datasets.base import Sample
 
 
 def note_left_out(error: Exception) -> None:
-    """Say once what could not be read, for training that goes on without it."""
+    """Print, once, what could not be read and is skipped."""
     note(f"left out, --on-bad-sample skip: {error}")
 
 
 class TolerantDataset(Dataset[Sample]):
-    """Reads the next image that can be read in the place of one that cannot.
+    """Replaces each unreadable sample by the next readable one.
 
-    What cannot be read is told once; `sample["replaced"]` counts it.
+    Each error is printed once; `sample["replaced"]` is 1 for a replacement.
 
     Args:
-        dataset: samples of a training split, or of photographs without labels.
+        dataset: a training split, or unlabelled images.
     """
 
     def __init__(self, dataset: Dataset[Sample]) -> None:
@@ -30,10 +30,10 @@ class TolerantDataset(Dataset[Sample]):
         return len(cast(Sized, self.dataset))
 
     def __getitem__(self, index: int) -> Sample:
-        """Return the sample of an index, or that of the next ones that can be read.
+        """Return the sample at an index, or else the next readable one.
 
         Raises:
-            ValueError, OSError: of the first one, where none can be read.
+            ValueError, OSError: none can be read; the error is that of the first one.
         """
         first = None
         for further in range(len(self)):

@@ -1,6 +1,6 @@
-"""Joint transforms of image and label; what fills the border of an image is void in its label.
+"""Joint transforms of image and label; padding of the image is void in the label.
 
-All randomness is drawn from torch's global generator, so that its seed repeats a sample.
+All randomness comes from torch's global generator, so that a seed reproduces a sample.
 Images stay uint8: `normalize` runs on the device, on whole batches.
 """
 
@@ -20,25 +20,25 @@ from conventions.preprocessing import IMAGENET_MEAN, STRIDE, ImageSize, Preproce
 from datasets.colours import ColourTwist
 from datasets.views import view_of
 
-# Fill with the mean colour, which is 0 after normalisation.
+# Pad with the mean colour, which is 0 after normalisation.
 FILL = tuple(round(255 * channel) for channel in IMAGENET_MEAN)
 
 Size = tuple[int, int]
 
 
 class TrainTransform:
-    """Random scale, rotation, shift, crop, flip and colours, the same geometry for both.
+    """Random scale, rotation, shift, crop, flip and colours, with the same geometry for both.
 
     Only the part of the image that ends up in the crop is resized, and only once.
 
     Args:
         image_size: size at scale 1: None (the image's own), its short side, or (height, width).
-        crop_size: side of the square, or (height, width), returned; None for that of `image_size`.
+        crop_size: side of a square crop, or (height, width); None for the size at scale 1.
         scale_range: bounds of the uniform random scale.
-        flip: mirror left to right, half of the time.
-        rotate: largest angle to either side, in degrees.
+        flip: flip horizontally with probability 0.5.
+        rotate: largest angle in either direction, in degrees.
         photometric: change brightness, contrast, saturation and hue.
-        shift: largest shift to any side, in pixels of the crop.
+        shift: largest shift in each direction, in pixels of the crop.
     """
 
     def __init__(
@@ -65,14 +65,14 @@ class TrainTransform:
         return image, label
 
     def with_view(self, image: Tensor, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return what a call does, and where in the image it lies; see `datasets.views.view_of`."""
+        """Return the crop of both, and its geometry in the image; see `datasets.views.view_of`."""
         base = scaled_size(image.shape[-2:], self.image_size)
         crop = self.crop_size or base
         scale = _uniform(*self.scale_range)
         target = _pair(max(1, round(side * scale)) for side in base)
         angle = _uniform(-self.rotate, self.rotate) if self.rotate else 0.0
-        # The corners of a rotated crop come from outside of it: take a larger window, turn it, and
-        # cut the crop out of its middle.
+        # A rotated crop needs pixels from outside the crop: take a larger window, rotate it, and
+        # cut the crop out of its centre.
         window = _circumscribed(crop, angle) if angle else crop
         corner = [
             _random_offset(t, c) - (w - c) // 2
@@ -93,7 +93,7 @@ class TrainTransform:
 
 
 class EvalTransform:
-    """Resize the image and leave the label alone: predictions are judged at the label's own size.
+    """Resize the image but not the label: predictions are evaluated at the label's own size.
 
     Args:
         image_size: None (the image's own), its short side, or (height, width).
@@ -107,17 +107,17 @@ class EvalTransform:
         return self.resize(image), label
 
     def resize(self, image: Tensor) -> Tensor:
-        """Map an image uint8 (3, H, W) to the resized one."""
+        """Resize an image, uint8 (3, H, W)."""
         return _resize_image(image, scaled_size(image.shape[-2:], self.image_size))
 
 
 class PaperTransform:
-    """What the published figures used: `--protocol paper`.
+    """Preprocessing of the published results: `--protocol paper`.
 
     The image is resized to height x width, the label to a quarter of that by nearest neighbour, and
-    void becomes the last of `outputs` ids. In training, both are mirrored half of the time and
-    shifted by up to 2 px at the image's resolution, before the label is shrunk (the published code
-    shifts the small label by the pixels of the large image). Normalise with `UNNORMALISED`.
+    void becomes the last of `outputs` ids. In training, both are flipped with probability 0.5 and
+    shifted by up to 2 px at the image's resolution, before the label is downscaled (the published
+    code shifts the small label by as many pixels as the image). Normalise with `UNNORMALISED`.
     """
 
     MAX_SHIFT = 2
@@ -129,22 +129,22 @@ class PaperTransform:
         self.outputs = outputs
 
     def __call__(self, image: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """Map uint8 (3, H, W) and (H, W) to (3, height, width) and a quarter of it."""
+        """Map uint8 (3, H, W) and (H, W) to (3, height, width) and a label of a quarter of that."""
         image = _resize_image(image, self.size)
         shift: Size = (0, 0)
         if self.train:
             if torch.rand(()) < 0.5:
                 image, label = image.flip(-1), label.flip(-1)
             shift = _pair(_randint(-self.MAX_SHIFT, self.MAX_SHIFT) for _ in range(2))
-            image = F.crop_image(image, *shift, *self.size)  # what comes from outside is black
+            image = F.crop_image(image, *shift, *self.size)  # pads with black
         label = self._shrink(label, shift)
         label = label.where(label != VOID, torch.tensor(self.outputs - 1, dtype=label.dtype))
         return image.contiguous(), label
 
     def _shrink(self, label: Tensor, shift: Size) -> Tensor:
-        """Take the label's value at the middle of each cell, in one step from the original.
+        """Sample the original label at the centre of each cell, in one step.
 
-        A detour over the image's size would round twice, and move one pixel in eight.
+        Resizing to the image's size first would round twice, and move one pixel in eight.
         """
         picked, outside = [], []
         for side, size, cells, offset in zip(
@@ -159,10 +159,10 @@ class PaperTransform:
 
 
 def scaled_size(size: Sequence[int], image_size: ImageSize) -> Size:
-    """Find the (height, width) that an image of `size` gets; see `EvalTransform`.
+    """Compute the (height, width) that an image of `size` is resized to; see `EvalTransform`.
 
-    A short side is a wish: both sides become multiples of `STRIDE`. Otherwise the last cells of the
-    logits would reach beyond the image, and all labels lie a little off when they are enlarged.
+    A short side is approximate: both sides become multiples of `STRIDE`. Otherwise the last cells
+    of the logits would extend beyond the image, and upsampled predictions would be slightly off.
     """
     if image_size is None:
         return _pair(size)
@@ -175,14 +175,14 @@ def scaled_size(size: Sequence[int], image_size: ImageSize) -> Size:
 def resized_window(
     image: Tensor, label: Tensor, target: Size, corner: Sequence[int], window: Size
 ) -> tuple[Tensor, Tensor]:
-    """Cut a window out of an image resized to `target`, resizing only what the window shows.
+    """Crop a window from an image resized to `target`, resizing only the visible part.
 
     Args:
         image: uint8 (3, H, W).
         label: uint8 (H, W).
-        target: size that the whole image is thought to be resized to.
-        corner: top left of the window in the resized image; may be outside of it.
-        window: size of the window; where it reaches outside, the fill colour and void appear.
+        target: virtual size of the whole resized image.
+        corner: top left of the window in the resized image; may be outside it.
+        window: size of the window; outside the image it is padded with the fill colour and void.
     """
     seen, source, before = [], [], []
     for side, size, start, length in zip(image.shape[-2:], target, corner, window, strict=True):
@@ -208,9 +208,9 @@ def collate(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Stack samples into a batch.
 
     Returns:
-        `image` uint8 (B, 3, H, W) and `label` uint8 (B, H, W), each a list where sizes differ, and
-        `name`, a list; `replaced` counts the images that are in the place of others. `index`, a
-        list, and `view`, (B, 2, 3), where the samples have them.
+        `image` uint8 (B, 3, H, W) and `label` uint8 (B, H, W), each a list if sizes differ, and
+        `name`, a list; `replaced` counts the images that replace unreadable ones. `index`, a list,
+        and `view`, (B, 2, 3), if the samples have them.
     """
     images = [sample["image"] for sample in samples]
     labels = [sample["label"] for sample in samples]
@@ -227,7 +227,7 @@ def collate(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def normalize(images: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """Compute (images / 255 - mean) / std in float32 of uint8 (..., 3, H, W), on their device."""
+    """Compute (images / 255 - mean) / std in float32 for uint8 (..., 3, H, W), on their device."""
     mean, std = (
         torch.as_tensor(values, dtype=torch.float32, device=images.device)[:, None, None] * 255
         for values in (preprocessing.mean, preprocessing.std)
@@ -253,7 +253,7 @@ def _resize_label(label: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def _rotated(image: Tensor, label: Tensor, angle: float, crop: Size) -> tuple[Tensor, Tensor]:
-    """Turn about the centre, and cut the crop out of the middle."""
+    """Rotate about the centre, and cut out the centre crop."""
     height, width = label.shape
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, 1.0)
     matrix[:, 2] -= np.array(((width - crop[1]) / 2, (height - crop[0]) / 2))
@@ -266,7 +266,7 @@ def _rotated(image: Tensor, label: Tensor, angle: float, crop: Size) -> tuple[Te
 
 
 def _circumscribed(crop: Size, angle: float) -> Size:
-    """The upright rectangle around a rotated crop, larger by an even number on each side."""
+    """Size of the upright rectangle around a rotated crop; exceeds each side by an even number."""
     sin, cos = abs(math.sin(math.radians(angle))), abs(math.cos(math.radians(angle)))
     height, width = crop
     around = (height * cos + width * sin, height * sin + width * cos)
@@ -277,12 +277,12 @@ def _circumscribed(crop: Size, angle: float) -> Size:
 
 
 def _random_offset(size: int, crop: int) -> int:
-    """Place a crop in a side, or, where the crop is longer, the side in the crop."""
+    """Draw the offset of a crop along a side; negative if the crop is longer than the side."""
     return _randint(min(0, size - crop), max(0, size - crop))
 
 
 def _randint(low: int, high: int) -> int:
-    """Draw from low to high, both included."""
+    """Draw an integer from low to high, inclusive."""
     return int(torch.randint(low, high + 1, ()))
 
 

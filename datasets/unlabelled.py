@@ -1,4 +1,4 @@
-"""Photographs without labels, which a teacher's answers can still teach a student with."""
+"""Unlabelled photographs, on which a student can still learn from a teacher's predictions."""
 
 from collections.abc import Callable, Sequence, Sized
 from pathlib import Path
@@ -18,7 +18,7 @@ READ_AT_ONCE = 1 << 20  # bytes
 
 
 class Photographs(Dataset):
-    """Images of files; `dataset[i]` is `{"image": uint8 (3, H, W) RGB, "name": str}`."""
+    """Images from files; `dataset[i]` is `{"image": uint8 (3, H, W) RGB, "name": str}`."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self.paths = tuple(paths)
@@ -31,14 +31,14 @@ class Photographs(Dataset):
 
 
 class Unlabelled(Dataset):
-    """Images whose labels, if they have any, are not looked at.
+    """Images used without their labels, if they have any.
 
-    `dataset[i]` is as that of a `SegmentationDataset`; its label is `UNLABELLED`, and void where
-    the transform fills the border of the image.
+    `dataset[i]` has the format of a `SegmentationDataset`; its label is `UNLABELLED`, and void
+    where the transform pads the image.
 
     Args:
         images: samples with "image", uint8 (3, H, W), and "name".
-        transform: maps image and label, uint8 (3, H, W) and (H, W), to others.
+        transform: joint transform of image and label, uint8 (3, H, W) and (H, W).
     """
 
     def __init__(
@@ -58,16 +58,15 @@ class Unlabelled(Dataset):
 
 
 def find_photographs(folder: Path, held_out: Sequence[Path]) -> list[Path]:
-    """List the images of a folder and its sub-folders, sorted, after a look at each file's header.
+    """List the images in a folder and its sub-folders, sorted; each file's header is checked.
 
     Args:
         folder: of the photographs.
-        held_out: images that may not be among them, as files or as copies: those that a run is
-            validated or tested on.
+        held_out: validation and test images, which must not be among them, nor copies of them.
 
     Raises:
-        FileNotFoundError: there is no such folder, or no image in it.
-        ValueError: a file is not an image, or it is one of those that are held out.
+        FileNotFoundError: the folder does not exist or has no image in it.
+        ValueError: a file is not an image, or is a held-out one.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"--unlabelled {folder}: no such folder")
@@ -78,7 +77,7 @@ def find_photographs(folder: Path, held_out: Sequence[Path]) -> list[Path]:
         )
     sizes: dict[int, list[Path]] = {}
     for path in held_out:
-        if path.is_file():  # drawn images are in no file
+        if path.is_file():  # drawn images have no file
             sizes.setdefault(path.stat().st_size, []).append(path)
     for path in paths:
         _check_header(path)
@@ -102,7 +101,7 @@ def _check_header(path: Path) -> None:
 
 
 def _same_content(one: Path, other: Path) -> bool:
-    """Whether two files of one size hold the same bytes."""
+    """Whether two files of equal size have the same content."""
     if one.samefile(other):
         return True
     with one.open("rb") as first, other.open("rb") as second:

@@ -1,4 +1,4 @@
-"""Where a training view lies in its image, and what a map of the image looks like there."""
+"""The geometry of a training view in its image, and sampling maps of the image in that view."""
 
 import math
 from collections.abc import Callable, Sequence, Sized
@@ -17,19 +17,19 @@ Size = tuple[int, int]
 def view_of(
     target: Size, corner: Sequence[int], window: Size, angle: float, crop: Size, flipped: bool
 ) -> Tensor:
-    """Say where in an image a view's pixels come from.
+    """Compute the affine map from a view's coordinates to those of its image.
 
     Args:
         target: size that the image was resized to, (height, width).
         corner: top left of the window in the resized image.
         window: size of the window.
-        angle: by which it was turned about its middle, counter-clockwise, in degrees.
-        crop: size of the view, the middle of what was turned.
-        flipped: whether it was mirrored from left to right after that.
+        angle: rotation of the window about its centre, counter-clockwise, in degrees.
+        crop: size of the view, the centre of the rotated window.
+        flipped: whether the crop was then flipped horizontally.
 
     Returns:
-        (2, 3), a `theta` of `torch.nn.functional.affine_grid`: it maps the view, from -1 to 1 in
-        x and y, to the image, likewise, whatever the resolution of a map of it.
+        (2, 3), a `theta` for `torch.nn.functional.affine_grid`: it maps normalised coordinates of
+        the view, -1 to 1 in x and y, to those of the image, independent of the resolution.
     """
     cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
     height, width = (side / 2 for side in crop)
@@ -47,25 +47,25 @@ def view_of(
 
 
 def cut_view(maps: Tensor, view: Tensor, size: Size) -> Tensor:
-    """Cut a view out of a map of the whole image, (C, h, w) to (C, *size).
+    """Sample a view from a map of the whole image, (C, h, w) to (C, *size).
 
-    Outside of the image is what is at its border, as is half a cell within it.
+    Beyond the centres of the outermost cells, the border values are repeated.
     """
     grid = F.affine_grid(view[None], [1, len(maps), *size], align_corners=False)
-    # As padding_mode="border" does, which not every device has.
+    # Equivalent to padding_mode="border", which not every device supports.
     last = 1 - 1 / grid.new_tensor([maps.shape[-1], maps.shape[-2]])
     grid = grid.clamp(-last, last)
     return F.grid_sample(maps[None], grid, align_corners=False)[0]
 
 
 class ViewedDataset(Dataset[Sample]):
-    """Random views of images that say which image they show, and where.
+    """Random views of images, with the index of the image and the geometry of the view.
 
-    `dataset[i]` is as that of the images, with `index`, i, and `view`; see `view_of`.
+    `dataset[i]` is a sample with additional `index`, i, and `view`; see `view_of`.
 
     Args:
-        images: samples as they are read.
-        transform: image and label, uint8 (3, H, W) and (H, W), to those of the view, and the view.
+        images: untransformed samples.
+        transform: maps image and label, uint8 (3, H, W) and (H, W), to image, label and view.
     """
 
     def __init__(

@@ -21,7 +21,7 @@ from datasets.near import contents, near_file
 from datasets.palettes import class_palette, make_palette
 
 SPLIT_FOLDER = Path("ImageSets", "Segmentation")
-SEARCHED = 3  # missing files that near ones are looked for; each walks the folder
+SEARCHED = 3  # missing files for which similar names are searched; each search walks the folder
 PASCAL_NAME = re.compile(r"(\d{4}_)?\d{6}")
 PASCAL_FOLDER = re.compile(r"VOC\d{4}")
 TRAINAUG_HINT = (
@@ -31,11 +31,11 @@ TRAINAUG_HINT = (
 
 
 class MissingFilesError(FileNotFoundError):
-    """Images or labels that a split's list names and that are not there.
+    """Raised if images or labels in a split's list are missing.
 
     Attributes:
-        told: one line on each.
-        present: how many pairs of the split are there.
+        told: one line per missing file.
+        present: number of complete pairs in the split.
     """
 
     def __init__(self, told: Sequence[str], present: int) -> None:
@@ -51,7 +51,7 @@ class VocLayout(SegmentationDataset):
     splits: tuple[str, ...] = ("train", "val", "trainval", "trainaug")
 
     def check_split(self) -> None:
-        """Find the folder that holds the layout, and the list of the split in it."""
+        """Find the folder in VOC layout, and the split's list in it."""
         self.root = find_voc_root(self.root)
         if not self.split_list.is_file():
             listed = sorted(path.stem for path in self.split_list.parent.glob("*.txt"))
@@ -68,7 +68,7 @@ class VocLayout(SegmentationDataset):
         return self.root / SPLIT_FOLDER / f"{self.split}.txt"
 
     def list_pairs(self) -> Pairs:
-        """Pair the names of the split's list, in the list's order, or raise `MissingFilesError`."""
+        """Pair the files in the split's list, in its order, or raise `MissingFilesError`."""
         image_folder, label_folder = self.root / "JPEGImages", self.root / "SegmentationClass"
         augmented = self.root / "SegmentationClassAug"
         if self.split == "trainaug" and augmented.is_dir():
@@ -108,7 +108,7 @@ class VocLayout(SegmentationDataset):
 
 
 def _rename(near: str) -> str:
-    """What to do about a label that is near; JPEG changes ids."""
+    """Advice for a label with a similar name; JPEGs are useless, as compression changes ids."""
     if not near:
         return ""
     return "; labels are PNG files" if near.endswith((".jpg)", ".jpeg)")) else "; rename it"
@@ -126,12 +126,12 @@ class VOC(VocLayout):
     palette = make_palette(21)
 
     def set_classes(self, classes: Sequence[str]) -> None:
-        """Take any class names: the folder layout is all that VOC fixes."""
+        """Set any class names: VOC fixes the folder layout only."""
         self.classes = check_classes(tuple(classes))
         self.palette = class_palette(self.classes)
 
     def check_split(self) -> None:
-        """Take classes that no flag names from `dataset.yaml`; refuse data without any."""
+        """Read `dataset.yaml` for classes that no flag gives; raise on own data without any."""
         super().check_split()
         described = read_description(self.root)
         if described is None:
@@ -150,10 +150,10 @@ class VOC(VocLayout):
 
 
 def check_pascal(root: Path, names: Sequence[str]) -> None:
-    """Refuse a user's own data without class names; Pascal's own images have numbered names.
+    """Raise on a user's own data without class names; PASCAL VOC's images have numbered names.
 
     Raises:
-        ValueError: neither the images nor the folder have a name of PASCAL VOC.
+        ValueError: neither the images nor the folder are named as in PASCAL VOC.
     """
     if all(PASCAL_NAME.fullmatch(name) for name in names):
         return
@@ -170,7 +170,8 @@ def find_voc_root(root: Path) -> Path:
     """Find the folder with `ImageSets/Segmentation`: the root, `VOC2012` or `VOCdevkit/VOC2012`.
 
     Raises:
-        FileNotFoundError: there is no root, or none of these is in it.
+        FileNotFoundError: the root does not exist, or has none of these in it.
+        NotADirectoryError: the root is a file.
     """
     if root.is_file():
         raise NotADirectoryError(f"{root}: a file, not a folder; unpack it if it is an archive")
@@ -188,7 +189,7 @@ def find_voc_root(root: Path) -> Path:
 
 
 def read_split(path: Path) -> list[str]:
-    """Read the names of a split's list, one per line, with or without an image suffix.
+    """Read the names in a split's list, one per line, with or without an image suffix.
 
     Raises:
         ValueError: a name is listed twice.

@@ -1,1 +1,1 @@
-"""Drawn fields of the whole world: species, soils, light and cameras drawn at random."""
+"""Synthetic fields of great variety: random species, soils, light and cameras."""

@@ -1,4 +1,4 @@
-"""What sun and camera make of a scene: shade, spectral bands, lens, sensor and file format."""
+"""Effects of light and camera on a scene: shade, spectral bands, lens, sensor, file format."""
 
 from collections.abc import Collection
 
@@ -11,9 +11,9 @@ from datasets.soil import coordinates, smooth_noise
 def photograph(
     rng: np.random.Generator, image: np.ndarray, cover: np.ndarray, without: Collection[str] = ()
 ) -> np.ndarray:
-    """Photograph a scene, float32 (H, W, 3) to uint8; `cover` (H, W), 0 to 1, is that of plants.
+    """Photograph a scene, float32 (H, W, 3) to uint8; `cover` (H, W), 0 to 1, is plant cover.
 
-    `without` are kinds of variation to leave out, see `datasets.drawing.world.KINDS`.
+    `without` lists kinds of variation to leave out, see `datasets.drawing.world.KINDS`.
     """
     photo = _lit_by_leaves(rng, image, cover)
     photo = photo * _illumination(rng, *image.shape[:2])[..., None]
@@ -35,7 +35,7 @@ def photograph(
 
 
 def _lit_by_leaves(rng: np.random.Generator, image: np.ndarray, cover: np.ndarray) -> np.ndarray:
-    """Let what is beside leaves take on some of their colour, as light they reflect falls on it."""
+    """Tint the surroundings of leaves with the light that the leaves reflect."""
     strength = np.float32(rng.choice([0.0, rng.uniform(0, 0.35)]))
     reach = (2 * int(min(cover.shape) * rng.uniform(0.01, 0.05)) + 1,) * 2
     glow = cv2.blur(cv2.blur(image * cover[..., None], reach), reach)
@@ -65,7 +65,7 @@ def _illumination(rng: np.random.Generator, height: int, width: int) -> np.ndarr
 
 
 def _tinted_shadows(rng: np.random.Generator, photo: np.ndarray) -> np.ndarray:
-    """Give the dark a colour: of the sky, or of leaves that let light through or reflect it."""
+    """Tint the shadows: by the sky, or by leaves that transmit or reflect light."""
     grey = photo.mean(2)
     darkness = np.clip(1 - grey / np.float32(1.1 * grey.mean()), 0, 1)
     tint = rng.normal(0, 0.3, 3)
@@ -76,7 +76,7 @@ def _tinted_shadows(rng: np.random.Generator, photo: np.ndarray) -> np.ndarray:
 
 
 def _near_infrared(rng: np.random.Generator, photo: np.ndarray, cover: np.ndarray) -> np.ndarray:
-    """Replace bands: plants reflect near infrared strongly and red weakly, soil both alike."""
+    """Replace bands: plants reflect near infrared strongly and red weakly, soil both equally."""
     grey = photo.mean(2)
     red = photo[..., 0] * (1 - cover * np.float32(rng.uniform(0.15, 0.6)))
     gain = (
@@ -103,18 +103,18 @@ def _developed(rng: np.random.Generator, photo: np.ndarray, hue_noise: float) ->
     saturation = rng.uniform(0.6, 1.4)
     mix = (np.eye(3) * saturation + (1 - saturation) / 3) * gains[:, None]
     photo = np.clip(cv2.transform(photo, mix), 0, None)
-    # Cameras choose the exposure by what they see.
+    # Auto exposure: the exposure depends on the mean brightness.
     photo *= np.float32(np.exp(rng.normal(np.log(0.40), 0.28)) / photo.mean())
     if rng.uniform() < 0.7:
         photo = cv2.pow(photo, float(np.exp(rng.normal(0, 0.25))))
     contrast = rng.uniform(0.75, 1.35)
-    # What a sensor adds to the dark has a colour of its own: shadows of soil may look green.
+    # The black level may differ per channel: shadows on soil may look green.
     dark = rng.normal(0, 6) + rng.normal(0, 5, 3) * rng.choice([0.0, 1.0], p=[0.4, 0.6])
     return photo * np.float32(255 * contrast) + np.float32((1 - contrast) * 100 + dark)
 
 
 def _misregistered(rng: np.random.Generator, photo: np.ndarray) -> np.ndarray:
-    """Shift the bands against each other: coloured fringes at every clod."""
+    """Shift the bands against each other, which gives every clod coloured fringes."""
     height, width = photo.shape[:2]
     bands = list(cv2.split(photo))
     spread = rng.uniform(0.2, 1.3)
@@ -127,7 +127,7 @@ def _misregistered(rng: np.random.Generator, photo: np.ndarray) -> np.ndarray:
 
 
 def _lens(rng: np.random.Generator, photo: np.ndarray) -> np.ndarray:
-    """Out of focus, in motion, enlarged from few pixels, or sharpened."""
+    """Apply defocus or motion blur, upscaling from fewer pixels, sharpening, or nothing."""
     kind = rng.choice(
         ["none", "focus", "motion", "enlarged", "sharpened"], p=[0.35, 0.25, 0.08, 0.14, 0.18]
     )
@@ -155,7 +155,7 @@ def _lens(rng: np.random.Generator, photo: np.ndarray) -> np.ndarray:
 
 
 def _sensor(rng: np.random.Generator, photo: np.ndarray) -> np.ndarray:
-    """Noise of single pixels, and of blotches where a phone has smoothed it."""
+    """Add per-pixel noise, or blotches like those left by a phone's denoising."""
     noise: np.ndarray = rng.standard_normal(photo.shape, dtype=np.float32)
     if rng.uniform() < 0.3:
         noise = cv2.blur(noise, (3, 3)) * 2

@@ -1,4 +1,4 @@
-"""Grounds of all kinds: the soil of `datasets/soil.py`, recoloured, and what is on it."""
+"""Grounds of all kinds: the soil of `datasets/soil.py` or a rougher one, recoloured, and litter."""
 
 import cv2
 import numpy as np
@@ -25,7 +25,7 @@ def draw_ground(
 def _rough_soil(
     rng: np.random.Generator, height: int, width: int, light: Light, row_angle: float
 ) -> np.ndarray:
-    """Soil as it breaks: rough at every scale, with clods and stones, lit from one side."""
+    """Broken soil: rough at every scale, with clods and stones, lit from one side."""
     unit = min(height, width)
     relief = _fractal(rng, height, width) * np.float32(unit * rng.uniform(0.003, 0.012))
     for _ in range(int(rng.integers(0, 3))):
@@ -37,7 +37,7 @@ def _rough_soil(
     side = np.float32(np.cos(elevation) / np.sin(elevation))
     facing = slope_x * np.float32(light.direction[0]) + slope_y * np.float32(light.direction[1])
     lit = np.clip(1 - side * facing, 0, None) / np.sqrt(1 + slope_x**2 + slope_y**2)
-    sky = 0.3 + 0.6 * light.shadow_softness / 0.3  # share of the light that comes from everywhere
+    sky = 0.3 + 0.6 * light.shadow_softness / 0.3  # share of diffuse light
     hollow = relief - cv2.blur(relief, (2 * int(unit * 0.02) + 1,) * 2)
     open_sky = np.clip(1 + hollow * np.float32(25 * rng.uniform(0.3, 1.2) / unit), 0.25, 1.4)
     shade = open_sky * np.minimum(sky + (1 - sky) * lit, 2.2)
@@ -49,7 +49,7 @@ def _rough_soil(
 
 
 def _fractal(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Noise whose amplitude falls with a power of the frequency, float32 (H, W), unit variance."""
+    """Noise with a power-law amplitude spectrum, float32 (H, W), unit variance."""
     waves = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
     waves[0, 0] = np.inf
     spectrum = np.fft.rfft2(rng.standard_normal((height, width)))
@@ -59,7 +59,7 @@ def _fractal(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 
 def _lumps(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Round clods or stones of unequal size: a relief in pixels, float32 (H, W), 0 between them."""
+    """Round clods or stones of various sizes: a relief in pixels, float32 (H, W), 0 in between."""
     count = int(np.exp(rng.uniform(np.log(8), np.log(800))))
     distance, cells = _cells(rng, height, width, count)
     distance *= 1 + np.float32(0.12) * smooth_noise(
@@ -78,14 +78,14 @@ def _lumps(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 def _cells(
     rng: np.random.Generator, height: int, width: int, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Part the ground among random places: each pixel's distance to its place, and whose it is."""
+    """Voronoi cells of random points: each pixel's distance to its point, and its cell's index."""
     seeds = np.full((height, width), 255, np.uint8)
     seeds[rng.integers(0, height, count), rng.integers(0, width, count)] = 0
     return cv2.distanceTransformWithLabels(seeds, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
 
 
 def _recoloured(rng: np.random.Generator, ground: np.ndarray) -> np.ndarray:
-    """Anything from near black to near white, grey to red, flat to harsh."""
+    """Recolour the ground: near black to near white, grey to red, low to high contrast."""
     values = ground.astype(np.float32)
     mean = values.mean((0, 1))
     grey = values.mean(2, keepdims=True)
@@ -115,7 +115,7 @@ def _crumbs(rng: np.random.Generator, ground: np.ndarray, light: Light) -> np.nd
 
 
 def _clods(rng: np.random.Generator, ground: np.ndarray, light: Light) -> np.ndarray:
-    """Clods or gravel: patches of unequal tone, bright towards the sun, with dark gaps."""
+    """Clods or gravel: cells of varying tone, bright towards the sun, with dark gaps."""
     height, width = ground.shape[:2]
     count = int(np.exp(rng.uniform(np.log(30), np.log(2500))))
     distance, cells = _cells(rng, height, width, count)
@@ -191,7 +191,7 @@ def _straw(rng: np.random.Generator, ground: np.ndarray, light: Light) -> np.nda
 
 
 def _band(rng: np.random.Generator, height: int, width: int, half: float) -> np.ndarray:
-    """A straight band, float32 (H, W): 1 inside."""
+    """A straight band, float32 (H, W): 1 inside, 0 outside."""
     x, y = coordinates(height, width)
     turn = rng.uniform(0, np.pi)
     across = (
@@ -203,7 +203,7 @@ def _band(rng: np.random.Generator, height: int, width: int, half: float) -> np.
 
 
 def _film(rng: np.random.Generator, ground: np.ndarray, light: Light) -> np.ndarray:
-    """Plastic film: black, silver or see-through, with creases that shine."""
+    """Plastic film: black, silver or translucent, with shiny creases."""
     height, width = ground.shape[:2]
     band = _band(rng, height, width, rng.uniform(0.15, 0.6))[..., None]
     creases = smooth_noise(rng, height, width, max(2.0, min(height, width) / rng.uniform(5, 30)))
@@ -239,7 +239,7 @@ def _pipe(rng: np.random.Generator, ground: np.ndarray, light: Light) -> np.ndar
 
 
 def _litter(rng: np.random.Generator, ground: np.ndarray, light: Light) -> np.ndarray:
-    """Dead leaves: shaped like leaves, but brown, and soil."""
+    """Dead leaves: shaped like leaves, but brown and labelled as soil."""
     height, width = ground.shape[:2]
     unit = min(height, width)
     t = np.linspace(0, 1, 8)
@@ -265,7 +265,7 @@ def _litter(rng: np.random.Generator, ground: np.ndarray, light: Light) -> np.nd
 
 
 def _moss(rng: np.random.Generator, ground: np.ndarray, light: Light) -> np.ndarray:
-    """A greenish film on damp soil: no plant."""
+    """A greenish film on damp soil, labelled as soil."""
     height, width = ground.shape[:2]
     patch = np.clip(smooth_noise(rng, height, width, min(height, width) / 4) - 0.3, 0, 1)[..., None]
     tint = np.array([0.9, 1.0, 0.75]) + rng.uniform(-0.05, 0.05, 3)
@@ -287,7 +287,7 @@ def _things(rng: np.random.Generator, ground: np.ndarray, light: Light) -> np.nd
             rng.uniform(10, 250, 3) if rng.uniform() < 0.5 else np.repeat(rng.uniform(10, 250), 3)
         )
         if colour[1] > max(colour[0], colour[2]):
-            colour[1] = min(colour[0], colour[2])  # green things would be guesses
+            colour[1] = min(colour[0], colour[2])  # green objects would be ambiguous
         corners = cv2.boxPoints(box)
         shadow = corners - np.array(light.direction) * size * rng.uniform(0.02, 0.4)
         cv2.fillPoly(

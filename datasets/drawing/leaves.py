@@ -19,11 +19,11 @@ class LeafShape:
     aspect: float  # width / length of the blade, or of a leaflet
     petiole: float = 0.2  # bare stalk
     outline: tuple[float, float] = (0.6, 0.6)  # powers of t and 1 - t: small blunt, large pointed
-    lobes: int = 0  # along one side; of a palmate leaf all around
+    lobes: int = 0  # along one side; for a palmate leaf, all around
     depth: float = 0.0  # of the lobes / half width
     teeth: int = 0  # along one side
     wave: float = 0.05  # irregularity of the edge / half width
-    bend: float = 0.12  # sideways, of the tip
+    bend: float = 0.12  # sideways shift of the tip, standard deviation
     pairs: int = 3  # of leaflets or pinnae
     segments: int = 3  # pairs of segments on the longest pinna of a feathery leaf
     stroke: float = 0.04  # width of those segments
@@ -33,7 +33,7 @@ class LeafShape:
 class Leaves:
     """N leaves: polygons (N, P, M) with midribs (N, P, 3), or strokes (N, S, 2), of points x + iy.
 
-    Complex numbers, so that to turn, scale and move a leaf is one product and one sum.
+    Complex numbers, so that one product and one sum rotate, scale and move a leaf.
     """
 
     polygons: np.ndarray | None = None
@@ -90,7 +90,7 @@ def _blades(rng: np.random.Generator, shape: LeafShape, count: int) -> tuple:
 
 
 def _palmate(rng: np.random.Generator, shape: LeafShape, count: int) -> tuple:
-    """Lobes around the end of the stalk, open towards the plant."""
+    """Lobes around the end of the stalk, with a gap towards the plant."""
     turn = np.linspace(-2.75, 2.75, PALMATE_POINTS)
     lobes = np.abs(np.cos(turn * shape.lobes / 5.5 * np.pi / 2 * 2))
     radius = (1 - shape.petiole) * (1 - shape.depth * (1 - lobes)) * (0.75 + 0.25 * np.cos(turn))
@@ -107,7 +107,7 @@ def _palmate(rng: np.random.Generator, shape: LeafShape, count: int) -> tuple:
 def _leaflets(
     rng: np.random.Generator, shape: LeafShape, count: int, bases, turns, lengths
 ) -> tuple:
-    """Small blades at `bases` (P, 2), turned by `turns` (P,), of `lengths` (P,)."""
+    """Small blades at `bases` (P, 2), rotated by `turns` (P,), of `lengths` (P,)."""
     t = np.linspace(0, 1, LEAFLET_POINTS)
     half = shape.aspect / 2 * _profile(shape, t, 2.0)
     outline = np.concatenate([np.stack([t, half], 1), np.stack([t, -half], 1)[::-1]])

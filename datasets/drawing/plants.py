@@ -1,6 +1,6 @@
 """Paint plants, leaf by leaf, onto a canvas of red, green, blue and class id.
 
-Every stroke paints all four channels at once, so that image and label cannot come apart.
+Every stroke paints all four channels at once, so that image and label cannot disagree.
 """
 
 import colorsys
@@ -13,7 +13,7 @@ from datasets.drawing.leaves import Leaves
 from datasets.drawing.species import Species
 from datasets.plants import GOLDEN_ANGLE, SHIFT, to_fixed
 
-FINE, COARSE = 12, 30  # radii in canvas pixels from which leaves get halves, and veins
+FINE, COARSE = 12, 30  # radii in canvas pixels above which leaves get shaded halves, and veins
 
 
 @dataclass(frozen=True)
@@ -25,16 +25,16 @@ class Plant:
     centre: tuple[float, float]  # (x, y)
     radius: float  # of the longest leaf, stalk included
     stage: float  # 0 cotyledons .. 1 grown
-    tint: tuple[float, float, float]  # of its colour, beside the species'
+    tint: tuple[float, float, float]  # RGB factors on the species' colour
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Where the N leaves of a plant begin, lowest first, and what stems carry them."""
+    """Positions of the N leaves of a plant, lowest first, and its stem if it has one."""
 
-    bases: np.ndarray  # (N, 2) relative to the plant, in its radius
+    bases: np.ndarray  # (N, 2) relative to the plant's centre, in units of its radius
     angles: np.ndarray  # (N,)
-    lengths: np.ndarray  # (N,) in the plant's radius
+    lengths: np.ndarray  # (N,) in units of the plant's radius
     stem: np.ndarray | None = None  # (M, 2)
 
 
@@ -77,7 +77,7 @@ def _tuft(rng: np.random.Generator, count: int, first: float) -> Placement:
 
 
 def _fan(rng: np.random.Generator, count: int, first: float) -> Placement:
-    """Leaves in one plane, as of maize and leek."""
+    """Leaves in one plane, as in maize and leek."""
     angles = first + np.arange(count) % 2 * np.pi + rng.normal(0, 0.3, count)
     return Placement(rng.normal(0, 0.03, (count, 2)), angles, rng.uniform(0.5, 1.05, count))
 
@@ -134,7 +134,7 @@ def _paint(
 def _colours(
     rng: np.random.Generator, plant: Plant, placement: Placement, sun: tuple[float, float]
 ) -> np.ndarray:
-    """RGB of the leaves (N, 3): brighter towards the sun and higher up, a few old and yellow."""
+    """RGB of the leaves (N, 3): brighter towards the sun and at the top, a few old and yellow."""
     species, count = plant.species, len(placement.angles)
     colour = colorsys.hsv_to_rgb(species.hue % 1, species.saturation, species.value)
     towards = np.cos(placement.angles) * sun[0] + np.sin(placement.angles) * sun[1]

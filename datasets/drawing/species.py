@@ -1,4 +1,4 @@
-"""Species invented anew for every field, by ranges that follow real crops and weeds."""
+"""Random species, sampled per field from ranges typical of real crops and weeds."""
 
 from dataclasses import dataclass
 
@@ -6,19 +6,19 @@ import numpy as np
 
 from datasets.drawing.leaves import LeafShape, Leaves, make_leaves
 
-LEAVES_PER_SPECIES = 40  # made once per field; plants take theirs from these
+LEAVES_PER_SPECIES = 40  # made once per field; plants draw theirs from these
 
 
 @dataclass(frozen=True)
 class Species:
-    """What all plants of one kind in one field share."""
+    """Parameters that all plants of one species in one field share."""
 
     leaf: LeafShape
     true_leaves: Leaves
     cotyledons: Leaves
     arrangement: str  # "spiral", "opposite", "tuft", "fan" or "trailing"
-    leaves: tuple[int, int]  # of a seedling, of a grown plant
-    hue: float  # HSV, of 1
+    leaves: tuple[int, int]  # number for a seedling, for a grown plant
+    hue: float  # HSV, all in 0..1
     saturation: float
     value: float
     rib: float  # brightness of midribs / that of the blade
@@ -28,9 +28,9 @@ class Species:
     stalk: tuple[float, float, float]  # colour / that of the blade
 
 
-# How often a crop and a weed has each habit. Both hold all of them: what a plant looks like is a
-# hint, where it grows decides. The hints are strong, as they are in fields that people sow, because
-# a small network learns them long before it learns to see rows.
+# Probability of each habit for (crop, weed). Either can have any habit: appearance is a hint, the
+# position decides. The hints are strong, as in real fields, because a small network learns them
+# long before it learns to recognise rows.
 HABITS = {
     "rosette": (0.30, 0.09),  # beet, lettuce, spinach, cabbage; plantain, shepherd's purse
     "lobed": (0.06, 0.18),  # radish, rape, dandelion, thistle
@@ -45,7 +45,7 @@ HABITS = {
 
 
 def draw_species(rng: np.random.Generator, weed: bool) -> Species:
-    """Invent a species."""
+    """Sample a species."""
     shares = np.array([pair[weed] for pair in HABITS.values()])
     habit = rng.choice(list(HABITS), p=shares / shares.sum())
     leaf, arrangement, leaves = _LEAVES[habit](rng)

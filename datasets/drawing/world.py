@@ -1,13 +1,12 @@
-"""Fields of the whole world, drawn at random: `draw_world` makes an image and its label.
+"""Random fields of great variety: `draw_world` makes an image and its label.
 
-Crop and weed differ in what a photograph shows. The crop is one species, of one age, that
-grows in rows or, where it was broadcast, at even distances and dominates. Weeds are of other
-species, scattered or in patches, and of any size. Species themselves are invented for each field:
-which leaf belongs to a crop cannot be learnt by heart, though habits that crops often have
-(rosettes, feathery leaves) are drawn more often for them; see `HABITS` in
-`datasets/drawing/species.py`.
+Crop and weed can be told apart in the image. The crop is a single species of one age that grows
+in rows or, if broadcast, evenly spaced, and dominates. Weeds are of other species, scattered or in
+patches, and of any size. Species are invented for each field, so a network cannot memorise which
+leaf belongs to a crop, though habits common among crops (rosettes, feathery leaves) are more
+frequent for them; see `HABITS` in `datasets/drawing/species.py`.
 
-Lengths are relative to the shorter side of the picture.
+Lengths are relative to the shorter side of the image.
 """
 
 from collections.abc import Collection
@@ -24,7 +23,7 @@ from datasets.fields import CROP, SOIL, SUPERSAMPLING, WEED, shrink_label
 from datasets.plants import Light
 from datasets.soil import draw_soil, smooth_noise
 
-# What can be left out, to measure what it gives.
+# Kinds of variation that can be left out, for ablations.
 KINDS = {
     "grounds": "soils other than that of beet fields, and mulch, film, pipes and litter",
     "tilt": "cameras that look from one side",
@@ -32,14 +31,14 @@ KINDS = {
     "shadows": "coloured shadows",
     "camera": "coloured fringes, blur, sharpening, noise and JPEG",
 }
-LAYERS = 2  # of plants, each of which casts its shadow on those below
+LAYERS = 2  # of plants; each casts shadows on those below
 MAX_WEEDS = 90
 MAX_CROPS = 150
 
 
 @dataclass(frozen=True)
 class World:
-    """What one picture shows."""
+    """Parameters of one scene."""
 
     light: Light
     pattern: str  # "rows", "broadcast" or "none"
@@ -50,7 +49,7 @@ class World:
     row_distance: float
     plant_distance: float
     weeds: tuple[Species, ...]
-    weed_cover: float  # of the ground, roughly
+    weed_cover: float  # approximate share of the ground
     weed_patches: float  # share of weeds that grow in patches
     tint: np.ndarray  # RGB factors on all plants
 
@@ -62,7 +61,7 @@ def draw_world(
 
     Returns:
         The image, uint8 (H, W, 3) RGB, and its label, uint8 (H, W) of SOIL, CROP and WEED. A pixel
-        that plants cover by half or more belongs to the class that covers more of it.
+        at least half covered by plants gets the class that covers more of it.
     """
     for_scene, for_ground, for_plants, for_camera = rng.spawn(4)
     world = draw_scene(for_scene)
@@ -84,7 +83,7 @@ def draw_world(
 
 
 def _leaf_texture(rng: np.random.Generator, cover: np.ndarray) -> np.ndarray:
-    """What makes no two pixels of a leaf alike, float32 (H, W, 3), to be added."""
+    """Texture of the leaves, float32 (H, W, 3), to be added to the image."""
     height, width = cover.shape
     texture = smooth_noise(rng, height, width, max(2.0, min(height, width) / 90))
     texture *= np.float32(rng.uniform(2, 12))
@@ -94,7 +93,7 @@ def _leaf_texture(rng: np.random.Generator, cover: np.ndarray) -> np.ndarray:
 
 
 def draw_scene(rng: np.random.Generator) -> World:
-    """Draw what a picture shows."""
+    """Sample the parameters of a scene."""
     sun, harsh = rng.uniform(0, 2 * np.pi), rng.beta(0.8, 0.8)
     light = Light((np.cos(sun), np.sin(sun)), shadow_length=0.05 + 0.4 * harsh * rng.uniform(),
                   shadow_depth=0.15 + 0.6 * harsh, shadow_softness=0.25 - 0.22 * harsh)  # fmt: skip
@@ -124,7 +123,7 @@ def draw_scene(rng: np.random.Generator) -> World:
 
 
 def _other_species(rng: np.random.Generator, crop: Species) -> Species:
-    """Invent a weed that differs visibly from the crop."""
+    """Sample a weed that differs visibly from the crop."""
     while True:
         weed = draw_species(rng, weed=True)
         like = weed.leaf.kind == crop.leaf.kind and weed.arrangement == crop.arrangement
@@ -134,7 +133,7 @@ def _other_species(rng: np.random.Generator, crop: Species) -> Species:
 
 
 def _plant(rng: np.random.Generator, canvas: np.ndarray, world: World) -> None:
-    """Paint all plants onto the canvas, in layers that shade those below."""
+    """Paint all plants onto the canvas, in layers that cast shadows on those below."""
     height, width = canvas.shape[:2]
     plants = _place_crop(rng, height, width, world) + _place_weeds(rng, height, width, world)
     plants = [plant for plant in plants if _in_view(plant, height, width)]
@@ -151,7 +150,7 @@ def _plant(rng: np.random.Generator, canvas: np.ndarray, world: World) -> None:
 
 
 def _compose(canvas: np.ndarray, layer: np.ndarray, light: Light, size: float) -> None:
-    """Darken the canvas where the layer's shadow falls, and put the layer on it."""
+    """Darken the canvas where the layer's shadow falls, then paste the layer."""
     ids = np.ascontiguousarray(layer[..., 3])
     mask = cv2.compare(ids, 0, cv2.CMP_NE)  # type: ignore[call-overload]  # the stubs know no scalar
     shift = -np.array(light.direction) * light.shadow_length * size
@@ -168,7 +167,7 @@ def _compose(canvas: np.ndarray, layer: np.ndarray, light: Light, size: float) -
 
 
 def _damage(rng: np.random.Generator, layer: np.ndarray) -> None:
-    """Holes that insects ate, and brown spots of disease."""
+    """Add holes eaten by insects, and brown spots of disease."""
     height, width = layer.shape[:2]
     unit = min(height, width)
     for share, paint in ((0.08, None), (0.08, np.array([120, 95, 50]))):
@@ -188,7 +187,7 @@ def _damage(rng: np.random.Generator, layer: np.ndarray) -> None:
 
 
 def _tilted(rng: np.random.Generator, canvas: np.ndarray) -> np.ndarray:
-    """Look at the field from one side: what is far is small."""
+    """View the field at an angle: distant parts are smaller."""
     height, width = canvas.shape[:2]
     shrink = rng.uniform(0.1, 0.45)
     source = np.array([[0, 0], [1, 0], [1 - shrink / 2, 1], [shrink / 2, 1]], np.float32)
@@ -222,7 +221,7 @@ def _place_crop(rng: np.random.Generator, height: int, width: int, world: World)
 
 
 def _rows(rng: np.random.Generator, height: float, width: float, world: World) -> np.ndarray:
-    """Places (N, 2) in rows through the whole picture, with gaps, a little off the line."""
+    """Positions (N, 2) in rows across the whole image, with gaps, a little off the line."""
     reach = np.hypot(height, width) / 2 + world.crop_radius
     lines = np.arange(-np.ceil(reach / world.row_distance), np.ceil(reach / world.row_distance) + 1)
     lines = lines * world.row_distance + rng.uniform(-0.5, 0.5) * min(world.row_distance, 0.6)
@@ -242,7 +241,7 @@ def _rows(rng: np.random.Generator, height: float, width: float, world: World) -
 
 
 def _broadcast(rng: np.random.Generator, height: float, width: float, world: World) -> np.ndarray:
-    """Places (N, 2) all over the picture, at even distances."""
+    """Positions (N, 2) all over the image, evenly spaced."""
     step = max(1.3 * world.plant_distance, 1.2 * world.crop_radius)
     x, y = np.meshgrid(np.arange(-step, width + step, step), np.arange(-step, height + step, step))
     places = np.stack([x.ravel(), y.ravel()], 1) + rng.uniform(-0.4, 0.4, (x.size, 2)) * step
@@ -255,7 +254,7 @@ def _seen(places: np.ndarray, height: float, width: float, margin: float) -> np.
 
 
 def _place_weeds(rng: np.random.Generator, height: int, width: int, world: World) -> list[Plant]:
-    """Weeds in patches or anywhere, sizes by species and plant."""
+    """Weeds in patches or anywhere; size varies by species and by plant."""
     unit = min(height, width)
     patches = rng.uniform((0, 0), (width, height), (int(rng.integers(1, 5)), 2))
     sizes = world.crop_radius * np.exp(rng.normal(-0.2, 0.6, len(world.weeds)))

@@ -1,1 +1,1 @@
-"""What labelling tools export, brought into VOC layout: a file per format, listed in formats.py."""
+"""Import of labelling tools' exports into VOC layout: a file per format, listed in formats.py."""

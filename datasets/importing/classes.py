@@ -1,4 +1,4 @@
-"""Which class a source's name becomes: kept, renamed, merged with others, or void."""
+"""Mapping of a source's class names: kept, renamed, merged with others, or void."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ class Classes:
 
     Attributes:
         names: in the order of their ids.
-        ids: the id of each of the source's names, 255 being void.
+        ids: maps the source's names to ids; 255 is void.
         unlabelled: the id of pixels that no region covers.
-        values: the id of each value of a mask.
+        values: maps the values of masks to ids.
     """
 
     names: tuple[str, ...]
@@ -32,7 +32,7 @@ def parse_map(text: str | None) -> dict[str, str]:
     """Read `carrot=crop,*=weed`.
 
     Raises:
-        ValueError: not name=class, or a name twice.
+        ValueError: not name=class, or a duplicate name.
     """
     rules: dict[str, str] = {}
     for entry in (text or "").split(","):
@@ -54,17 +54,18 @@ def plan(
     background: str | None = None,
     wanted: Sequence[str] | None = None,
 ) -> Classes:
-    """Decide on the classes.
+    """Choose the classes of the new data set.
 
     Args:
-        source: what was read.
-        mapping: `--map`; `*` is every class but background and void ones.
+        source: the data set that was read.
+        mapping: `--map`; `*` stands for every class except background and void.
         ignore: names, and values of masks, that become void.
-        background: the name of pixels that no region covers (`void` leaves them out).
-        wanted: the classes in the order that they shall have; all others are refused.
+        background: class of pixels that no region covers (`void` ignores them).
+        wanted: the classes in the order of their ids; others in the source are an error.
 
     Raises:
-        ValueError: a flag names what the source does not have, or fewer than two classes remain.
+        ValueError: a flag names a class that the source lacks, fewer than two classes remain, or
+            the flags contradict the source.
     """
     rules, dropped, numbers = _check(source, parse_map(mapping), ignore)
     chosen, background = background, _background(source, background, wanted)
@@ -95,7 +96,7 @@ def plan(
 def _check(
     source: Source, rules: dict[str, str], ignore: Sequence[str]
 ) -> tuple[dict[str, str], set[str], list[int]]:
-    """Refuse names that the source does not have."""
+    """Raise on names that the source does not have; split ignored names from ignored values."""
     known = {name.casefold() for name in source.names}
     told = ", ".join(source.names) or "none"
     for name in rules:
@@ -113,7 +114,7 @@ def _check(
 
 
 def _background(source: Source, background: str | None, wanted: Sequence[str] | None) -> str | None:
-    """Name the pixels that no region covers; None in masks, which say it themselves."""
+    """Choose the class of pixels that no region covers; None for masks, which label every pixel."""
     if source.has_masks:
         if background is not None:
             raise ValueError("--background: masks name every pixel; rename a class with --map")
@@ -125,7 +126,7 @@ def _background(source: Source, background: str | None, wanted: Sequence[str] | 
 
 
 def _check_guess(background: str, targets: Mapping[str, str]) -> None:
-    """Refuse to take the first class for what no region covers where it has regions itself."""
+    """Raise if the first class, guessed as the background, has regions of its own."""
     for name, target in targets.items():
         if target.casefold() == background.casefold() and name.casefold() not in BACKGROUND_NAMES:
             raise ValueError(
@@ -136,7 +137,7 @@ def _check_guess(background: str, targets: Mapping[str, str]) -> None:
 
 
 def _order(source: Source, targets: Sequence[str], wanted: Sequence[str] | None) -> tuple[str, ...]:
-    """List the classes in the order of their ids; spellings that differ in case are one."""
+    """List the classes in the order of their ids; names that differ in case only are merged."""
     found: dict[str, str] = {}
     for target in targets:
         if target.casefold() not in VOID_NAMES:

@@ -1,4 +1,4 @@
-"""COCO instances: JSON with images, categories, and polygons or run lengths (Lin et al. 2014)."""
+"""COCO instances: JSON with images, categories, and polygons or RLE masks (Lin et al. 2014)."""
 
 from collections import Counter
 from functools import partial
@@ -21,10 +21,10 @@ def detect(export: Export) -> bool:
 
 
 def read(export: Export) -> Source:
-    """Read all COCO files; each names its images' split by its own or its folder's name.
+    """Read all COCO files; the split of the images is in the name of the file or its folder.
 
     Raises:
-        ValueError: something in a file is not as COCO defines it.
+        ValueError: a file does not follow the COCO format.
         FileNotFoundError: an image is missing.
     """
     samples: list[Sample] = []
@@ -94,7 +94,7 @@ def _samples(
 def _region(
     path: Path, annotation: dict[str, Any], size: tuple[int, int], categories: dict[int, str]
 ) -> Region | None:
-    """Make a region of an annotation; large ones are painted first, as COCO has no order."""
+    """Convert an annotation to a region; large ones are painted first, as COCO has no order."""
     if "segments_info" in annotation:
         raise ValueError(f"{path}: COCO's panoptic format; export instances, or masks of classes")
     where = f"{path}: annotation {annotation.get('id')}"
@@ -123,10 +123,10 @@ def _region(
 
 
 def check_rle(shape: dict[str, Any], size: tuple[int, int], where: str) -> dict[str, Any]:
-    """Make a compressed RLE of a compressed or plain one.
+    """Validate a compressed or uncompressed RLE and return it compressed.
 
     Raises:
-        ValueError: it is of another size than the image, or its runs do not fill it.
+        ValueError: its size differs from the image's, or its runs do not fill the image.
     """
     stated, counts = shape.get("size"), shape.get("counts", "")
     if stated != list(size):
@@ -152,10 +152,10 @@ def check_rle(shape: dict[str, Any], size: tuple[int, int], where: str) -> dict[
 
 
 def unpack(counts: str) -> list[int]:
-    """Read the run lengths of a compressed RLE: 5 bits per character, lowest first, from "0" on.
+    """Decode a compressed RLE to run lengths: 5 bits per character, lowest first, offset by "0".
 
-    Bit 5 says that a run goes on, bit 4 of the last character is the sign, and from the fourth run
-    on the difference to the run before the last is stored (cocoapi, maskApi.c).
+    Bit 5 means that the number continues, bit 4 of its last character is the sign, and from the
+    fourth run on, the difference to the second last run is stored (cocoapi, maskApi.c).
     """
     runs: list[int] = []
     value = shift = 0

@@ -1,4 +1,4 @@
-"""`prepare.py import`: from the folder that a labelling tool exported to VOC layout."""
+"""`prepare.py import`: converts the export of a labelling tool to VOC layout."""
 
 import argparse
 from collections import Counter
@@ -71,10 +71,10 @@ def import_data(args: argparse.Namespace) -> None:
 
 
 def refuse_bare(path: Path, tallies: Mapping[str, Tally], source: Source, classes: Classes) -> None:
-    """Refuse data in which nothing but background or void is labelled.
+    """Raise if all pixels are background or void.
 
     Raises:
-        ValueError: it is so.
+        ValueError: no other class has a pixel.
     """
     pixels: Counter = sum((tally.pixels for tally in tallies.values()), Counter())
     ground = {VOID, 0 if source.has_masks else classes.unlabelled}
@@ -92,12 +92,12 @@ def refuse_bare(path: Path, tallies: Mapping[str, Tally], source: Source, classe
 
 
 def _orders_classes(args: argparse.Namespace, kind: str, source: Source) -> bool:
-    """Whether --classes orders named classes, rather than naming ids."""
+    """Whether --classes gives the order of named classes, rather than names for ids."""
     return args.classes is not None and kind != "yolo" and not source.has_masks
 
 
 def _preview(path: Path, source: Source, names: Sequence[str], classes: Classes) -> None:
-    """Show the samples with most regions of three parts of the data, or its middle ones."""
+    """Draw one sample from each third of the data: with most regions, or the middle one."""
     count = min(SHOWN, len(names))
     bounds = [round(part * len(names) / count) for part in range(count + 1)]
     shown = []
@@ -115,7 +115,7 @@ def _preview(path: Path, source: Source, names: Sequence[str], classes: Classes)
 
 
 def _tell_classes(source: Source, classes: Classes) -> None:
-    """Say what each name of the source becomes."""
+    """Print the names that are renamed or merged, and the values that become void."""
     merged: dict[str, list[str]] = {}
     for name, index in classes.ids.items():
         target = "void" if index == VOID else classes.names[index]
@@ -130,7 +130,7 @@ def _tell_classes(source: Source, classes: Classes) -> None:
 
 
 def _tell(tallies: Mapping[str, Tally], source: Source, classes: Classes) -> None:
-    """Print splits, classes and sizes, and what is odd about them."""
+    """Print splits, classes, sizes, and notes on what is unusual."""
     table = Table(title="Share of pixels (images with the class)")
     table.add_column("id", justify="right")
     table.add_column("class")
@@ -172,7 +172,7 @@ def _notes(tallies: Mapping[str, Tally], source: Source, classes: Classes) -> li
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Declare the flags beside --input, --output, and those of dealing."""
+    """Add the flags other than --input, --output and those of splitting."""
     add = parser.add_argument
     add("--format", choices=list(FORMATS), help="default: recognised by the files")
     add("--classes", help="names in the order of the ids, a file with one per line, or the values "

@@ -17,15 +17,15 @@ WITHOUT_AREA = ("polyline", "points", "cuboid", "skeleton")
 
 
 def detect(export: Export) -> bool:
-    """Look for an XML file of annotations."""
+    """Look for an XML file with the root element `annotations`."""
     return bool(_roots(export))
 
 
 def read(export: Export) -> Source:
-    """Read all CVAT files; a subset called train, val or test makes the split.
+    """Read all CVAT files; a subset named train, val or test determines the split.
 
     Raises:
-        ValueError: the file is of a video, or a shape is not as CVAT writes it.
+        ValueError: a file contains video tracks, or a shape is not as CVAT writes it.
         FileNotFoundError: an image is missing.
     """
     samples: list[Sample] = []
@@ -99,7 +99,7 @@ def _ring(shape: ElementTree.Element, where: str) -> np.ndarray:
 
 
 def _mask(shape: ElementTree.Element, where: str) -> Callable[[tuple[int, int]], np.ndarray]:
-    """Read run lengths, background first, row by row within the mask's own box."""
+    """Read run lengths, background first, row by row within the mask's bounding box."""
     runs = [int(number) for number in shape.get("rle", "").split(",")]
     left, top, width, height = (
         int(shape.get(key, "")) for key in ("left", "top", "width", "height")

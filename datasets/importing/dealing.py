@@ -1,4 +1,4 @@
-"""Names and splits of imported samples."""
+"""Naming and splitting of imported samples."""
 
 from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
@@ -13,12 +13,12 @@ Splits = dict[str, list[str]]
 
 
 def name_samples(export: Export, samples: Sequence[Sample]) -> list[str]:
-    """Name images by their paths, without the folders that only say `images` or a split.
+    """Name images by their paths, without folders whose names only mean `images` or a split.
 
-    Where two would be named alike, the names keep all folders.
+    If two names would be equal, all names keep all folders.
 
     Raises:
-        ValueError: an image is listed twice, or two differ in their suffix or in case only.
+        ValueError: an image is listed twice, or two paths differ in suffix or case only.
     """
     paths = [export.relative(sample.image).with_suffix("") for sample in samples]
     short = [PurePosixPath(*(p for p in path.parts[:-1] if not says_role(p)), path.name)
@@ -45,17 +45,17 @@ def deal(
     seed: int,
     by_folder: bool,
 ) -> tuple[Splits, str]:
-    """Keep the splits that the source gives, or deal the names at random.
+    """Keep the splits of the source, or split the names at random.
 
     Args:
         names: of all samples.
-        given: each one's split in the source, None where it has none.
-        ratio: shares to deal anew by; None keeps given splits.
-        seed: of the draw.
+        given: each sample's split in the source, or None.
+        ratio: shares to split by; None keeps the source's splits if they are complete.
+        seed: of the random split.
         by_folder: whether to keep folders, or series of numbered names, together.
 
     Returns:
-        The names by split, and a line that says where the splits come from.
+        The names by split, and a line that describes where the splits come from.
 
     Raises:
         ValueError: see `split_names`.

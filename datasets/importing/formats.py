@@ -1,4 +1,4 @@
-"""The formats that can be imported, and how one is recognised."""
+"""The formats that can be imported, and their detection."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from datasets.importing.records import Source
 
 @dataclass(frozen=True)
 class Format:
-    """A format: what is needed to recognise it, in words and as code, and its reader."""
+    """A format: its requirements in words, its detector, and its reader."""
 
     needs: str
     detect: Callable[[Export], bool]
     read: Callable[[Export], Source]
 
 
-# In the order in which they are tried: exports with annotation files come with plain images too.
+# In detection order: exports with annotation files contain plain images too.
 FORMATS: dict[str, Format] = {
     "coco": Format("a .json with images, annotations, categories", coco.detect, coco.read),
     "cvat": Format("CVAT's annotations.xml", cvat.detect, cvat.read),
@@ -34,10 +34,10 @@ FORMATS: dict[str, Format] = {
 
 
 def recognise(export: Export) -> str:
-    """Find the format of an export.
+    """Detect the format of an export.
 
     Raises:
-        ValueError: none of them fits; what is there and what is needed are named.
+        ValueError: no format fits; the message says what was found and what is needed.
     """
     for name, candidate in FORMATS.items():
         if candidate.detect(export):

@@ -13,11 +13,11 @@ from datasets.importing.places import Export, parsing
 from datasets.importing.raster import ellipse, rectangle, ring, turn
 from datasets.importing.records import Region, Sample, Source
 
-# What Label Studio puts before the names of uploaded files.
+# Label Studio prepends this to the names of uploaded files.
 UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-")
 WITHOUT_AREA = ("keypointlabels", "vectorlabels")
 LABELS = ("polygonlabels", "brushlabels", "rectanglelabels", "ellipselabels")
-LARGEST = 1 << 30  # values of a brush mask
+LARGEST = 1 << 30  # maximum number of values in a brush mask
 
 
 def detect(export: Export) -> bool:
@@ -26,7 +26,7 @@ def detect(export: Export) -> bool:
 
 
 def read(export: Export) -> Source:
-    """Read the last annotation of each task that was not cancelled; tasks without one are left out.
+    """Read each task's last annotation that was not cancelled; tasks without one are skipped.
 
     Raises:
         ValueError: a result is not as Label Studio writes it.
@@ -70,7 +70,7 @@ def _is_tasks(content: object) -> bool:
 
 
 def _image(export: Export, path: Path, task: dict, where: str) -> Path:
-    """Find a task's image: under its name, or without what an upload put before it."""
+    """Find a task's image by name, with or without the prefix added on upload."""
     texts = [value for value in task["data"].values() if isinstance(value, str)]
     if not texts:
         raise ValueError(f"{where} names no image in its data")
@@ -114,7 +114,7 @@ def _regions(results: list[dict], where: str, left_out: Counter) -> Iterator[Reg
 
 
 def _ring(kind: str, value: dict, size: tuple[int, int], where: str) -> np.ndarray:
-    """Corners (N, 2) in px of a shape, which is in percent of the image's sides."""
+    """Convert a shape, in percent of the image's sides, to corners (N, 2) in px."""
     scale = np.array((size[1], size[0]), np.float64) / 100
     if kind == "polygonlabels":
         return ring(value.get("points"), where) * scale
@@ -142,12 +142,12 @@ def _brush(data: tuple[int, ...], where: str, size: tuple[int, int]) -> np.ndarr
 def decode_brush(data: tuple[int, ...], where: str) -> np.ndarray:
     """Decode Label Studio's RLE, the bit stream of thi.ng/rle-pack, to uint8 (N,): RGBA values.
 
-    The head is 32 bits of N, 5 bits of a word's length - 1, and four times 4 bits of the length - 1
-    in which a run's length is written. Runs follow: a bit that is set where one word is repeated,
-    2 bits that choose among the four lengths, the run's length - 1, and the word or words.
+    The header has 32 bits for N, 5 bits for the word size - 1, and 4 bits each for four bit widths
+    - 1 of run lengths. Runs follow: a bit that is set if a single word is repeated, 2 bits that
+    select one of the four widths, the run length - 1, and the word or words.
 
     Raises:
-        ValueError: the stream ends early, or is none.
+        ValueError: the stream is truncated, or not a list of bytes.
     """
     try:
         bits = np.unpackbits(np.array(data, np.uint8))

@@ -19,12 +19,12 @@ WITHOUT_AREA = ("point", "points", "line", "linestrip")
 
 
 def detect(export: Export) -> bool:
-    """Look at the first JSON files for shapes and an image's name."""
+    """Look for shapes and an image path in the first five JSON files."""
     return any(_is_labelme(export, path) for path in export.annotations(".json")[:5])
 
 
 def read(export: Export) -> Source:
-    """Read all labelme files of the folder; other JSON files are passed over.
+    """Read all labelme files in the folder; other JSON files are skipped.
 
     Raises:
         ValueError: a shape is not as labelme writes it.
@@ -87,7 +87,7 @@ def _region(shape: object, where: str, left_out: Counter) -> Region | None:
 
 
 def _patch(shape: dict, where: str) -> np.ndarray:
-    """Read the PNG of a mask, which fills its bounding box: bool (h, w)."""
+    """Read the PNG of a mask, which covers the shape's bounding box: bool (h, w)."""
     try:
         data = base64.b64decode(shape.get("mask") or "", validate=True)
         return np.array(Image.open(io.BytesIO(data)).convert("L")) > 0

@@ -1,4 +1,4 @@
-"""What the values or colours of masks mean: from flags, or from a file beside the masks."""
+"""Class names of mask values or colours: from flags, or from a file beside the masks."""
 
 import csv
 from collections import Counter
@@ -22,10 +22,10 @@ SHOWN = 6
 def name_values(
     export: Export, masks: Sequence[Path]
 ) -> tuple[Mapping[int, str] | None, Mapping[Colour, str] | None]:
-    """Find the names of ids or of colours: one of the two results is None.
+    """Find the class names by mask value or by colour; one of the two results is None.
 
     Raises:
-        ValueError: nothing says what the values mean, or a file that should is damaged.
+        ValueError: neither flags nor a file name the classes, or the file is damaged.
     """
     request = export.request
     if request.colours is not None:
@@ -50,7 +50,7 @@ def parse_values(text: str) -> dict[int, str]:
     """Read `soil,crop,weed`, a file with one per line, or `0=soil,255=plant`: names by mask value.
 
     Raises:
-        ValueError: not value=name, or a value twice.
+        ValueError: not value=name, or a duplicate value.
     """
     if "=" not in text:
         return dict(enumerate(parse_classes(text)))
@@ -100,14 +100,14 @@ def read_colour_list(path: Path) -> dict[Colour, str]:
 
 
 def _name_colour(colours: dict[Colour, str], colour: Colour, name: str, path: Path) -> None:
-    """Add a colour to those that a file names."""
+    """Add a colour and its class name; raise if the colour is taken."""
     if colour in colours:
         raise ValueError(f"{path}: {name} and {colours[colour]} have one colour; change one")
     colours[colour] = name
 
 
 def read_colour_table(path: Path) -> dict[Colour, str]:
-    """Read a table such as `class_dict.csv`, of name, r, g, b; empty where a table is another."""
+    """Read a table such as `class_dict.csv`, of name, r, g, b; empty for any other table."""
     rows = [[cell.strip() for cell in row] for row in csv.reader(_lines(path))]
     if not rows or [cell.casefold() for cell in rows[0][1:4]] != ["r", "g", "b"]:
         return {}
@@ -134,7 +134,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _unnamed(export: Export, masks: Sequence[Path]) -> str:
-    """Say which values the masks hold, and the flag that names them."""
+    """Return an error message with the values in the masks and the flag to name them."""
     step = max(1, len(masks) // PROBED)
     values: Counter = Counter()
     for path in masks[::step]:
@@ -167,7 +167,7 @@ def read_ids(path: Path) -> np.ndarray:
 
     Raises:
         ValueError: it is damaged.
-        ColoursError: it holds colours.
+        ColoursError: it contains colours.
     """
     try:
         return read_indices(path)

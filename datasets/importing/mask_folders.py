@@ -1,4 +1,4 @@
-"""Masks beside images: `images/` and `masks/`, `train/` and `trainannot/`, `x.jpg` and `x_L.png`"""
+"""Masks beside images: `images/` and `masks/`, `train/` and `trainannot/`, `x.jpg`, `x_L.png`."""
 
 import re
 from collections import Counter
@@ -25,10 +25,10 @@ _PART = re.compile(
     rf"[-_ ]?(?P<last>{_SPLIT})?$",
     re.IGNORECASE,
 )
-# Folders of masks that are of objects, not of classes.
+# Folders with masks of instances instead of classes.
 _LEFT_OUT = ("segmentationobject", "instances")
 _IMAGE_ENDINGS = ("_leftimg8bit", "_image", "_img", "_rgb", "")
-_ROOM = tuple[tuple[str, ...], str | None]  # the other folders, and the split
+_ROOM = tuple[tuple[str, ...], str | None]  # folders that do not name a role or split; the split
 
 NEEDED = (
     "images/a.jpg with masks/a.png, train/a.jpg with trainannot/a.png (or train/images and "
@@ -37,7 +37,7 @@ NEEDED = (
 
 
 def detect_folders(export: Export) -> bool:
-    """Look for an image whose mask is in the partner of its folder."""
+    """Look for an image folder with a corresponding folder of masks."""
     if export.file is not None:
         return False
     images, masks = _by_role(export)
@@ -46,7 +46,7 @@ def detect_folders(export: Export) -> bool:
 
 
 def read_folders(export: Export) -> Source:
-    """Pair the images and masks of partner folders.
+    """Pair the images and masks of corresponding folders.
 
     Raises:
         FileNotFoundError: an image or a mask has no partner.
@@ -62,7 +62,7 @@ def detect_pairs(export: Export) -> bool:
 
 
 def read_pairs(export: Export) -> Source:
-    """Pair `x.jpg` with `x<ending>.png`, the ending being the commonest there is.
+    """Pair `x.jpg` with `x<ending>.png`, where the ending is the most frequent one.
 
     Raises:
         FileNotFoundError: an image or a mask has no partner.
@@ -89,7 +89,7 @@ def _is_pair_mask(path: Path, ending: str) -> bool:
 
 
 def _pair_ending(export: Export) -> str | None:
-    """Find what most masks have behind the stem of an image of their folder: `_l`, or nothing."""
+    """Find the most frequent ending that masks add to an image's stem: `_l`, "", or None."""
     stems: dict[Path, set[str]] = {}
     for path in export.images:
         stems.setdefault(path.parent, set()).add(same_name(path.stem))
@@ -109,7 +109,7 @@ def _pair_ending(export: Export) -> str | None:
 
 
 def _by_role(export: Export) -> tuple[list[Path], list[Path]]:
-    """Deal files to images and masks by the names of their folders, or by --images and --masks."""
+    """Sort files into images and masks by the names of their folders, or by --images, --masks."""
     request, images, masks = export.request, [], []
     candidates = list(export.images)
     if request.masks is not None:
@@ -133,7 +133,7 @@ def _by_role(export: Export) -> tuple[list[Path], list[Path]]:
         else:
             images.append(path)
     named = [path for path in images if _has_role(export, path, "image")]
-    if named and request.images is None:  # others, such as a preview, are not photographs
+    if named and request.images is None:  # other files, such as a preview, are not photographs
         images = named
     kept = [path for path in masks if path.suffix.lower() in MASK_SUFFIXES]
     if masks and not kept:
@@ -150,12 +150,12 @@ def _has_role(export: Export, path: Path, role: str) -> bool:
 
 
 def says_role(folder: str) -> bool:
-    """Whether a folder's name only says that it holds images, masks or a split."""
+    """Whether a folder's name only means that it contains images, masks or a split."""
     return _PART.match(folder) is not None
 
 
 def _room(export: Export, path: Path) -> _ROOM:
-    """The folders of a file without those that only say its role, and its split."""
+    """The folders of a file except those that only name a role or split, and its split."""
     masks = export.request.masks
     if masks is not None and path.is_relative_to(masks):
         inside = PurePosixPath(path.relative_to(masks).as_posix())
@@ -223,7 +223,7 @@ def _stems(masks: Iterable[Path], room: Callable[[Path], object]) -> dict[object
 def _mask_endings(
     images: list[Path], partners: dict[object, dict[str, Path]], room: Callable[[Path], object]
 ) -> list[str]:
-    """Collect what masks have behind their image's stem, commonest first: `_mask`, nothing."""
+    """Collect the endings that masks add to image stems, most frequent first: `_mask`, ""."""
     endings: Counter = Counter({"": 0})
     for image in images[:50]:
         for stem in _image_stems(image):

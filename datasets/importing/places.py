@@ -1,4 +1,4 @@
-"""The folder that a labelling tool exported: its files, and finding images by the names in them."""
+"""The export folder of a labelling tool: its files, and looking up images named in them."""
 
 import json
 import os
@@ -32,10 +32,10 @@ _ABSOLUTE = re.compile(r"^(?:[A-Za-z]:)?/|^[a-z0-9]+://")
 
 
 class Export:
-    """An input folder, or the one annotation file in it that is to be read.
+    """An input folder, or a single annotation file to read in it.
 
     Raises:
-        FileNotFoundError: there is no such file or folder.
+        FileNotFoundError: the file or folder does not exist.
         ValueError: it is an archive.
     """
 
@@ -55,21 +55,21 @@ class Export:
 
     @cached_property
     def files(self) -> list[Path]:
-        """All files below the folder, in a fixed order; hidden ones are left out."""
+        """All files below the folder, in a fixed order; hidden ones are skipped."""
         return sorted(files_below(self.root))
 
     @cached_property
     def images(self) -> list[Path]:
         """Images below the folder, and below `--images`."""
         found = {os.path.abspath(path): path for path in self.files if is_image(path)}
-        if self.request.images is not None:  # perhaps the same files, by another spelling
+        if self.request.images is not None:  # may be the same files, by a different path
             below = sorted(files_below(self.request.images))
             found |= {os.path.abspath(path): path for path in below if is_image(path)}
         return list(found.values())
 
     @cached_property
     def by_name(self) -> dict[str, list[Path]]:
-        """The images by their normalised names, without folders."""
+        """The images by normalised file name, without folders."""
         found: dict[str, list[Path]] = {}
         for path in self.images:
             found.setdefault(same_name(path.name), []).append(path)
@@ -77,7 +77,7 @@ class Export:
 
     @cached_property
     def listed(self) -> dict[str, str]:
-        """The splits of the names in lists such as `ImageSets/Segmentation/train.txt`."""
+        """Splits by name, from lists such as `ImageSets/Segmentation/train.txt`."""
         found = {}
         for path in self.annotations(".txt"):
             if path.parent.parent.name == "ImageSets" and path.stem.casefold() in SPLITS:
@@ -88,12 +88,12 @@ class Export:
         return found
 
     def annotations(self, *suffixes: str) -> list[Path]:
-        """The annotation files of these suffixes: the named one, or all below the folder."""
+        """Annotation files with these suffixes: the one named by the user, or all in the folder."""
         candidates = self.files if self.file is None else [self.file]
         return [path for path in candidates if path.suffix.lower() in suffixes]
 
     def json(self, path: Path) -> Any:
-        """Parse a JSON file, once: recognising a format and reading it both need the content.
+        """Parse a JSON file, cached: both detecting a format and reading it need the content.
 
         Raises:
             ValueError: it is not JSON, or not text.
@@ -109,7 +109,7 @@ class Export:
         return self._parsed[path]
 
     def xml(self, path: Path) -> ElementTree.Element:
-        """Parse an XML file, once.
+        """Parse an XML file, cached.
 
         Raises:
             ValueError: it is not XML.
@@ -122,7 +122,7 @@ class Export:
         return self._parsed[path]
 
     def relative(self, path: Path) -> PurePosixPath:
-        """The path below the input folder, or below `--images`."""
+        """The path relative to `--images` or the input folder."""
         for root in filter(None, (self.request.images, self.root)):
             if path.is_relative_to(root):
                 return PurePosixPath(path.relative_to(root).as_posix())
@@ -132,11 +132,11 @@ class Export:
         """Find the image that an annotation file names.
 
         Raises:
-            ValueError: the name leads out of the folder, or fits several images.
-            FileNotFoundError: no such image.
+            ValueError: the name points outside the folder, or matches several images.
+            FileNotFoundError: the image does not exist.
         """
         name = name.replace("\\", "/")
-        if _ABSOLUTE.match(name):  # of the machine on which it was labelled
+        if _ABSOLUTE.match(name):  # a path on the machine on which it was labelled
             name = name.rpartition("/")[2]
         roots = [path for path in (self.request.images, self.root) if path is not None]
         for base in (annotation.parent, *roots):
@@ -155,7 +155,7 @@ class Export:
         return self._choose(name, annotation)
 
     def _below(self, path: Path) -> Path:
-        """The path without `..`, which would lead a name made of it out of the new data set."""
+        """The path without `..`, which would place outputs named after it outside the data set."""
         if ".." not in path.parts:
             return path
         place = path.resolve()
@@ -168,7 +168,7 @@ class Export:
         return any(place.is_relative_to(root.resolve()) for place in places for root in roots)
 
     def _choose(self, name: str, annotation: Path) -> Path:
-        """Choose among the images of this name, wherever they are."""
+        """Choose among the images with this file name, in any folder."""
         base = name.rpartition("/")[2]
         found = self.by_name.get(same_name(base), [])
         if len(found) > 1:
@@ -186,7 +186,7 @@ class Export:
         )
 
     def split_of(self, annotation: Path) -> str | None:
-        """The split that an annotation file's own name or its folder's says."""
+        """The split named by an annotation file or its folders, or None."""
         return split_of(self.relative(annotation))
 
     def _near(self, name: str) -> str:
@@ -195,7 +195,7 @@ class Export:
         return f" (near: {self.relative(stems[close[0]])})" if close else ""
 
     def summary(self) -> str:
-        """Say what is in the folder: suffixes with their counts, and sub-folders."""
+        """Summarise the folder: suffixes with their counts, and sub-folders."""
         kinds = Counter(path.suffix.lower() or "no suffix" for path in self.files)
         told = ", ".join(f"{count} {suffix}" for suffix, count in kinds.most_common(5))
         folders = sorted({self.relative(path).parts[0] for path in self.files
@@ -206,14 +206,14 @@ class Export:
 
 @contextmanager
 def parsing(path: Path, tool: str) -> Iterator[None]:
-    """Make one line of whatever is of another kind than it should be in an annotation file.
+    """Convert errors from malformed annotation files to a one-line ValueError.
 
     Args:
-        path: the file; errors that name it already, and files that are missing, pass.
-        tool: what is said to have written it.
+        path: the file; errors that already name it, and missing files, are passed on.
+        tool: the tool that should have written it.
 
     Raises:
-        ValueError: the block stumbles over a missing key, a wrong type or the like.
+        ValueError: the block fails on a missing key, a wrong type or the like.
     """
     try:
         yield
@@ -230,7 +230,7 @@ def is_image(path: Path) -> bool:
 
 
 def same_name(name: str) -> str:
-    """Make names equal that differ in case or Unicode form: macOS parts letters from accents."""
+    """Normalise case and Unicode form for comparison: macOS decomposes accented letters."""
     return unicodedata.normalize("NFC", name).casefold()
 
 

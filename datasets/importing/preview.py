@@ -1,4 +1,4 @@
-"""One picture of three overlays, to see whether images and labels belong together."""
+"""A picture of three overlays, to check whether images and labels match."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ from datasets.suspicions import BACKGROUND_NAMES
 SHOWN = 3
 HEIGHT = 360  # px of each overlay
 WIDEST = 720
-STRENGTH = 0.5  # of the colour over the photograph
+STRENGTH = 0.5  # opacity of the colours
 GAP = 8
 UNCOLOURED = (*BACKGROUND_NAMES, "soil", "ground")
 
@@ -29,7 +29,7 @@ def overlay(
         image: the photograph.
         label: class ids, uint8 (H, W).
         palette: a colour for each id.
-        plain: the id that stays uncoloured, such as soil, or None; void is hatched in white.
+        plain: id to leave uncoloured, such as soil, or None; void is hatched in white.
     """
     table = np.full((256, 3), 255, np.uint8)
     table[: len(palette)] = palette
@@ -49,13 +49,13 @@ def write_preview(
     classes: Sequence[str],
     palette: Sequence[Colour],
 ) -> None:
-    """Write up to three overlays side by side, with their names and the classes' colours.
+    """Write up to three overlays side by side, with their names and a legend of the classes.
 
     Args:
-        path: the picture.
+        path: of the picture.
         samples: name, image (H, W, 3) and label (H, W) of each.
-        classes: the classes' names.
-        palette: their colours.
+        classes: class names.
+        palette: class colours.
     """
     font = ImageFont.load_default(14)
     plain = 0 if classes[0].casefold() in UNCOLOURED else None

@@ -1,4 +1,4 @@
-"""Painting regions into label maps: the one rasteriser of all formats."""
+"""Painting regions into label maps: the rasteriser shared by all formats."""
 
 import math
 from collections import Counter
@@ -10,7 +10,8 @@ from pycocotools import mask as coco_mask
 from datasets.importing.records import Region
 
 ELLIPSE_CORNERS = 64
-# Farther out, corners are drawn in: pycocotools walks along every edge pixel by pixel.
+# Corners are clipped to this multiple of the image's size: pycocotools walks along every edge pixel
+# by pixel.
 FARTHEST = 4
 
 
@@ -20,7 +21,7 @@ def paint(
     ids: Mapping[str, int],
     unlabelled: int,
 ) -> tuple[np.ndarray, Counter]:
-    """Paint regions over each other, by their order and then as they are listed.
+    """Paint regions over each other, by `order`, then as listed.
 
     Args:
         regions: of one image.
@@ -29,7 +30,7 @@ def paint(
         unlabelled: the value of all other pixels.
 
     Returns:
-        The label, uint8 (H, W), and how many regions are `clipped` (reach out of the image) or
+        The label, uint8 (H, W), and how many regions are `clipped` (extend beyond the image) or
         `empty` (cover no pixel's centre).
     """
     label = np.full(size, unlabelled, np.uint8)
@@ -54,7 +55,7 @@ def fill(rings: Sequence[np.ndarray], size: tuple[int, int]) -> np.ndarray:
 
 
 def ring(points: object, where: str) -> np.ndarray:
-    """Check the corners of a polygon and make them float (N, 2).
+    """Validate the corners of a polygon and convert them to float (N, 2).
 
     Raises:
         ValueError: not pairs of finite numbers.
@@ -69,7 +70,7 @@ def ring(points: object, where: str) -> np.ndarray:
 
 
 def rectangle(left: float, top: float, right: float, bottom: float) -> np.ndarray:
-    """The corners (4, 2) of an upright rectangle."""
+    """Corners (4, 2) of an upright rectangle."""
     return np.array([(left, top), (right, top), (right, bottom), (left, bottom)], np.float64)
 
 
@@ -80,14 +81,14 @@ def ellipse(x: float, y: float, radius_x: float, radius_y: float) -> np.ndarray:
 
 
 def turn(corners: np.ndarray, degrees: float, about: tuple[float, float]) -> np.ndarray:
-    """Turn corners (N, 2) clockwise, as seen in the image, about a point."""
+    """Rotate corners (N, 2) about a point, clockwise as seen in the image."""
     angle = math.radians(degrees)
     rotation = np.array(((math.cos(angle), math.sin(angle)), (-math.sin(angle), math.cos(angle))))
     return (corners - about) @ rotation + about
 
 
 def place(patch: np.ndarray, left: int, top: int, size: tuple[int, int]) -> np.ndarray:
-    """Put a patch, bool (h, w), into an empty mask (H, W); what reaches out is cut off."""
+    """Paste a patch, bool (h, w), into an empty mask (H, W), clipped to the image."""
     mask = np.zeros(size, bool)
     y, x = max(0, -top), max(0, -left)
     seen = patch[y : max(0, size[0] - top), x : max(0, size[1] - left)]
@@ -97,5 +98,5 @@ def place(patch: np.ndarray, left: int, top: int, size: tuple[int, int]) -> np.n
 
 def _reaches_out(corners: np.ndarray, size: tuple[int, int]) -> bool:
     height, width = size
-    slack = 1.0  # tools round to the border's far side
+    slack = 1.0  # tools may round to just outside the border
     return bool((corners < -slack).any() or (corners > np.array((width, height)) + slack).any())

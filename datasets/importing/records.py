@@ -1,4 +1,4 @@
-"""What every format is read into: samples with regions or a mask, and their classes' names."""
+"""Common representation of all formats: samples with regions or a mask, and class names."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ class Region:
     Attributes:
         name: the class, as the source spells it.
         rings: polygons, float (N, 2) each, x and y in px from the image's top left corner.
-        mask: draws the object instead: maps the image's (height, width) to bool (H, W).
+        mask: alternative to `rings`: maps the image's (height, width) to bool (H, W).
         order: regions of higher order are painted later, over others.
 
     Raises:
@@ -29,21 +29,21 @@ class Region:
     order: float = 0.0
 
     def __post_init__(self) -> None:
-        # pycocotools ends the process on such numbers.
+        # pycocotools crashes the process on such numbers.
         if not all(np.isfinite(ring).all() for ring in self.rings):
             raise ValueError("a corner that is not a finite number")
 
 
 @dataclass(frozen=True)
 class Sample:
-    """An image and what is labelled in it.
+    """An image and its labels.
 
     Attributes:
-        image: the file.
-        label: the file that holds the label: for errors, and the mask itself in mask formats.
-        split: train, val or test, where the source deals its images.
-        regions: what to paint, in formats of polygons.
-        size: (height, width) in px that the source states.
+        image: the image file.
+        label: the file with the label: in mask formats the mask, otherwise for error messages.
+        split: train, val or test, if the source has splits.
+        regions: regions to paint; None in mask formats.
+        size: (height, width) in px as stated in the source.
     """
 
     image: Path
@@ -55,14 +55,14 @@ class Sample:
 
 @dataclass(frozen=True)
 class Source:
-    """A data set as a labelling tool wrote it.
+    """A data set as written by a labelling tool.
 
     Attributes:
         samples: in a fixed order.
         names: the classes, in the source's order.
-        values: what the ids of masks mean; None where masks hold colours, or in polygon formats.
-        colours: what the colours of masks mean.
-        left_out: how many objects of a kind without an area there are, such as points.
+        values: class names by mask value; None for masks of colours and for polygon formats.
+        colours: class names by mask colour; None otherwise.
+        left_out: counts of skipped items by kind, such as objects without an area.
     """
 
     samples: Sequence[Sample]
@@ -78,7 +78,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Request:
-    """What the flags say about the source, before it is read."""
+    """Flags that describe the source, before it is read."""
 
     path: Path
     images: Path | None = None

@@ -1,4 +1,4 @@
-"""Drawing the labels of a source and writing them in VOC layout, all of it or nothing."""
+"""Drawing the labels of a source and writing them in VOC layout."""
 
 import shutil
 from collections import Counter
@@ -25,7 +25,7 @@ UNKNOWN_ADVICE = "name them with --classes, or leave them out with --ignore"
 
 @dataclass
 class Tally:
-    """What the samples of a split hold: pixels and images per class id, and sizes."""
+    """Statistics of a split: pixels and images per class id, image sizes, odd regions."""
 
     images: int = 0
     pixels: Counter = field(default_factory=Counter)
@@ -34,7 +34,7 @@ class Tally:
     regions: Counter = field(default_factory=Counter)  # clipped, empty
 
     def add(self, label: np.ndarray, counts: Counter) -> None:
-        """Count an image's label, uint8 (H, W)."""
+        """Add the label of an image, uint8 (H, W)."""
         found = np.bincount(label.ravel(), minlength=256)
         held = {int(index): int(found[index]) for index in np.flatnonzero(found)}
         self.images += 1
@@ -113,7 +113,7 @@ def convert(
 ) -> dict[str, Tally]:
     """Draw all labels, and write images and labels below `root` unless it is None.
 
-    Returns what each split holds.
+    Returns the statistics of each split.
 
     Raises:
         ValueError, OSError: see `draw`.
@@ -146,7 +146,7 @@ def _convert_one(
         suffix = sample.image.suffix.lower()
         if suffix in IMAGE_SUFFIXES:
             shutil.copyfile(sample.image, target.with_name(target.name + suffix))
-        else:  # .bmp, .tif, .webp: what the data sets do not read
+        else:  # .bmp, .tif, .webp, which `SegmentationDataset` does not read
             data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1]
             target.with_name(f"{target.name}.png").write_bytes(data.tobytes())
         path = root / "SegmentationClass" / f"{name}.png"

@@ -1,4 +1,4 @@
-"""YOLO polygons: a text file per image, a line per object: class id, then x y ... from 0 to 1."""
+"""YOLO polygons: a text file per image, a line per object: class id, then x y ... in 0 to 1."""
 
 import re
 from collections.abc import Iterator
@@ -19,15 +19,15 @@ _TURNED = (5, 6, 7, 8)  # EXIF orientations that swap the sides
 
 
 def detect(export: Export) -> bool:
-    """Look for label lines in a text file beside a data.yaml, classes.txt or folder `labels`."""
+    """Look for a text file whose first line is a label."""
     if export.file is not None:
         return False
-    texts = _texts(export)  # those of images without an object are empty
+    texts = _texts(export)  # empty ones are of images without objects
     return any(map(_is_label, texts))
 
 
 def read(export: Export) -> Source:
-    """Read the labels of all images; an image without a label file shows no object.
+    """Read the labels of all images; an image without a label file has no objects.
 
     Raises:
         ValueError: a line is not a polygon, or its class has no name.
@@ -70,13 +70,13 @@ def _is_label(path: Path) -> bool:
 
 
 def _key(export: Export, path: Path) -> tuple[str, ...]:
-    """What an image and its label share: the path without suffix, `images` and `labels`."""
+    """Key shared by an image and its label: the path without suffix, `images` and `labels`."""
     parts = export.relative(path).with_suffix("").parts
     return tuple(same_name(part) for part in parts if part.lower() not in ("images", "labels"))
 
 
 def _names(export: Export) -> list[str]:
-    """Read the class names of --classes, data.yaml, or a file with one per line."""
+    """Read the class names from --classes, data.yaml, or a file with one per line."""
     if export.request.classes is not None:
         text, path = export.request.classes, Path(export.request.classes)
         names = (
@@ -130,7 +130,7 @@ def _regions(path: Path, size: tuple[int, int], names: list[str]) -> Iterator[Re
 
 
 def _image_size(path: Path) -> tuple[int, int]:
-    """Read (height, width) in px as the image is shown, upright, without decoding it.
+    """Read (height, width) in px, with EXIF orientation applied, without decoding the image.
 
     Raises:
         ValueError: the file is not an image.
