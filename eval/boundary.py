@@ -12,15 +12,15 @@ RATIO = 0.02  # of the image's diagonal, as published for photographs
 
 
 class BoundaryMetrics:
-    """IoU per class of those pixels near the outline of their mask, inside of it.
+    """IoU per class over those pixels of the masks that are near their outline.
 
-    Pixels within d px of the outline count (d a share of the image's diagonal; the border of the
-    image and of void areas is an outline). Of leaves thinner than 2 d that is every pixel, and
-    Boundary IoU is then IoU: take a smaller share. Intersections and unions are summed over the
-    split, as for mIoU.
+    Pixels within d px of the outline count, where d is a share of the image's diagonal and the
+    borders of the image and of void areas are outlines. For leaves thinner than 2 d this is every
+    pixel, and Boundary IoU equals IoU: use a smaller share. Intersections and unions are summed
+    over the split, as for mIoU.
 
     Attributes:
-        intersections, unions: int64, of each class but the ignored one.
+        intersections, unions: int64, per class except the ignored one.
     """
 
     def __init__(self, num_classes: int, ignore_index: int = 255, ratio: float = RATIO) -> None:
@@ -43,7 +43,7 @@ class BoundaryMetrics:
                 self.unions[index] += int(np.count_nonzero(ours | theirs))
 
     def compute(self) -> dict[str, Any]:
-        """Return ``miou`` and ``per_class``, as `SegmentationMetrics.compute`, and ``ratio``."""
+        """Return ``miou`` and ``per_class``, like `SegmentationMetrics.compute`, and ``ratio``."""
         iou = self.intersections / self.unions  # nan where the class is absent
         return {
             "miou": iou.nanmean().item(),
@@ -53,13 +53,13 @@ class BoundaryMetrics:
 
 
 def _rim(mask: np.ndarray, distance: int) -> np.ndarray:
-    """Return the pixels of a mask (H, W) bool within a distance, along rows or columns, of its end.
+    """Return the pixels of a mask (H, W) bool within a distance of its outline.
 
-    The distance is Chebyshev's, as in the published code, which erodes by 3 x 3 squares.
+    It is the Chebyshev distance, as in the published code, which erodes by 3 x 3 squares.
     """
     if not mask.any():
         return mask
-    # A ring of zeros: the border of the image is the end of every mask.
+    # Pad with zeros: the image border ends every mask.
     padded = np.pad(mask.astype(np.uint8), 1)
     square = np.ones((2 * distance + 1, 2 * distance + 1), np.uint8)
     inner = cv2.erode(padded, square)[1:-1, 1:-1]

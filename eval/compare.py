@@ -1,4 +1,4 @@
-"""Evaluate several runs on one split: a table of scores and costs, and a picture of predictions.
+"""Evaluate several runs on one split: a table of scores and cost, and a picture of predictions.
 
 python eval/compare.py runs/teacher-... runs/student-... runs/sekd-... --subset test
 """
@@ -64,7 +64,7 @@ def as_markdown(rows: list[dict[str, str]]) -> str:
 
 
 def draw(runs: list[ScoredRun]) -> np.ndarray:
-    """Draw image, label and each run's prediction for images spread over the split, with a legend.
+    """Draw image, label and each run's prediction for some images of the split, with a legend.
 
     Returns:
         (H, W, 3) uint8.

@@ -1,7 +1,7 @@
-"""What a network costs: parameters, multiply-adds, and the two counts that the papers print.
+"""Cost of a network: parameters, multiply-adds, and the two counts that the papers print.
 
-Everything is counted on fake tensors: shapes are worked out, nothing is computed, so that a B5 at
-full resolution takes a second, and the network itself is never run or changed.
+Everything is counted on fake tensors: only shapes are propagated, so that a B5 at full resolution
+takes a second, and the network itself is never run or changed.
 """
 
 import copy
@@ -22,7 +22,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def count_parameters(module: nn.Module) -> int:
-    """Return the number of parameters, trainable or not; buffers are none."""
+    """Return the number of parameters, trainable or not, without buffers."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
@@ -33,19 +33,19 @@ def multiply_adds(
     adapters: Iterable[nn.Module] = (),
     plain: bool = False,
 ) -> int:
-    """Return the multiply-adds that one image really takes.
+    """Return the actual multiply-adds per image.
 
-    Counted are matrix products, attention included, convolutions, and 3 for each value that
-    bilinear interpolation writes (two mixes along a row, one across); norms and activations, some
+    Matrix products, including attention, and convolutions are counted, and 3 per output value of
+    bilinear interpolation (two blends along rows, one across); norms and activations, a few
     percent, are not.
 
     Args:
         model: network with ``forward_intermediates``; a copy in ``eval()`` is counted.
         height: of the image, in pixels.
         width: of the image, in pixels.
-        adapters: modules that read the network's intermediates during distillation; give them to
-            count what a distilled student costs in training, without the teacher and the losses.
-        plain: count the head's published formulation instead of what runs.
+        adapters: modules that take the network's intermediates during distillation; pass them to
+            count a distilled student's cost in training, without the teacher and the losses.
+        plain: count the head's published formulation instead of the one that runs.
     """
     custom = {torch.ops.aten.upsample_bilinear2d: _interpolation}
     counter = FlopCounterMode(display=False, custom_mapping=custom)
@@ -53,7 +53,7 @@ def multiply_adds(
     model, adapters = _copy_to(fake, model), [_copy_to(fake, adapter) for adapter in adapters]
     if plain:  # in a copy that is only counted
         model.head.fuse = model.head.fuse_plain  # type: ignore[method-assign]
-    # The plain kernel takes attention apart into products that every torch release can count.
+    # The math kernel decomposes attention into products that every torch release can count.
     with torch.no_grad(), fake, counter, sdpa_kernel(SDPBackend.MATH):
         outputs = model.forward_intermediates(torch.empty(1, 3, height, width))
         for adapter in adapters:
@@ -64,16 +64,16 @@ def multiply_adds(
 def training_cost(
     model: Segmenter, adapters: Iterable[nn.Module], height: int, width: int
 ) -> dict[str, int]:
-    """Return what a student costs with its adapters, for a checkpoint to record.
+    """Return a student's cost including its adapters, to be recorded in the checkpoint.
 
     Args:
         model: the student.
-        adapters: of the method that distils it.
+        adapters: of the distillation method.
         height: of one training image, in pixels.
         width: of one training image, in pixels.
 
     Returns:
-        ``params``, ``flops`` (multiply-adds of one image, forward), ``height`` and ``width``.
+        ``params``, ``flops`` (multiply-adds per image, forward pass), ``height`` and ``width``.
     """
     adapters = list(adapters)
     params = count_parameters(model) + sum(map(count_parameters, adapters))
@@ -82,18 +82,18 @@ def training_cost(
 
 
 def _interpolation(read: tuple[int, ...], *args: Any, out_shape: tuple[int, ...], **_: Any) -> int:
-    """Count floating-point operations, the counter's unit: two for each of 3 multiply-adds."""
+    """Count floating-point operations, the counter's unit: 3 multiply-adds of 2 each per value."""
     return 0 if tuple(read) == tuple(out_shape) else 6 * math.prod(out_shape)
 
 
 class Layer(NamedTuple):
-    """One call of a layer, as far as a counting rule needs to know it.
+    """One call of a layer, with what the counting rules need.
 
     Attributes:
         kind: "conv", "linear", "norm", "relu" or "pool".
-        read: elements of the input.
-        written: elements of the output.
-        products: multiply-adds for each element written.
+        read: number of input elements.
+        written: number of output elements.
+        products: multiply-adds per output element.
         bias: whether a bias is added.
     """
 
@@ -105,24 +105,24 @@ class Layer(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """Parameters and layer calls of a part of a network; parts are joined with `join`."""
+    """Parameters and layer calls of a part of a network; `join` combines parts."""
 
     parameters: int = 0
     layers: tuple[Layer, ...] = ()
 
 
 def join(parts: Iterable[Cost]) -> Cost:
-    """Return the cost of several parts together."""
+    """Return the total cost of several parts."""
     parts = list(parts)
     layers = tuple(layer for part in parts for layer in part.layers)
     return Cost(sum(part.parameters for part in parts), layers)
 
 
 def thop_rule(layer: Layer) -> int:
-    """Count as the package thop does, which SEKD's table was made with.
+    """Count like the package thop, which was used for SEKD's table.
 
-    Convolutions and linear layers without their bias, 4 for each element normalised (2, doubled for
-    affine norms), and global pooling; attention products and interpolation are left out.
+    Convolutions and linear layers are counted without bias, norms with 4 per element (2, doubled
+    if affine), and global pooling; attention products and interpolation are not.
     """
     if layer.kind == "norm":
         return 4 * layer.read
@@ -132,7 +132,7 @@ def thop_rule(layer: Layer) -> int:
 
 
 def transkd_rule(layer: Layer) -> int:
-    """Count as TransKD's table was: a convolution's bias, norms, ReLU and pooling by element."""
+    """Count like TransKD's table: convolution bias, and norms, ReLU and pooling per element."""
     if layer.kind == "conv":
         return layer.written * (layer.products + layer.bias)
     per_element = {"linear": 0, "norm": 2, "relu": 1, "pool": 1}[layer.kind]
@@ -145,11 +145,11 @@ RULES: dict[str, Callable[[Layer], int]] = {"thop": thop_rule, "transkd": transk
 def paper_params_flops(
     model: Segmenter, adapters: Cost, height: int, width: int, rule: str
 ) -> tuple[int, int]:
-    """Return parameters and FLOPs as a paper counts them: on the published formulation.
+    """Return parameters and FLOPs as counted in a paper, on the published formulation.
 
     Args:
         model: network whose head has ``fuse_plain``.
-        adapters: what is trained beside it, at this image size; ``Cost()`` for a plain network.
+        adapters: trained with it, at this image size; ``Cost()`` for a plain network.
         height: of one image, in pixels; two of 512 x 512 cost as much as one of 512 x 1024.
         width: of one image, in pixels.
         rule: a key of `RULES`.
@@ -159,7 +159,7 @@ def paper_params_flops(
 
 
 def plain_layers(model: Segmenter, height: int, width: int) -> list[Layer]:
-    """List the layers of the published formulation in the order of their calls."""
+    """List the layers of the published formulation in call order."""
     fake, recorder = FakeTensorMode(), _Recorder()
     model = _copy_to(fake, model)
     with torch.no_grad(), fake, recorder:
@@ -170,7 +170,7 @@ def plain_layers(model: Segmenter, height: int, width: int) -> list[Layer]:
 
 
 class _Recorder(TorchFunctionMode):
-    """Notes the layers called within its context."""
+    """Records the layers called within its context."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -202,13 +202,13 @@ def _describe(kind: str, result: Tensor, read: Tensor, *args: Any, **kwargs: Any
         return Layer(kind, read.numel(), result.numel())
     weight = args[0]
     bias = kwargs.get("bias", args[1] if len(args) > 1 else None)
-    # (C_out, C_in / groups, k, k): what is summed for one output
+    # (C_out, C_in / groups, k, k): all but C_out are summed per output
     products = math.prod(weight.shape[1:])
     return Layer(kind, read.numel(), result.numel(), products, bias is not None)
 
 
 def _copy_to(fake: FakeTensorMode, module: M) -> M:
-    """Return a copy in eval mode that has shapes only, wherever the module is."""
+    """Return a copy in eval mode on fake tensors, whatever the module's device."""
     tensors = (*module.parameters(), *module.buffers())
     with fake:
         shapes = {id(tensor): torch.empty(tensor.shape, dtype=tensor.dtype) for tensor in tensors}

@@ -2,8 +2,8 @@
 
     python eval/eval.py --state runs/student-SegformerB0-CWFID --datadir data/cwfid --subset test
 
-The checkpoint says which network, classes and preprocessing it needs; published files do not, and
-take them from flags.
+Checkpoints contain the network's name, classes and preprocessing; published files do not, and need
+flags for them.
 """
 
 import argparse
@@ -90,7 +90,7 @@ def main() -> None:
 
 
 def distance_share(text: str) -> float:
-    """Read a share of the image's diagonal, above 0 and at most 0.5."""
+    """Read a share of the image's diagonal, in (0, 0.5]."""
     value = positive_number(text)
     if value > 0.5:
         raise argparse.ArgumentTypeError(f"must be at most 0.5, not {text}")

@@ -1,4 +1,4 @@
-"""Score a network on a split; the training loop and eval.py share it."""
+"""Evaluation of a network on a split, shared by the training loop and eval.py."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
@@ -26,7 +26,7 @@ Observer = Callable[[str, Tensor], None]
 
 
 def all_of(*observers: Observer | None) -> Observer:
-    """Return an observer that hands each prediction to all observers that are not None."""
+    """Return an observer that passes each prediction to all observers that are not None."""
 
     def observe(name: str, prediction: Tensor) -> None:
         for observer in observers:
@@ -39,7 +39,7 @@ def all_of(*observers: Observer | None) -> Observer:
 def evaluation_loader(
     dataset: Dataset, num_workers: int, batch_size: int = 1, pin_memory: bool = False
 ) -> DataLoader:
-    """Read a split in order; batches of one suit images that differ in size."""
+    """Return a loader over a split, in order; a batch size of 1 suits images of varying size."""
     return DataLoader(
         dataset,
         batch_size=batch_size,
@@ -51,10 +51,10 @@ def evaluation_loader(
 
 
 class Metric(Protocol):
-    """Counts something besides the confusion matrix, such as `eval.boundary.BoundaryMetrics`."""
+    """A metric in addition to the confusion matrix, such as `eval.boundary.BoundaryMetrics`."""
 
     def update(self, prediction: Tensor, label: Tensor) -> None:
-        """Count class maps (B, H, W) on the network's device, of the same size."""
+        """Add class maps (B, H, W) of the same size, on the network's device."""
 
 
 def evaluate(
@@ -71,30 +71,30 @@ def evaluate(
     inference: Inference = WHOLE,
     also: Sequence[Metric] = (),
 ) -> SegmentationMetrics:
-    """Run the network over a loader and count every labelled pixel at its label's own size.
+    """Run the network over a loader and score every labelled pixel at the label's own size.
 
-    Under ``--protocol paper`` the labels come at a quarter of the image's size, which is the
-    network's output size: the same rule then compares both without any upsampling.
+    Under ``--protocol paper`` the labels have a quarter of the image's size, which is the
+    network's output size, so that nothing is upsampled.
 
     Args:
-        model: network on ``device``; put in ``eval()`` and handed back in the mode it came in.
+        model: network on ``device``; switched to ``eval()``, and its mode is restored afterwards.
         loader: batches of `datasets.transforms.collate`: ``image`` (B, 3, H, W) uint8, ``label``
-            (B, H', W') and ``name``; lists where the sizes in a batch differ.
+            (B, H', W') and ``name``; lists if the sizes in a batch differ.
         num_classes: K.
-        ignore_index: label value kept out of the score.
+        ignore_index: label value that is not scored.
         preprocessing: of the checkpoint, see `eval.inference.predict_logits`.
-        device: where the network is.
-        progress: show a bar on a terminal, else a line every few seconds.
+        device: of the network.
+        progress: show a bar on a terminal, otherwise a line every few seconds.
         reduce: sums the (K, K) int64 matrix, on ``device``, across processes.
         observer: called with each sample's name and (H', W') uint8 prediction.
-        inference: whole or by windows, see `eval.inference.Inference`.
+        inference: whole images or sliding windows, see `eval.inference.Inference`.
         also: further metrics, updated with every prediction and label; not reduced.
 
     Returns:
-        The metrics; ``.compute()`` gives the scores.
+        The metrics; ``.compute()`` returns the scores.
 
     Raises:
-        ValueError: a batch needs more memory than there is.
+        ValueError: out of memory on a batch.
     """
     metrics = SegmentationMetrics(num_classes, ignore_index)
     was_training = model.training
@@ -119,7 +119,7 @@ def evaluate(
 
 
 def counted(loader: Iterable[dict[str, Any]], hidden: bool) -> Iterator[dict[str, Any]]:
-    """Yield the batches of a loader and show how many images are done."""
+    """Yield the batches of a loader and show the progress in images."""
     dataset = getattr(loader, "dataset", None)
     total = None if dataset is None else len(dataset)
     with show_progress("evaluate", "image", total, hidden) as bar:
@@ -135,7 +135,7 @@ def _predict(
     device: torch.device | str,
     inference: Inference,
 ) -> Iterator[tuple[list[str], Tensor, Tensor]]:
-    """Yield (names, predictions, labels), (b, H', W') each, of parts that share one size."""
+    """Yield (names, predictions, labels), maps (b, H', W'), for parts of the batch of one size."""
     names, images, labels = batch["name"], batch["image"], batch["label"]
     with memory_advice(
         f"evaluating {names[0]} needs more memory than there is: pass a smaller --batch-size or "

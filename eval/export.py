@@ -1,10 +1,10 @@
-"""Export a checkpoint to what a robot runs: ONNX, OpenVINO, TensorRT, TorchScript, Hugging Face.
+"""Export a checkpoint for deployment: ONNX, OpenVINO, TensorRT, TorchScript, Hugging Face.
 
     python eval/export.py --state runs/student-SegformerB0-CWFID --format onnx
     python eval/export.py --state runs/student-SegformerB0-CWFID --format int8 --datadir data/cwfid
 
-Every export is run and compared with PyTorch before it gets its name. `eval.py` and `predict.py`
-take the files of ONNX, OpenVINO and TensorRT as their --state.
+Every export is run and compared with PyTorch before it is moved to its final path. `eval.py` and
+`predict.py` accept ONNX, OpenVINO and TensorRT files as --state.
 """
 
 import argparse
@@ -84,10 +84,10 @@ def main() -> None:
 
 
 def check_flags(args: argparse.Namespace) -> None:
-    """Refuse flags that would do nothing.
+    """Raise on flags that would have no effect, and on missing runtimes.
 
     Raises:
-        ValueError: naming the flag.
+        ValueError: a flag does not fit the format, or its library is not installed.
     """
     data = ("dataset", "datadir", "subset", "classes", "image_size", "calibration_images",
             "num_workers")  # fmt: skip
@@ -110,11 +110,11 @@ def check_flags(args: argparse.Namespace) -> None:
 
 
 def choose_target(args: argparse.Namespace) -> Path:
-    """Return where to write: ``--output``, or beside the checkpoint.
+    """Return the path to write: ``--output``, or beside the checkpoint.
 
     Raises:
-        ValueError: nothing says where, or it is the checkpoint itself.
-        OSError: a folder where a file is meant, or the reverse, or it cannot be written.
+        ValueError: ``--output`` is needed but missing, or is the checkpoint itself.
+        OSError: it is a folder but should be a file or vice versa, or it cannot be written.
     """
     source, target = resolve(args.state), args.output
     if target is None and not Path(args.state).exists():
@@ -133,7 +133,7 @@ def choose_target(args: argparse.Namespace) -> Path:
 
 
 def write_onnx(args: argparse.Namespace, target: Path, console: Console) -> None:
-    """Write an ONNX graph that agrees with PyTorch."""
+    """Write an ONNX graph after checking that it agrees with PyTorch."""
     model, info = load(args)
     deployed = deploy(model, info, args)
     graph = to_onnx(deployed)
@@ -143,7 +143,7 @@ def write_onnx(args: argparse.Namespace, target: Path, console: Console) -> None
 
 
 def write_openvino(args: argparse.Namespace, target: Path, console: Console) -> None:
-    """Write an OpenVINO file that agrees with PyTorch in float32; print what bfloat16 does."""
+    """Write an OpenVINO file that agrees with PyTorch in float32; print bfloat16's deviation."""
     model, info = load(args)
     deployed = deploy(model, info, args)
     graph = to_onnx(deployed)
@@ -152,13 +152,13 @@ def write_openvino(args: argparse.Namespace, target: Path, console: Console) -> 
     network = OpenVinoNetwork(exported, "float32")
     compare(deployed, network.run, network.runtime, console)
     usual = OpenVinoNetwork(exported)
-    if usual.runtime != network.runtime:  # what it takes on this processor unless told otherwise
+    if usual.runtime != network.runtime:  # OpenVINO's default precision on this processor
         compare(deployed, usual.run, usual.runtime, console, exact=False)
     save_openvino(exported, facts_of(deployed, info), target)
 
 
 def write_tensorrt(args: argparse.Namespace, target: Path, console: Console) -> None:
-    """Write a TensorRT engine for this machine's GPU that agrees with PyTorch."""
+    """Write a TensorRT engine for this machine's GPU after checking it against PyTorch."""
     model, info = load(args)
     deployed = deploy(model, info, args)
     size = args.image_size or info["preprocessing"].get("image_size")
@@ -174,7 +174,7 @@ def write_tensorrt(args: argparse.Namespace, target: Path, console: Console) -> 
 
 
 def write_torchscript(args: argparse.Namespace, target: Path, console: Console) -> None:
-    """Write a TorchScript file that agrees with PyTorch."""
+    """Write a TorchScript file after checking that it agrees with PyTorch."""
     model, info = load(args)
     deployed = deploy(model, info, args)
     with replacing(target) as temporary, quiet():
@@ -184,7 +184,7 @@ def write_torchscript(args: argparse.Namespace, target: Path, console: Console) 
 
 
 def write_huggingface(args: argparse.Namespace, target: Path, console: Console) -> None:
-    """Write a folder for transformers; it is compared where transformers is installed."""
+    """Write a folder for transformers after checking that it agrees with PyTorch."""
     model, info = load(args)
     with tempfile.TemporaryDirectory() as folder:
         save_huggingface(model, folder, info["classes"], info)
@@ -194,9 +194,9 @@ def write_huggingface(args: argparse.Namespace, target: Path, console: Console) 
 
 
 def read_huggingface(folder: str) -> tuple[str, Callable[[Tensor], Tensor]]:
-    """Return who reads the folder, and a function from images to logits.
+    """Return the name of the library that reads the folder, and a function from images to logits.
 
-    That is transformers where it is installed: this project itself does not need it.
+    Uses transformers if it is installed, otherwise this project, which does not depend on it.
     """
     if not importlib.util.find_spec("transformers"):
         model, _ = load_checkpoint(folder)
@@ -209,7 +209,7 @@ def read_huggingface(folder: str) -> tuple[str, Callable[[Tensor], Tensor]]:
 
 
 def write_int8(args: argparse.Namespace, target: Path, console: Console) -> None:
-    """Write an int8 graph for ONNX Runtime or OpenVINO, and say what it costs in mIoU."""
+    """Write an int8 graph for ONNX Runtime or OpenVINO, and print its loss in mIoU."""
     subject = load_subject(args, torch.device("cpu"))
     deployed = deploy(subject.model, subject.info, args)
     count = args.calibration_images or CALIBRATION_IMAGES
@@ -226,7 +226,7 @@ def write_int8(args: argparse.Namespace, target: Path, console: Console) -> None
         f"mIoU on {subject.dataset.name} ({subject.dataset.split}, {len(subject.dataset)} images): "
         f"PyTorch {before:.2f} %, {name} {after:.2f} %: {before - after:.2f} points lost"
     )
-    # Images of the size that was scored are those it was calibrated for.
+    # Record the image size that the graph was calibrated and scored at.
     facts = facts_of(deployed, subject.info | {"preprocessing": subject.preprocessing.plain()})
     if exported is None:
         save_graph(graph, facts, target)
@@ -235,23 +235,23 @@ def write_int8(args: argparse.Namespace, target: Path, console: Console) -> None
 
 
 def load(args: argparse.Namespace) -> tuple[Segmenter, dict[str, Any]]:
-    """Load the network and what its checkpoint says."""
+    """Load the network and its checkpoint's metadata."""
     return load_checkpoint(args.state, model=args.model)
 
 
 def deploy(model: nn.Module, info: dict[str, Any], args: argparse.Namespace) -> Deployed:
-    """Put preprocessing and argmax around the network, as the flags say."""
+    """Wrap the network with preprocessing and argmax, according to the flags."""
     preprocessing = Preprocessing.read(info["preprocessing"])
     return Deployed(model, preprocessing, args.with_preprocessing, args.with_argmax)
 
 
 def facts_of(deployed: Deployed, info: dict[str, Any]) -> dict[str, str]:
-    """Return what the exported file says about itself."""
+    """Return the metadata of the exported file."""
     return describe(info, deployed.with_preprocessing, count_parameters(deployed.model))
 
 
 def miou(network: nn.Module, subject: Subject, args: argparse.Namespace) -> float:
-    """Score a network, or a graph in its place, on the subject's split."""
+    """Return the mIoU of a network, or of an exported graph, on the subject's split."""
     raw = isinstance(network, RuntimeNetwork) and network.takes_bytes
     workers = default_workers() if args.num_workers is None else args.num_workers
     metrics = evaluate(
@@ -312,7 +312,7 @@ def build_parser() -> OneLineParser:
         type=non_negative_integer,
         help="processes that read data (default: one per CPU core, at most 4)",
     )
-    # What load_subject reads besides: whole images, by the checkpoint's own protocol.
+    # Other flags that load_subject reads: whole images, and the checkpoint's protocol.
     parser.set_defaults(inference="whole", window=None, overlap=None, tta=None)
     parser.set_defaults(distillation_type=None, protocol=None, num_classes=None, precision=None)
     return parser

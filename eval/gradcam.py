@@ -1,11 +1,11 @@
-"""Show where a network looks: class activation maps of any encoder stage, over the photographs.
+"""Show where a network looks: class activation maps of any encoder stage, overlaid on the images.
 
     python eval/gradcam.py --state runs/student-SegformerB0-CWFID --input photos --output cams \
         --class weed --stage 1 2 3 4
 
-A map says how much each place of a stage's features raises the logits of a class, summed over the
-pixels that the network gives that class (Selvaraju et al., Grad-CAM, ICCV 2017, for segmentation
-as in Vinogradova et al., AAAI 2020), or over all pixels where it finds none of it.
+A map shows how much each position of a stage's features raises the logits of a class, summed over
+the pixels predicted as that class (Selvaraju et al., Grad-CAM, ICCV 2017, for segmentation as in
+Vinogradova et al., AAAI 2020), or over all pixels if there are none.
 """
 
 import re
@@ -49,11 +49,11 @@ METHODS = {
     "eigengradcam": "EigenGradCAM",
 }
 STAGES = (1, 2, 3, 4)
-FORBIDDEN = re.compile(r'[/\\:*?"<>|]')  # in names of files, on one system or another
+FORBIDDEN = re.compile(r'[/\\:*?"<>|]')  # in file names, on some operating system
 
 
 def main() -> int:
-    """Run the command line; 1 if a file was left out."""
+    """Run the command line; the exit status is 1 if a file was left out."""
     args = build_parser().parse_args()
     device = choose_device(args.device, args.cpu)
     sources = find_sources(args.input, args.output)
@@ -87,12 +87,12 @@ def main() -> int:
 
 
 class CamFiles:
-    """Writes one picture per image and class, whose file name carries the class and the stages.
+    """Writes one picture per image and class; its file name contains the class and the stages.
 
     Args:
-        folder: that the pictures are written to.
-        classes: names of the classes that are explained.
-        stages: of 1 to 4.
+        folder: output folder.
+        classes: names of the explained classes.
+        stages: encoder stages, 1 to 4.
     """
 
     def __init__(self, folder: Path, classes: Sequence[str], stages: Sequence[int]) -> None:
@@ -101,7 +101,7 @@ class CamFiles:
         self.endings = {name: f"_{FORBIDDEN.sub('-', name)}_stage{ending}.png" for name in classes}
 
     def earlier(self, sources: Iterable[Source]) -> Iterator[Path]:
-        """Yield the files that `write` would replace."""
+        """Yield the paths that `write` may overwrite."""
         for source, ending in product(sources, self.endings.values()):
             if source.is_video:
                 yield from (self.folder / source.name).glob(f"*{ending}")
@@ -111,7 +111,7 @@ class CamFiles:
     def write(
         self, name: str, image: np.ndarray, cams: Mapping[str, Mapping[int, np.ndarray]]
     ) -> None:
-        """Write the maps of each class and stage beside the image, all (H, W, 3) uint8."""
+        """Write the image with the maps of all stages beside it, per class; all (H, W, 3) uint8."""
         for shown, stages in cams.items():
             maps = {f"{shown}, stage {stage}": picture for stage, picture in stages.items()}
             with replacing(self.folder / f"{name}{self.endings[shown]}") as temporary:
@@ -123,12 +123,12 @@ class StageCams:
     """Class activation maps of the features of encoder stages.
 
     Args:
-        predictor: the network and how images get to it.
-        stages: of 1 to 4.
+        predictor: the network and its image preparation.
+        stages: encoder stages, 1 to 4.
         method: one of `METHODS`.
 
     Raises:
-        ValueError: the library that computes them is not installed.
+        ValueError: the library grad-cam is not installed.
     """
 
     def __init__(self, predictor: Predictor, stages: Sequence[int], method: str) -> None:
@@ -145,7 +145,7 @@ class StageCams:
         """Draw the map of each stage over an image, (3, H, W) uint8.
 
         Returns:
-            By stage, (H, W, 3) uint8 RGB: blue is 0, red the stage's largest value.
+            Overlays by stage, (H, W, 3) uint8 RGB: blue is 0, red the stage's largest value.
         """
         pixels = image.permute(1, 2, 0).numpy() / np.float32(255)
         return {
@@ -180,14 +180,14 @@ class StageCams:
                     reshape_transform=lambda features, size=size: channels_first(features, size),
                 ) as cam,
             ):
-                warnings.simplefilter("ignore")  # the library's, of maps that are 0 throughout
+                warnings.simplefilter("ignore")  # the library warns about all-zero maps
                 values = cam(inputs, [lambda logits: logits[class_index][mask].sum()])[0]
             maps[stage] = resize_map(values, image.shape[-2:])
         return maps
 
 
 def channels_first(features: Tensor, size: tuple[int, int]) -> Tensor:
-    """Turn what a stage's norm yields, (B, h, w, C) or (B, h * w, C), into (B, C, h, w)."""
+    """Reshape the output of a stage's norm, (B, h, w, C) or (B, h * w, C), to (B, C, h, w)."""
     return features.reshape(features.shape[0], *size, -1).permute(0, 3, 1, 2)
 
 
@@ -197,10 +197,10 @@ def resize_map(values: np.ndarray, size: Sequence[int]) -> np.ndarray:
 
 
 def choose_classes(wanted: Sequence[str] | None, names: Sequence[str]) -> list[int]:
-    """Find the classes of ``--class``; by default all but the first, which is the background.
+    """Return the ids of ``--class``; by default all but the first, which is the background.
 
     Raises:
-        ValueError: the network knows no such class.
+        ValueError: the network has no such class.
     """
     if wanted is None:
         return list(range(1, len(names))) or [0]

@@ -1,4 +1,4 @@
-"""From images to logits and class maps: the one path that evaluation and prediction share."""
+"""From images to logits and class maps: inference shared by evaluation and prediction."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from models.encoder import MIN_SIZE
 
 @dataclass(frozen=True)
 class Inference:
-    """How an image goes through the network; by default once, as a whole.
+    """How images are run through the network; by default once, as a whole.
 
     Attributes:
         window: (height, width) of a sliding window, multiples of `STRIDE`; None for whole images.
-        overlap: share of the window, 0 or above and below 1, that neighbours have in common.
-        scales: the image is also seen at these sizes, and the logits are averaged.
-        flip: at every scale, it is also seen mirrored left to right.
+        overlap: share of the window, in [0, 1), that neighbouring windows have in common.
+        scales: scales of the image over which logits are averaged.
+        flip: also average over the horizontal flip at every scale.
     """
 
     window: tuple[int, int] | None = None
@@ -51,15 +51,15 @@ def predict_logits(
 ) -> Tensor:
     """Return the logits of images.
 
-    An image with a side below `MIN_SIZE` is continued by its last row and column for the network,
-    and the logits of what was added are cut off again.
+    Images with a side below `MIN_SIZE` are padded by replicating the last row and column, and the
+    logits of the padding are cropped.
 
     Args:
         model: network in ``eval()`` mode, on the device of ``images``.
         images: (B, 3, H, W) uint8 RGB.
-        preprocessing: of the checkpoint; mean and standard deviation are read.
-        size: (H', W') to upsample to, bilinearly; None leaves the network's own resolution.
-        inference: whole or by windows, and which views of the image are averaged.
+        preprocessing: of the checkpoint; only mean and standard deviation are used.
+        size: (H', W') to upsample to, bilinearly; None keeps the network's output resolution.
+        inference: whole images or sliding windows, and the views that are averaged.
 
     Returns:
         (B, K, h, w) float32, whatever precision autocast ran the network in.
@@ -85,38 +85,38 @@ def predict_labels(
 ) -> Tensor:
     """Return the class maps of images: (B, H', W') uint8 of the given size.
 
-    Arguments are those of `predict_logits`.
+    The arguments are those of `predict_logits`.
     """
     logits = predict_logits(model, images, preprocessing, inference=inference)
     return upsample_argmax(logits, size)
 
 
 def upsample_argmax(logits: Tensor, size: Sequence[int] | None = None) -> Tensor:
-    """Return ``interpolate(logits, size).argmax(1)`` without holding the upsampled logits.
+    """Return ``interpolate(logits, size).argmax(1)`` without storing all upsampled logits.
 
-    Classes are upsampled one by one against a running maximum, which takes three maps of full
-    size in place of K, and a third of the time of an argmax that strides across K planes.
+    Classes are upsampled one by one and compared with a running maximum, which needs three
+    full-size maps instead of K, and a third of the time of an argmax that strides across K planes.
 
     Args:
         logits: (B, K, h, w), K at most 256.
         size: (H', W'), or None for (h, w).
 
     Returns:
-        (B, H', W') uint8; on ties the lowest class, as argmax.
+        (B, H', W') uint8; the lowest class on ties, like argmax.
     """
     logits = logits.float()
     best = _resize(logits[:, :1], size)
     labels = torch.zeros(best.shape, dtype=torch.uint8, device=logits.device)
     for index in range(1, logits.shape[1]):
         plane = _resize(logits[:, index : index + 1], size)
-        # Classes come in rising order, so a maximum writes what a mask would, several times faster.
+        # Class indices ascend, so a maximum equals a masked write, and is several times faster.
         torch.maximum(labels, (plane > best).view(torch.uint8).mul_(index), out=labels)
         best = torch.maximum(best, plane)
     return labels[:, 0]
 
 
 def _view_logits(model: Network, images: Tensor, inference: Inference) -> Tensor:
-    """Return the float32 logits (B, K, h, w) of normalized images, whole or by windows."""
+    """Return the float32 logits (B, K, h, w) of normalised images, whole or by windows."""
     height, width = images.shape[-2:]
     window = inference.window
     if window is None or (height <= window[0] and width <= window[1]):
@@ -142,12 +142,12 @@ def _network_logits(model: Network, images: Tensor) -> Tensor:
 
 
 def _slide(model: Network, images: Tensor, window: tuple[int, int], overlap: float) -> Tensor:
-    """Average the logits of overlapping windows, on the grid that the whole image would give.
+    """Average the logits of overlapping windows, on the grid of the whole image's logits.
 
-    Windows start at multiples of `STRIDE`, so that their cells are cells of that grid and nothing
-    is interpolated. A cell counts the more in the average, the farther it is from the border of
-    its window, where the network sees least around it. What is held at full size is the image; of
-    the network's own maps there are never more than one window needs.
+    Windows start at multiples of `STRIDE`, so that their cells align with that grid and nothing
+    is interpolated. The weight of a cell grows with its distance from the border of the window,
+    where the network has least context. Only the image and the logits have full size; the
+    network's feature maps never take more memory than one window needs.
     """
     height, width = images.shape[-2:]
     grid = (-(-height // STRIDE), -(-width // STRIDE))
@@ -171,7 +171,7 @@ def _slide(model: Network, images: Tensor, window: tuple[int, int], overlap: flo
 
 
 def _starts(length: int, window: int, overlap: float) -> Iterator[int]:
-    """Yield the first cells of windows that cover a side, evenly, by at least the overlap."""
+    """Yield the start cells of evenly spaced windows along a side, with at least the overlap."""
     if length <= window:
         yield 0
         return
@@ -182,7 +182,7 @@ def _starts(length: int, window: int, overlap: float) -> Iterator[int]:
 
 
 def _tent(length: int) -> Tensor:
-    """Rise linearly from either end to 1 in the middle; positive throughout."""
+    """Weights that rise linearly from either end to 1 in the middle; all positive."""
     distance = torch.arange(length) + 0.5
     return torch.minimum(distance, length - distance) / (length / 2)
 

@@ -1,4 +1,4 @@
-"""Several classes scored as one, such as vegetation, which is crop and weed."""
+"""Scoring several classes as one, such as crop and weed as vegetation."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def parse_merged(texts: Sequence[str], classes: Sequence[str]) -> dict[str, list[int]]:
-    """Read ``--merge``: `name=class,class` becomes the name and the ids of its classes.
+    """Parse ``--merge``: `name=class,class` to class ids by name.
 
     Raises:
         ValueError: not of that form, an unknown class, fewer than two, or a name that is taken.
@@ -29,13 +29,13 @@ def parse_merged(texts: Sequence[str], classes: Sequence[str]) -> dict[str, list
 
 
 def merged_ious(matrix: Tensor, merged: Mapping[str, Sequence[int]]) -> dict[str, float | None]:
-    """Return the IoU of each union of classes; None where it occurs nowhere.
+    """Return the IoU of each union of classes; None if it does not occur.
 
-    What is confused within a union counts as right.
+    Confusions within a union count as correct.
 
     Args:
-        matrix: (K, K) int64, rows the label, columns the prediction.
-        merged: of `parse_merged`.
+        matrix: (K, K) int64, rows are labels, columns predictions.
+        merged: from `parse_merged`.
     """
     ious: dict[str, float | None] = {}
     for name, ids in merged.items():

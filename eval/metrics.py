@@ -8,22 +8,22 @@ from torch import Tensor
 
 
 class SegmentationMetrics:
-    """Confusion matrix over a whole split, and the scores that follow from it.
+    """Confusion matrix over a whole split, and the scores computed from it.
 
     The matrix is exact (int64 counts, never an average over images), so that the scores do not
     depend on the batch size or on the number of processes.
 
     Attributes:
-        matrix: (K, K) int64 on the CPU, rows the label, columns the prediction. Matrices of several
-            processes or subsets may simply be added.
+        matrix: (K, K) int64 on the CPU, rows are labels, columns predictions. Matrices of several
+            processes or subsets can simply be added.
     """
 
     def __init__(self, num_classes: int, ignore_index: int = 255) -> None:
         """Start from an empty matrix.
 
         Raises:
-            ValueError: class count outside 1..255 or ignore index outside 0..255, since label maps
-                are bytes.
+            ValueError: class count outside 1..255 or ignore index outside 0..255, as label maps
+                are uint8.
         """
         if not 1 <= num_classes <= 255:
             raise ValueError(f"num_classes {num_classes}: a label map holds 1 to 255 classes")
@@ -38,7 +38,7 @@ class SegmentationMetrics:
 
         Args:
             prediction: (B, H, W) or (H, W), any integer type, class indices.
-            label: same shape; pixels equal to the ignore index are left out.
+            label: same shape; pixels equal to the ignore index are not counted.
 
         Raises:
             ValueError: sizes differ, or a label or prediction is outside the class list.
@@ -50,8 +50,8 @@ class SegmentationMetrics:
         classes = self.num_classes
         prediction = _as_bytes(prediction, "prediction")
         label = _as_bytes(label, "label").to(prediction.device)
-        # Every byte value has a row and what is out of range a spare column: nothing needs a mask,
-        # the check is a look at the counts, and one int32 map is the only full-size copy that is
+        # A row per byte value, and a spare column for predictions out of range: no mask is needed,
+        # validity is checked on the counts, and a single int32 map is the only full-size copy
         # wider than a byte.
         pairs = label.to(torch.int32).mul_(classes + 1).add_(prediction.clamp(max=classes))
         counts = torch.bincount(pairs.flatten(), minlength=256 * (classes + 1))
@@ -77,11 +77,11 @@ class SegmentationMetrics:
         """Return the scores so far, as fractions in 0..1.
 
         A class that occurs neither in the labels nor in the predictions has IoU None and is left
-        out of the mean; a class that was only predicted counts as 0.
+        out of the mean; a class that was only predicted has IoU 0.
 
         Returns:
-            ``miou``, ``per_class`` (list of float or None; without the ignored id, where that is
-            one of the K), ``pixel_accuracy``, ``mean_accuracy`` (over the classes that occur in the
+            ``miou``, ``per_class`` (list of float or None; without the ignored id, if that is one
+            of the K), ``pixel_accuracy``, ``mean_accuracy`` (over the classes that occur in the
             labels), ``fwiou`` (IoU weighted by the class's share of the labelled pixels).
 
         Raises:
@@ -108,7 +108,7 @@ class SegmentationMetrics:
 
 
 def _as_bytes(values: Tensor, what: str) -> Tensor:
-    """Return the map as uint8, refusing what would wrap around."""
+    """Return the map as uint8; raise on values that would wrap around."""
     if values.dtype == torch.uint8:
         return values
     if values.dtype.is_floating_point or values.dtype == torch.bool:

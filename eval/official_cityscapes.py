@@ -1,4 +1,4 @@
-"""The official metric of Cityscapes, by its own scripts and from files, as its server sees them."""
+"""The official Cityscapes metric, by its own scripts, from files as submitted to its server."""
 
 import tempfile
 from collections.abc import Iterator
@@ -16,16 +16,16 @@ from datasets.cityscapes import LABEL_IDS, TRAIN_TO_LABEL_ID, TrainIdDataset
 
 
 class OfficialCityscapes:
-    """Collects predictions as PNGs in label ids and scores them with ``cityscapesscripts``.
+    """Writes predictions as PNGs in label ids and scores them with ``cityscapesscripts``.
 
     Pass the instance to `eval.evaluator.evaluate` as observer.
 
     Args:
-        dataset: Cityscapes or ACDC, whose classes are the same.
-        folder: where the PNGs are kept.
+        dataset: Cityscapes or ACDC, which has the same classes.
+        folder: for the PNGs.
 
     Raises:
-        ValueError: a data set of other classes, or the scripts are not installed.
+        ValueError: the data set has other classes, or the scripts are not installed.
     """
 
     def __init__(self, dataset: SegmentationDataset, folder: Path) -> None:
@@ -46,12 +46,12 @@ class OfficialCityscapes:
         self._write(self._prediction_path(name), prediction.cpu().numpy())
 
     def scores(self) -> dict[str, Any]:
-        """Score what was written: ``miou``, ``category_miou`` and ``per_class`` by name."""
+        """Score the predictions: ``miou``, ``category_miou`` and ``per_class`` by name."""
         predictions = [str(self._prediction_path(name)) for name in self.dataset.names]
         labels = [str(self._label_path(index)) for index in range(len(self.dataset))]
         settings = copy(self.scripts.args)
         settings.quiet, settings.JSONOutput = True, False
-        settings.evalInstLevelScore = False  # needs instance ids, which neither PNG holds
+        settings.evalInstLevelScore = False  # needs instance ids, which the PNGs lack
         scores = self.scripts.evaluateImgLists(predictions, labels, settings)
         classes = {name: _number(scores["classScores"][name]) for name in self.dataset.classes}
         return {
@@ -64,7 +64,7 @@ class OfficialCityscapes:
         return self.folder / f"{name}_pred.png"
 
     def _label_path(self, index: int) -> Path:
-        """Find the official label file, or write it from train ids."""
+        """Return the official label file; write it if the data set has train ids only."""
         path = self.dataset.pairs[index][1]
         if path.stem.endswith(LABEL_IDS):
             return path
@@ -73,7 +73,7 @@ class OfficialCityscapes:
         return written
 
     def _write(self, path: Path, train_ids: np.ndarray) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)  # of a name with folders
+        path.parent.mkdir(parents=True, exist_ok=True)  # names may contain folders
         Image.fromarray(self.to_label_id[train_ids]).save(path, compress_level=1)
 
 
@@ -81,7 +81,7 @@ class OfficialCityscapes:
 def official_scorer(
     dataset: SegmentationDataset, wanted: bool
 ) -> Iterator[OfficialCityscapes | None]:
-    """Give a scorer whose files are gone at the end; None where it is not wanted."""
+    """Yield a scorer with temporary files; None if it is not wanted."""
     if not wanted:
         yield None
         return

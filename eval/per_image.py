@@ -1,4 +1,4 @@
-"""Scores image by image: how much a result varies, and on which images it is worst."""
+"""Scores per image: how much a result varies, and on which images it is worst."""
 
 import csv
 from pathlib import Path
@@ -12,14 +12,14 @@ from eval.metrics import SegmentationMetrics
 
 
 class ImageCounts:
-    """Pixels in common and in the union of prediction and label, per image and class.
+    """Pixels in the intersection and union of prediction and label, per image and class.
 
-    Both a metric and an observer of `eval.evaluator.evaluate`: it is given each batch, then each
-    image's name. Sums over images give the scores of the whole split.
+    Both a metric and an observer for `eval.evaluator.evaluate`, which passes each batch and then
+    the name of each image. Sums over images give the scores of the whole split.
 
     Args:
         num_classes: K.
-        ignore_index: label value that is left out.
+        ignore_index: label value that is not counted.
     """
 
     def __init__(self, num_classes: int, ignore_index: int = 255) -> None:
@@ -29,19 +29,19 @@ class ImageCounts:
         self.matrices: list[Tensor] = []
 
     def update(self, prediction: Tensor, label: Tensor) -> None:
-        """Count class maps (B, H, W), each image for itself."""
+        """Count class maps (B, H, W), separately per image."""
         for one, known in zip(prediction, label, strict=True):
             metrics = SegmentationMetrics(self.num_classes, self.ignore_index)
             metrics.update(one, known)
             self.matrices.append(metrics.matrix)
 
     def __call__(self, name: str, prediction: Tensor) -> None:
-        """Note the name of an image that was counted."""
+        """Record the name of an image that was counted."""
         self.names.append(name)
 
     @property
     def counts(self) -> np.ndarray:
-        """(images, 2, K) int64: pixels in common, and in the union."""
+        """(images, 2, K) int64: pixels in the intersection, and in the union."""
         matrices = torch.stack(self.matrices)
         common = matrices.diagonal(dim1=1, dim2=2)
         union = matrices.sum(1) + matrices.sum(2) - common
@@ -49,7 +49,7 @@ class ImageCounts:
         return torch.stack((common, union), dim=1)[:, :, scored].numpy()
 
     def write(self, path: Path, classes: tuple[str, ...]) -> None:
-        """Write a CSV file: per image its mIoU, and per class the pixels in common and in union."""
+        """Write a CSV file: per image the mIoU, and intersection and union per class."""
         columns = [f"{name} {what}" for what in ("common", "union") for name in classes]
         with replacing(path) as temporary, temporary.open("w", newline="") as file:
             rows = csv.writer(file)
@@ -59,7 +59,7 @@ class ImageCounts:
 
 
 def read_counts(path: Path) -> tuple[list[str], np.ndarray]:
-    """Read what `ImageCounts.write` wrote: names, and counts (images, 2, K) int64."""
+    """Read a file of `ImageCounts.write`: names, and counts (images, 2, K) int64."""
     with path.open(newline="") as file:
         _, *rows = csv.reader(file)
     counts = np.array([row[2:] for row in rows], dtype=np.int64)
@@ -67,9 +67,9 @@ def read_counts(path: Path) -> tuple[list[str], np.ndarray]:
 
 
 def mean_iou(counts: np.ndarray) -> np.ndarray:
-    """MIoU from counts (..., 2, K); a class that occurs nowhere is left out of the mean.
+    """Compute mIoU from counts (..., 2, K), as a mean over the classes that occur.
 
-    It is nan where no class occurs, in an image that is void all over.
+    It is nan if no class occurs, in an image that is all void.
     """
     common, union = counts[..., 0, :], counts[..., 1, :]
     occurs = union > 0

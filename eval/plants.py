@@ -1,11 +1,11 @@
-"""What a farmer counts: weeds that a sprayer or hoe hits, and crops that it hurts.
+"""Metrics for farmers: weeds that a sprayer or hoe hits, and crops that it hurts.
 
 The tool is modelled as in Darbyshire et al., "Towards practical object detection for weed spraying
 in precision agriculture", Frontiers in Plant Science 2023: the image is divided into cells of the
-tool's size, and a cell is treated if a weed was predicted in it; the share of the area that is
-treated is theirs too. That weeds and crops are counted one by one follows Ruigrok et al.,
-"Application-specific evaluation of a weed-detection algorithm for plant-specific spraying", Sensors
-2020. Plants as connected components of the label, and the shares `HIT` and `HURT`, are ours.
+tool's size, and a cell is treated if a weed was predicted in it; the treated share of the area is
+also theirs. Counting weeds and crops per plant follows Ruigrok et al., "Application-specific
+evaluation of a weed-detection algorithm for plant-specific spraying", Sensors 2020. Plants as
+connected components of the label, and the shares `HIT` and `HURT`, are our choice.
 """
 
 from collections.abc import Sequence
@@ -15,25 +15,25 @@ import cv2
 import numpy as np
 from torch import Tensor
 
-HIT = 0.5  # share of a weed that must be treated for the weed to be hit
-HURT = 0.1  # share of a crop plant from which on it is hurt
+HIT = 0.5  # least treated share of a weed that is hit
+HURT = 0.1  # least treated share of a crop plant that is hurt
 GROUND_NAMES = ("background", "_background_", "bg", "soil", "ground")
 
 
 class PlantMetrics:
     """Counts weeds hit and crops hurt over a split.
 
-    A plant is a connected component (of 8 neighbours) of a class in the label. Plants of one class
-    that touch count as one, and a plant that another one cuts in two counts as two.
+    A plant is an 8-connected component of a class in the label. Plants of one class that touch
+    count as one, and a plant that another one cuts in two counts as two.
 
     Args:
-        classes: names, in the order of their ids; those with "weed" in them are weeds, the others
-            are crops, apart from `GROUND_NAMES`.
-        ignore_index: label value that belongs to no plant and to no area.
-        size: of the tool's cells, in px of the label; 1 treats the predicted pixels alone.
+        classes: names, in the order of their ids; those containing "weed" are weeds, the others
+            crops, except for `GROUND_NAMES`.
+        ignore_index: label value that counts neither as a plant nor as area.
+        size: of the tool's cells, in px of the label; 1 treats only the predicted pixels.
 
     Raises:
-        ValueError: no class is called weed, or none is a crop.
+        ValueError: no class is a weed, or none is a crop.
     """
 
     def __init__(self, classes: Sequence[str], ignore_index: int = 255, size: int = 1) -> None:
@@ -66,9 +66,9 @@ class PlantMetrics:
                 self.shares[is_weed] += treated_shares(labelled == index, treated)
 
     def compute(self) -> dict[str, Any]:
-        """Return counts of plants, and the share of the labelled area that is treated.
+        """Return numbers of plants, shares hit and hurt, and the treated share of labelled area.
 
-        ``weeds_hit`` and ``crops_hurt`` are None where there is no such plant.
+        ``weeds_hit`` and ``crops_hurt`` are None if there is no such plant.
         """
         weeds, crops = (np.array(self.shares[is_weed]) for is_weed in (True, False))
         return {
@@ -82,7 +82,7 @@ class PlantMetrics:
 
 
 def treated_cells(weeds: np.ndarray, size: int) -> np.ndarray:
-    """Return the pixels (H, W) bool of all cells of `size` px that hold a predicted weed pixel."""
+    """Return the pixels (H, W) bool of all cells of `size` px with a predicted weed pixel."""
     height, width = weeds.shape
     rows, columns = -(-height // size), -(-width // size)
     padded = np.pad(weeds, ((0, rows * size - height), (0, columns * size - width)))
@@ -91,7 +91,7 @@ def treated_cells(weeds: np.ndarray, size: int) -> np.ndarray:
 
 
 def treated_shares(plants: np.ndarray, treated: np.ndarray) -> list[float]:
-    """Return the share of each connected component of `plants` (H, W) bool that is treated."""
+    """Return the treated share of each connected component of `plants` (H, W) bool."""
     count, components = cv2.connectedComponents(plants.astype(np.uint8), connectivity=8)
     pixels = np.bincount(components.ravel(), minlength=count)[1:]
     covered = np.bincount(components[treated], minlength=count)[1:]
@@ -99,7 +99,7 @@ def treated_shares(plants: np.ndarray, treated: np.ndarray) -> list[float]:
 
 
 def describe_plants(plants: dict[str, Any]) -> list[str]:
-    """Say what `PlantMetrics.compute` counted, in two lines."""
+    """Format the result of `PlantMetrics.compute`, in two lines."""
     hit, hurt, area = (
         "-" if plants[key] is None else f"{100 * plants[key]:.1f} %"
         for key in ("weeds_hit", "crops_hurt", "treated_area")

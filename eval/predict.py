@@ -36,7 +36,7 @@ from eval.subject import choose_preprocessing
 
 
 def main() -> int:
-    """Run the command line; 1 if a file was left out."""
+    """Run the command line; the exit status is 1 if a file was left out."""
     args = build_parser().parse_args()
     inference = choose_inference(args)
     device = choose_device(args.device, args.cpu)
@@ -54,7 +54,7 @@ def main() -> int:
     files = PredictionFiles(args.output, classes, palette, args.opacity, bool(args.official))
     try:
         failed = predict(predictor, sources, files, args)
-    finally:  # Ctrl-C as well: the table names what was written
+    finally:  # also on Ctrl-C, so that the table covers what was written
         files.write_table()
         if files.pixels and args.opacity:
             files.write_legend()
@@ -71,7 +71,7 @@ def predict(
     files: PredictionFiles,
     args: argparse.Namespace,
 ) -> int:
-    """Segment all sources; report those that cannot be, and return their number."""
+    """Segment all sources; report failures, and return their number."""
     failed = set()
     total = count_frames(sources, args.every)
     with progress("predict", "image", total) as bar:

@@ -1,4 +1,4 @@
-"""Write one HTML page about one or several runs; it needs neither a network nor other files.
+"""Write an HTML report about one or several runs; the page is self-contained and works offline.
 
 python eval/report.py runs/student-... runs/sekd-... runs/teacher-... --output report.html
 """
@@ -54,8 +54,8 @@ from eval.runs import ScoredRun, predict_also, score_runs
 from models.encoder import MIN_SIZE
 
 TEMPLATES = Path(__file__).parent / "reporting" / "templates"
-TIMING_SECONDS = 10  # that latency takes, unless the fewest calls take longer
-FEWEST_CALLS, MOST_CALLS = 5, 50  # of each run
+TIMING_SECONDS = 10  # approximate duration of timing, unless FEWEST_CALLS take longer
+FEWEST_CALLS, MOST_CALLS = 5, 50  # per run
 
 
 def main() -> None:
@@ -92,12 +92,12 @@ def render(
     """Return the page about runs that were scored on the same images.
 
     Args:
-        runs: with the predictions of the images to show.
+        runs: including the predictions of the images to show.
         records: of the same runs.
-        chosen: why each image is shown, by its index.
+        chosen: captions of the images to show, by index.
         milliseconds: latency of each run.
-        device: that the latency was measured on.
-        command: that wrote the page.
+        device: on which the latency was measured.
+        command: command line that wrote the page.
     """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -141,7 +141,7 @@ def render(
 
 
 def score_table(runs: Sequence[ScoredRun], milliseconds: Sequence[str]) -> list[list[str]]:
-    """Return the table of scores, with a column per run: cost first, then scores, then classes."""
+    """Return the table of scores, with a column per run: cost, then scores, then classes."""
     results = [scored.result for scored in runs]
     lines = transposed(table_rows(results))
     lines.insert(3, ["ms per image", *milliseconds])
@@ -152,7 +152,7 @@ def score_table(runs: Sequence[ScoredRun], milliseconds: Sequence[str]) -> list[
 
 
 def was_chosen_here(scored: ScoredRun, record: RunRecord) -> bool:
-    """Whether best.pth was chosen by its score on the very split that is scored."""
+    """Whether best.pth was selected by its score on the same split that is scored here."""
     dataset, flags = scored.subject.dataset, record.flags
     same_data = scored.subject.info["dataset"] == dataset.name
     split = flags.get("val_split") or dataset.default_val_split
@@ -160,7 +160,7 @@ def was_chosen_here(scored: ScoredRun, record: RunRecord) -> bool:
 
 
 def draw_miou(runs: Sequence[ScoredRun], records: Sequence[RunRecord]) -> Chart | None:
-    """Draw mIoU in training, None where no log holds it."""
+    """Draw mIoU over training; None if no log contains it."""
     curves = [
         (index, Curve(scored.name, record.steps, record.log["miou"]))
         for index, (scored, record) in enumerate(zip(runs, records, strict=True))
@@ -172,7 +172,7 @@ def draw_miou(runs: Sequence[ScoredRun], records: Sequence[RunRecord]) -> Chart 
 def draw_losses(
     runs: Sequence[ScoredRun], records: Sequence[RunRecord]
 ) -> list[tuple[str, list[Chart]]]:
-    """Draw each run's loss terms; none for a run without a log."""
+    """Draw each run's loss terms; empty for a run without a log."""
     return [
         (scored.name, loss_charts([Curve(*term) for term in record.curves]))
         for scored, record in zip(runs, records, strict=True)
@@ -180,13 +180,13 @@ def draw_losses(
 
 
 def class_matrix(scored: ScoredRun) -> torch.Tensor:
-    """Return the confusion matrix (K, K) of the classes, without an output for void."""
+    """Return the confusion matrix (K, K) of the classes, without a void output."""
     count = scored.subject.dataset.num_classes
     return scored.metrics.matrix[:count, :count]
 
 
 def class_counts(scored: ScoredRun) -> list[dict[str, str]]:
-    """Return for each class its share of the labelled pixels, and the images that contain it."""
+    """Return per class its share of the labelled pixels, and the number of images with it."""
     pixels = class_matrix(scored).sum(1)
     containing = (torch.stack(scored.images.matrices).sum(2) > 0).sum(0)[: len(pixels)]
     return [
@@ -197,9 +197,9 @@ def class_counts(scored: ScoredRun) -> list[dict[str, str]]:
 
 @torch.inference_mode()
 def measure_latencies(runs: Sequence[ScoredRun], device: torch.device) -> list[str]:
-    """Measure the latency of each network in ms: the median for one image of the size it is given.
+    """Measure each network's latency in ms: the median for one image of its input size.
 
-    The runs take turns, so that another load on the machine slows all of them down.
+    The runs are timed in turns, so that other load on the machine affects all of them alike.
     """
     calls = {}
     for place, scored in enumerate(runs):
@@ -217,7 +217,7 @@ def training_facts(scored: ScoredRun, record: RunRecord) -> dict[str, Any]:
     info, flags, log = scored.subject.info, record.flags, record.log
     metrics = info["metrics"]
     facts = {"checkpoint": scored.state}
-    if {"epoch", "step"} <= metrics.keys():  # published files know their epoch alone
+    if {"epoch", "step"} <= metrics.keys():  # published files have an epoch only
         facts["checkpoint from"] = f"epoch {metrics['epoch']}, step {metrics['step']}"
     if log:
         facts["log ends at"] = f"step {log['step'][-1]:.0f}"
@@ -236,7 +236,7 @@ def training_facts(scored: ScoredRun, record: RunRecord) -> dict[str, Any]:
 
 
 def differing_flags(records: Sequence[RunRecord]) -> dict[str, list[str]]:
-    """Return the flags in which the runs differ, with a value per run."""
+    """Return the flags that differ between runs, with a value per run."""
     names = dict.fromkeys(name for record in records for name in record.flags if name != "stage")
     table = {name: [_plain(record.flags.get(name)) for record in records] for name in names}
     return {name: values for name, values in table.items() if len(set(values)) > 1}

@@ -1,4 +1,4 @@
-"""The images on a report's page: the worst, the best and others, with predictions and errors."""
+"""The images in a report: the worst, the best and others, with predictions and errors."""
 
 import io
 from collections.abc import Sequence
@@ -11,14 +11,15 @@ from eval.reporting.charts import data_uri
 from eval.reporting.pictures import colorize, error_map
 from eval.runs import ScoredRun, image_scores
 
-EXTREMES = 2  # images of the worst scores that are shown, and of the best
+EXTREMES = 2  # number of worst and of best images that are shown
 PICTURE_WIDTH = 640  # px, enough for a third of a wide screen
 
 
 def choose_images(runs: Sequence[ScoredRun]) -> dict[int, str]:
-    """Return the images to show, by index, and why: the worst, the best, others of the split.
+    """Return captions of the images to show, by index: the worst, the best, others of the split.
 
-    Each has its mean mIoU: where plants are few, a bad one can have the fewest wrong pixels.
+    They are ranked by mIoU averaged over the runs, not by the number of wrong pixels, which can be
+    lowest in a bad prediction if there are few plants.
     """
     scores = image_scores(runs)
     ranked = sorted(scores, key=scores.__getitem__)
@@ -35,7 +36,7 @@ def choose_images(runs: Sequence[ScoredRun]) -> dict[int, str]:
 
 
 def show_image(runs: Sequence[ScoredRun], index: int, why: str) -> dict[str, Any]:
-    """Return one image of the split with its label, and each run's prediction and errors."""
+    """Return an image of the split with its label and, per run, the prediction and its errors."""
     dataset = runs[0].subject.dataset
     sample = dataset[index]
     label = sample["label"].numpy()
@@ -47,7 +48,7 @@ def show_image(runs: Sequence[ScoredRun], index: int, why: str) -> dict[str, Any
         "runs": [],
     }
     for scored in runs:
-        sample = scored.subject.dataset[index]  # prepared as for this run
+        sample = scored.subject.dataset[index]  # with this run's preprocessing
         label, prediction = sample["label"].numpy(), scored.predictions[index]
         labelled = label != scored.subject.labels.ignored
         wrong = labelled & (label != prediction)
@@ -69,7 +70,7 @@ def picture(pixels: np.ndarray, kind: str) -> str:
     image = Image.fromarray(pixels)
     if image.width > PICTURE_WIDTH:
         height = round(image.height * PICTURE_WIDTH / image.width)
-        # Every pixel counts in the mean, so that a thin leaf or error does not vanish.
+        # Box filter: every pixel contributes, so that thin leaves or errors do not vanish.
         image = image.resize((PICTURE_WIDTH, height), Image.Resampling.BOX)
     buffer = io.BytesIO()
     image.save(buffer, kind, quality=85, optimize=True)

@@ -17,17 +17,17 @@ from models.encoder import MIN_SIZE
 from models.formats import parameters_in
 from models.saving import software_versions
 
-GOOD, FAIR = 0.75, 0.5  # IoU from which a class is printed green, or yellow
-MAX_COLUMNS = 8  # classes beside each other that a terminal has room for
+GOOD, FAIR = 0.75, 0.5  # least IoU printed in green, in yellow
+MAX_COLUMNS = 8  # most columns of classes that fit a terminal
 
 
 def summarize(subject: Subject, scores: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """Return everything that is known about an evaluation, as plain types.
+    """Return the full result of an evaluation, as plain types.
 
     Args:
         subject: what was evaluated.
-        scores: of `SegmentationMetrics.compute`.
-        more: further entries, such as ``conditions`` and ``official``; None is left out.
+        scores: from `SegmentationMetrics.compute`.
+        more: further entries, such as ``conditions`` and ``official``; empty ones are omitted.
     """
     dataset, info = subject.dataset, subject.info
     return {
@@ -47,16 +47,16 @@ def summarize(subject: Subject, scores: dict[str, Any], **more: Any) -> dict[str
 
 
 def named_scores(scores: dict[str, Any], classes: tuple[str, ...]) -> dict[str, Any]:
-    """Return the scores with the classes by name."""
+    """Return the scores with ``per_class`` keyed by class name."""
     return {**scores, "per_class": dict(zip(classes, scores["per_class"], strict=True))}
 
 
 def cost(subject: Subject) -> dict[str, Any]:
-    """Return ``params`` and ``flops``: deployed, and trained with the adapters it was distilled by.
+    """Return ``params`` and ``flops``: deployed, and in training with the distillation adapters.
 
-    FLOPs are multiply-adds of one image of the size that the network was given. Those in training
-    are known where the checkpoint recorded them, for the size that it names. Of an exported file,
-    FLOPs are not counted, and ``runtime`` says what ran it.
+    FLOPs are multiply-adds for one image at the network's input size. Those in training are known
+    only if the checkpoint recorded them, for the recorded size. For an exported file, FLOPs are not
+    counted, and ``runtime`` names the runtime.
     """
     height, width = subject.dataset[0]["image"].shape[-2:]
     if isinstance(subject.model, RuntimeNetwork):
@@ -71,7 +71,7 @@ def cost(subject: Subject) -> dict[str, Any]:
     counted = deployed + parameters_in(adapters) if adapters else None
     training = recorded.get("params") or counted
     flops: dict[str, Any] = {
-        # A smaller image is padded to what the network can take.
+        # Smaller images are padded to the network's minimum size.
         "deployed": multiply_adds(subject.model, max(height, MIN_SIZE), max(width, MIN_SIZE)),
         "size": [height, width],
         "training": recorded.get("flops"),
@@ -82,7 +82,7 @@ def cost(subject: Subject) -> dict[str, Any]:
 
 
 def print_result(result: dict[str, Any], palette: tuple, console: Console) -> None:
-    """Print classes with their colours, then the means and the cost."""
+    """Print per-class scores with the class colours, then the means and the cost."""
     conditions = result.get("conditions", {})
     table = Table(title=f"{result['model']} on {result['dataset']} ({result['subset']})")
     table.add_column("class")
@@ -108,7 +108,7 @@ def print_result(result: dict[str, Any], palette: tuple, console: Console) -> No
 
 
 def _folders(result: dict[str, Any]) -> list[Table]:
-    """Return the table of ``--per-folder``, one row per folder; nothing without it."""
+    """Return the table of ``--per-folder``, one row per folder; empty without the flag."""
     if not (folders := result.get("folders")):
         return []
     classes = list(result["per_class"])
@@ -156,7 +156,7 @@ def _percent(fraction: float | None) -> Text:
 
 
 def write_json(path: Path, result: dict[str, Any]) -> None:
-    """Write the result, whole or not at all."""
+    """Write the result atomically."""
     text = json.dumps(result, indent=2, allow_nan=False)
     with replacing(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")

@@ -21,8 +21,8 @@ from eval.results import summarize
 from eval.scoring import merge, score_groups, score_images, scores_by
 from eval.subject import Subject, load_subject
 
-# Saved flags that may differ between repetitions of one run: the draw of random numbers, a teacher
-# of the same draw, where things are, and what changes comfort or speed alone.
+# Saved flags that may differ between repetitions of one run: the seed, a teacher of the same seed,
+# paths, and what affects only convenience or speed.
 REPETITION_FLAGS = {
     "seed", "teacher", "datadir", "savedir", "savedate", "run_name", "epochs_save", "num_workers",
     "cuda", "device", "steps_loss", "steps_plot", "port", "visualize", "visualize_outimages",
@@ -35,12 +35,12 @@ class ScoredRun:
     """A run with its scores, and its predictions for the images that are shown.
 
     Attributes:
-        name: such as 'SEKD-CT SegformerB0', with the folder where two runs would share it.
-        state: run folder or checkpoint, as the user named it.
-        subject: network, checkpoint's info and split.
+        name: such as 'SEKD-CT SegformerB0', with ``state`` added if the name is taken.
+        state: run folder or checkpoint, as given by the user.
+        subject: network, checkpoint metadata and split.
         metrics: confusion matrix over the split.
-        images: counts of each image.
-        result: as eval.py writes it, the name, and the kind, which repetitions of a run share.
+        images: counts per image.
+        result: as written by eval.py, plus the name, and the kind shared by repetitions of a run.
         predictions: by index in the split, (H, W) uint8.
     """
 
@@ -57,14 +57,14 @@ def score_runs(args: argparse.Namespace, device: torch.device) -> list[ScoredRun
     """Score the runs `args.runs` on one split and keep the predictions of `args.images` images.
 
     Raises:
-        ValueError, OSError: of `load_subject` and `check_comparable`.
+        ValueError, OSError: from `load_subject` and `check_comparable`.
     """
     runs: list[ScoredRun] = []
     for state in args.runs:
         subject = load_subject(argparse.Namespace(**vars(args), state=state), device)
         check_comparable(state, subject, runs[0].subject if runs else subject)
         name = kind = kind_of(subject)
-        if name in {run.name for run in runs}:  # such as another seed
+        if name in {run.name for run in runs}:  # for example another seed
             name = f"{name} ({state})"
         merged = parse_merged(args.merge, subject.dataset.classes)
         shown = Shown(subject, spread(len(subject.dataset), args.images))
@@ -91,20 +91,20 @@ def score_runs(args: argparse.Namespace, device: torch.device) -> list[ScoredRun
 
 
 class Shown:
-    """An observer of `evaluate` that keeps the predictions of the images of these indices."""
+    """An observer for `evaluate` that keeps the predictions of images with these indices."""
 
     def __init__(self, subject: Subject, indices: Iterable[int]) -> None:
         self.indices = {subject.dataset.names[index]: index for index in indices}
         self.predictions: dict[int, np.ndarray] = {}
 
     def __call__(self, name: str, prediction: Tensor) -> None:
-        """Keep a prediction (H, W) if its image is one of the chosen."""
+        """Keep a prediction (H, W) if its image is to be shown."""
         if name in self.indices:
             self.predictions[self.indices[name]] = prediction.cpu().numpy()
 
 
 def image_scores(runs: Sequence[ScoredRun]) -> dict[int, float]:
-    """Return the mIoU per image, averaged over the runs; images without a label have none."""
+    """Return the mIoU per image, averaged over the runs; images without labels are omitted."""
     places = {name: index for index, name in enumerate(runs[0].subject.dataset.names)}
     scores: dict[int, list[float]] = {}
     for scored in runs:
@@ -120,7 +120,7 @@ def predict_also(
     device: torch.device,
     args: argparse.Namespace,
 ) -> None:
-    """Add the predictions of more images, given by their indices, to each run."""
+    """Add the predictions of further images, given by index, to each run."""
     for scored in runs:
         missing = [index for index in indices if index not in scored.predictions]
         if missing:
@@ -130,11 +130,11 @@ def predict_also(
 
 
 def check_comparable(state: str, subject: Subject, first: Subject) -> None:
-    """Refuse a run whose data or protocol is not that of the first: scores would not compare.
+    """Raise if a run's data or protocol differs from the first's: scores would not be comparable.
 
     Raises:
-        ValueError: the runs were trained on different data or under different protocols, and no
-            flag names a common one.
+        ValueError: the runs would be scored on different images or by different protocols, as no
+            flag sets a common one.
     """
     one, other = first.dataset, subject.dataset
     if (one.name, one.pairs) != (other.name, other.pairs):
@@ -151,30 +151,30 @@ def check_comparable(state: str, subject: Subject, first: Subject) -> None:
 
 
 def kind_of(subject: Subject) -> str:
-    """Name a run by what it is: 'teacher SegformerB1', 'SEKD-CT SegformerB0'."""
+    """Name a run by method or stage, and network: 'teacher SegformerB1', 'SEKD-CT SegformerB0'."""
     info = subject.info
     if info["method"] not in (None, "none"):
         kind = info["method"].upper()
     else:
         kind = info["args"].get("stage", "network")
-        kind = "student" if kind == "sekd" else kind  # of --method none: trained alone
+        kind = "student" if kind == "sekd" else kind  # --method none: trained alone
     return f"{kind} {info['architecture']}"
 
 
 def tell_kinds_apart(runs: Sequence[ScoredRun]) -> None:
     """Add to the kinds of runs the flags in which runs of one kind differ.
 
-    What then has the same kind is a repetition, such as another seed, and has a mean.
+    Runs that then have the same kind are repetitions, such as other seeds, and are averaged.
     """
     for kind in {run.result["kind"] for run in runs}:
         members = [run for run in runs if run.result["kind"] == kind]
         flags = [run.subject.info["args"] for run in members]
         seeds = [each.get("seed") for each in flags]
-        # Two runs of one seed differ in more than chance if their teachers or their data differ.
+        # If a seed occurs twice, runs with other teachers or data are not repetitions.
         repeated = len(set(seeds)) < len(seeds)
         alike = REPETITION_FLAGS - ({"teacher", "datadir"} if repeated else set())
         for name in dict.fromkeys(name for each in flags for name in each):
-            # Runs of an earlier release lack some flags.
+            # Runs of earlier releases lack some flags.
             values = {str(each[name]) for each in flags if name in each}
             if name in alike or len(values) == 1:
                 continue

@@ -1,4 +1,4 @@
-"""Scores of a network on a split: overall, per condition and per folder."""
+"""Scoring a network on a split: overall, per condition and per folder."""
 
 import argparse
 import os
@@ -18,7 +18,7 @@ from eval.subject import Subject
 
 
 class Group(NamedTuple):
-    """Images that are scored together: of one condition, of one folder; None for any."""
+    """Images that are scored together: of one condition and one folder; None for any."""
 
     condition: str | None
     folder: str | None
@@ -51,7 +51,7 @@ def score_images(
     observer: Observer | None = None,
     also: Sequence[Metric] = (),
 ) -> SegmentationMetrics:
-    """Evaluate some images of the split, given by their indices."""
+    """Evaluate some images of the split, given by index."""
     loader = evaluation_loader(
         Subset(subject.dataset, list(indices)),
         args.num_workers,
@@ -72,7 +72,7 @@ def score_images(
 
 
 def image_folders(dataset: SegmentationDataset) -> list[str]:
-    """Name the folder of each image, from where all of them have in common."""
+    """Return the folder of each image, relative to their common folder."""
     folders = [image.parent for image, _ in dataset.pairs]
     shared = Path(os.path.commonpath(folders))
     return [folder.relative_to(shared).as_posix() for folder in folders]
@@ -81,7 +81,7 @@ def image_folders(dataset: SegmentationDataset) -> list[str]:
 def merge(
     subject: Subject, groups: Mapping[Group, SegmentationMetrics], **wanted: str
 ) -> SegmentationMetrics:
-    """Add up the groups, or those of one condition or folder."""
+    """Add up all groups, or those of one condition or folder."""
     total = SegmentationMetrics(*subject.labels)
     for key, metrics in groups.items():
         if all(getattr(key, name) == value for name, value in wanted.items()):
@@ -92,9 +92,9 @@ def merge(
 def scores_by(
     subject: Subject, groups: Mapping[Group, SegmentationMetrics], what: str
 ) -> dict[str, Any]:
-    """Return the scores of each condition, or of each folder, by its name.
+    """Return the scores per condition or per folder, by name.
 
-    What has no labelled pixel has no scores.
+    Those without a labelled pixel are omitted.
     """
     names = dict.fromkeys(getattr(key, what) for key in groups)
     parts = {name: merge(subject, groups, **{what: name}) for name in names if name is not None}

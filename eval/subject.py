@@ -1,4 +1,4 @@
-"""What eval.py evaluates: the network of a checkpoint, on a split of a data set."""
+"""The subject of an evaluation: the network of a checkpoint, and a split of a data set."""
 
 import argparse
 from dataclasses import dataclass, replace
@@ -16,13 +16,13 @@ from eval.exported.opening import LoadedNetwork, load_network
 from eval.flags.inference import choose_inference
 from eval.inference import WHOLE, Inference
 
-DEFAULT_DATASET = "VOC"  # of the published code, whose files do not name theirs
+DEFAULT_DATASET = "VOC"  # of the published code, whose files do not name their data set
 PAPER_SIZE = (512, 512)
 
 
 @dataclass
 class Subject:
-    """A network, what its checkpoint says, the split, how its images are prepared and seen."""
+    """A network, its checkpoint's metadata, the split, and how its images are processed."""
 
     model: LoadedNetwork
     info: dict[str, Any]
@@ -32,16 +32,16 @@ class Subject:
 
     @property
     def labels(self) -> LabelSpace:
-        """What the label maps of the split hold under the protocol."""
+        """The ids in the split's label maps under the protocol."""
         return self.dataset.label_space(self.preprocessing.protocol)
 
 
 def load_subject(args: argparse.Namespace, device: torch.device) -> Subject:
-    """Load the checkpoint and open the split; flags win over what the checkpoint says.
+    """Load the checkpoint and open the split; flags override the checkpoint's metadata.
 
     Raises:
-        ValueError, OSError: a file that cannot be read, a data set that is not there, or a network
-            and a data set that do not belong together.
+        ValueError, OSError: a file cannot be read, the data set is missing, or the network and the
+            data set do not match.
     """
     inference = choose_inference(args)
     model, info = load_network(args, device)
@@ -68,9 +68,9 @@ def load_subject(args: argparse.Namespace, device: torch.device) -> Subject:
 
 
 def check_kind(state: str, info: dict[str, Any], wanted: str | None) -> None:
-    """Refuse a file that is known to hold something else than ``--distillation-type`` says.
+    """Raise if a file is known to contain something other than ``--distillation-type``.
 
-    Bare published files do not say whether they hold a teacher or a student: they pass.
+    Bare published files do not say whether they contain a teacher or a student, and are accepted.
     """
     if wanted is None or (kinds := _kinds(info)) is None or wanted in kinds:
         return
@@ -78,7 +78,7 @@ def check_kind(state: str, info: dict[str, Any], wanted: str | None) -> None:
 
 
 def _kinds(info: dict[str, Any]) -> list[str] | None:
-    """Return the kinds and the method that describe a file; None if it does not say."""
+    """Return the kinds that describe a file, such as its method; None if it does not say."""
     if info["format"].startswith("published-"):
         return ["distilled", info["format"].removeprefix("published-")]
     if info["format"] != "sekd":
@@ -91,7 +91,7 @@ def _kinds(info: dict[str, Any]) -> list[str] | None:
 
 
 def choose_preprocessing(args: argparse.Namespace, info: dict[str, Any]) -> Preprocessing:
-    """Return the checkpoint's preprocessing with the flags' image size and protocol.
+    """Return the checkpoint's preprocessing, with image size and protocol overridden by flags.
 
     Mean and standard deviation belong to the weights and are never changed.
     """
@@ -110,7 +110,7 @@ def choose_preprocessing(args: argparse.Namespace, info: dict[str, Any]) -> Prep
 
 
 def open_dataset(args: argparse.Namespace, info: dict[str, Any]) -> SegmentationDataset:
-    """Open the split that the flags name, or the one that the checkpoint was trained on."""
+    """Open the split named by flags, by default of the data set the checkpoint was trained on."""
     name = args.dataset or info["dataset"] or DEFAULT_DATASET
     declared = find_dataset(name)
     classes, known = args.classes, known_classes(info, declared)
@@ -118,7 +118,7 @@ def open_dataset(args: argparse.Namespace, info: dict[str, Any]) -> Segmentation
     if classes is None and (same or declared is find_dataset(DEFAULT_DATASET)):
         classes = known
     root = args.datadir or (_recorded_root(info) if same else None)
-    if root is None and declared.name != "Synthetic":  # the one that is drawn
+    if root is None and declared.name != "Synthetic":  # which is drawn, and needs no folder
         recorded = info["args"].get("datadir")
         gone = f" ({recorded}, where it was trained, is not here)" if recorded and same else ""
         raise ValueError(f"--datadir is needed: where is the data set {declared.name}?{gone}")
@@ -126,7 +126,7 @@ def open_dataset(args: argparse.Namespace, info: dict[str, Any]) -> Segmentation
 
 
 def known_classes(info: dict[str, Any], declared: type[SegmentationDataset]) -> list[str] | None:
-    """Class names of a checkpoint, without the name of an output for void."""
+    """Class names of a checkpoint, without that of a void output."""
     names = info["classes"]
     if names and declared.void_output and len(names) == len(declared.classes) + 1:
         return names[:-1]
@@ -145,9 +145,9 @@ def check_classes(
     dataset: SegmentationDataset,
     protocol: str,
 ) -> None:
-    """Refuse a network whose classes are not those of the data set, in its order.
+    """Raise if a network's classes are not those of the data set, in the same order.
 
-    One more output, for void, is dropped under the standard protocol, where void is no class.
+    An additional void output is dropped under the standard protocol, where void is not a class.
     """
     void = dataset.void_output and model.num_classes == dataset.num_classes + 1
     if void and protocol == "standard":

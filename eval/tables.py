@@ -1,12 +1,12 @@
-"""Print the published tables beside what this project counts and measures.
+"""Print the published tables next to this project's counts and measurements.
 
     python eval/tables.py
     python eval/tables.py --format markdown
     python eval/tables.py --check
 
 Params and FLOPs are counted on the published formulation by the papers' own rules, which include
-the adapters of a distilled student and leave attention products out. Beside them are the true
-multiply-adds of the student alone, as published and as it is deployed here.
+the adapters of a distilled student and omit attention products. Next to them are the true
+multiply-adds of the student alone, as published and as deployed here.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from eval.reporting.markdown import markdown_table
 from models import Segmenter, build_model
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
-# Rule -> images, height, width. Without attention products, two halves cost what a whole does.
+# Rule -> images, height, width. Without attention products, two half images cost as much as one.
 INPUTS = {"thop": (2, 512, 512), "transkd": (1, 512, 1024)}
 TRUE_SIZE = (512, 1024)
 LEFT = ("table", "data (classes)", "model", "agrees")
@@ -47,20 +47,20 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Count:
-    """What a row costs by its paper's rule, in the units of the tables."""
+    """Cost of a row by its paper's rule, in the units of the tables."""
 
     params: str
     flops: str
 
     def agrees(self, row: Row) -> bool:
-        """Whether the counts are those that the row must give, to the printed digit."""
+        """Whether the counts equal the row's expected ones, to the printed digit."""
         params = row.counted_params or row.params
         flops = row.counted_flops or row.flops
         return (self.params, self.flops) == (params, flops)
 
 
 def main() -> int:
-    """Run the command line; the status is 1 where ``--check`` finds a disagreement."""
+    """Run the command line; the exit status is 1 if ``--check`` finds a disagreement."""
     args = build_parser().parse_args()
     scores = read_results(args.results)
     counts = [
@@ -99,7 +99,7 @@ def build_parser() -> OneLineParser:
 def count(
     model: str, num_classes: int, rule: str, adapters: str = "none", teacher: str | None = None
 ) -> Count:
-    """Count what a published row costs; the arguments are the fields of `Row`."""
+    """Count the cost of a published row; the arguments are fields of `Row`."""
     network, wide = _network(model, num_classes), _network(teacher or model, num_classes)
     images, height, width = INPUTS[rule]
     beside = ADAPTERS[adapters](network.widths, wide.widths, height, width)
@@ -109,7 +109,7 @@ def count(
 
 @lru_cache
 def _network(name: str, num_classes: int) -> Segmenter:
-    with torch.device("meta"):  # shapes are all that is needed
+    with torch.device("meta"):  # only shapes are needed
         return build_model(name, num_classes)
 
 
@@ -122,10 +122,10 @@ def true_cost(name: str, num_classes: int) -> list[str]:
 
 
 def read_results(folder: Path) -> dict[tuple, dict[str, list[float]]]:
-    """Collect the mIoU of every file that eval.py wrote into a folder.
+    """Collect the mIoU from every file that eval.py wrote in a folder.
 
     Returns:
-        {(data set, model, method): {protocol: [mIoU in percent, ...]}}; empty for no folder.
+        {(data set, model, method): {protocol: [mIoU in percent, ...]}}; empty if it does not exist.
 
     Raises:
         ValueError: a file is not JSON.
@@ -165,7 +165,7 @@ def cells(row: Row, counted: Count, scores: dict[tuple, dict[str, list[float]]])
 
 
 def _measured(by_protocol: dict[str, list[float]]) -> str:
-    """Return the mean over runs; like is compared with like where there is a choice."""
+    """Return the mean over runs; the protocol of the papers is preferred."""
     for protocol in ("paper", "standard"):
         if values := by_protocol.get(protocol):
             runs = f", {len(values)} runs" if len(values) > 1 else ""
@@ -174,7 +174,7 @@ def _measured(by_protocol: dict[str, list[float]]) -> str:
 
 
 def notes() -> list[str]:
-    """Say what the columns are, and why some prints cannot be reproduced."""
+    """Explain the columns, and why some printed numbers cannot be reproduced."""
     unlike = dict.fromkeys(
         f"{row.dataset} {row.params} M" + (f" / {row.flops} G" if row.counted_flops else "")
         + f": {row.note}; counted here {row.counted_params} M"

@@ -1,1 +1,1 @@
-"""The network outside PyTorch: ONNX, TorchScript, int8."""
+"""Networks outside PyTorch: ONNX, TorchScript, int8."""

@@ -1,4 +1,4 @@
-"""Whether another runtime returns what PyTorch returns."""
+"""Checks that other runtimes agree with PyTorch."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,18 +22,18 @@ def compare(
     exact: bool = True,
     images: list[Tensor] | None = None,
 ) -> None:
-    """Print how far a runtime is from PyTorch, at sizes other than that of the trace.
+    """Print how far a runtime deviates from PyTorch, at sizes other than that of the trace.
 
     Args:
         deployed: the reference.
         runtime: returns the same outputs, as tensors or arrays.
         name: of the runtime.
         console: to print to.
-        exact: logits may differ by `TOLERANCE` at most; else the difference is printed only.
-        images: inputs; by default drawn ones of the sizes `CHECKED`.
+        exact: raise if logits differ by more than `TOLERANCE`; otherwise only print.
+        images: inputs; by default random ones of the sizes `CHECKED`.
 
     Raises:
-        ValueError: it is farther than the tolerance.
+        ValueError: the deviation exceeds the tolerance.
     """
     for image in images or [deployed.example(shape) for shape in CHECKED]:
         assert image.shape != TRACED

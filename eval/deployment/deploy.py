@@ -1,4 +1,4 @@
-"""The network as other runtimes take it: TorchScript and ONNX, for any size and batch."""
+"""Conversion of a network for other runtimes: TorchScript and ONNX, for any size and batch."""
 
 import io
 import warnings
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from command_line.outputs import replacing
 from conventions.preprocessing import Preprocessing
 
-OPSET = 17  # the first with layer normalisation; what runtimes of 2023 and later read
+OPSET = 17  # the first with LayerNormalization; supported by runtimes from 2023 on
 TRACED = (2, 3, 96, 128)
 AXES = {
     "image": {0: "batch", 2: "height", 3: "width"},
@@ -25,18 +25,18 @@ AXES = {
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence warnings about the checks that a trace cannot hold, and about the tracer's age."""
+    """Silence warnings about checks that a trace cannot record, and about deprecated tracing."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 class Deployed(nn.Module):
-    """A network with its preprocessing before it and the choice of class after it, both optional.
+    """A network with optional preprocessing before it and optional argmax after it.
 
     Args:
         model: float (B, 3, H, W) -> logits (B, K, ceil(H/4), ceil(W/4)).
-        preprocessing: of the checkpoint; mean and standard deviation are read.
+        preprocessing: of the checkpoint; only mean and standard deviation are used.
         with_preprocessing: take uint8 RGB images instead of normalised floats.
         with_argmax: also return class ids, at the image's size.
     """
@@ -58,11 +58,11 @@ class Deployed(nn.Module):
         self.shift: Tensor
         self.register_buffer("scale", 1 / (255 * std))
         self.register_buffer("shift", -mean / std)
-        self.eval()  # the exporter hands the network back in the mode that it finds here
+        self.eval()  # the exporter restores the mode that it finds here
 
     @property
     def outputs(self) -> list[str]:
-        """Names of what `forward` returns."""
+        """Names of the outputs of `forward`."""
         return ["logits", "labels"] if self.with_argmax else ["logits"]
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -77,7 +77,7 @@ class Deployed(nn.Module):
         return logits, upsampled.argmax(1).to(torch.uint8)
 
     def example(self, shape: tuple[int, ...], seed: int = 0) -> Tensor:
-        """Draw an input (B, 3, H, W) of the type that `forward` takes."""
+        """Draw a random input (B, 3, H, W) of the dtype that `forward` takes."""
         generator = torch.Generator().manual_seed(seed)
         if self.with_preprocessing:
             return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
@@ -85,21 +85,22 @@ class Deployed(nn.Module):
 
 
 def trace(deployed: Deployed) -> torch.jit.ScriptModule:
-    """Return TorchScript in which height, width and batch stay free, for the network's device."""
+    """Trace to TorchScript with dynamic height, width and batch, on the network's device."""
     image = deployed.example(TRACED).to(deployed.scale.device)
     with quiet():
         return torch.jit.trace(deployed, image, check_trace=False)
 
 
 def to_onnx(deployed: Deployed) -> onnx.ModelProto:
-    """Return an ONNX graph of opset `OPSET` in which height, width and batch are free.
+    """Export to an ONNX graph of opset `OPSET` with dynamic height, width and batch.
 
-    Input ``image`` (batch, 3, height, width), outputs ``logits`` and, if wanted, ``labels``.
+    The input is ``image`` (batch, 3, height, width), the outputs ``logits`` and, if wanted,
+    ``labels``.
     """
     buffer = io.BytesIO()
     with quiet():
-        # The exporter that builds on torch.export gives the same numbers, but reasons about the
-        # symbols of all sizes for minutes; the one that traces takes seconds.
+        # The exporter based on torch.export gives the same numbers, but takes minutes for symbolic
+        # shapes; the one based on tracing takes seconds.
         torch.onnx.export(
             deployed,
             (deployed.example(TRACED),),
@@ -116,7 +117,7 @@ def to_onnx(deployed: Deployed) -> onnx.ModelProto:
 
 
 def signature(graph: onnx.ModelProto) -> str:
-    """Return the graph's inputs and outputs with their types and sizes."""
+    """Format the graph's inputs and outputs with their types and sizes."""
 
     def show(value: onnx.ValueInfoProto) -> str:
         kind = value.type.tensor_type
@@ -129,7 +130,7 @@ def signature(graph: onnx.ModelProto) -> str:
 
 
 def save_graph(graph: onnx.ModelProto, facts: dict[str, str], target: Path) -> None:
-    """Write the graph with what it says about itself, whole or not at all."""
+    """Write the graph with its metadata, atomically."""
     onnx.helper.set_model_props(graph, facts)
     with replacing(target) as temporary:
         temporary.write_bytes(graph.SerializeToString())

@@ -1,7 +1,7 @@
-"""Latency of a network by image size: PyTorch beside what the network can be exported to.
+"""Latency of a network by image size, in PyTorch and in the runtimes that it can be exported to.
 
-Two times of each: the network alone, from a normalised image in memory to logits; and a whole
-frame, from an image file to class ids of the file's size.
+Two times are measured: the network alone, from a normalised image in memory to logits; and a whole
+frame, from an image file to class ids at the file's size.
 """
 
 import argparse
@@ -36,16 +36,16 @@ from eval.photographs.predictor import Predictor
 from eval.subject import Subject
 
 SIZES = ((256, 256), (512, 512), (480, 640), (1024, 1024))
-CALIBRATION_IMAGES = 4  # the scales that they set cost no time: few will do
+CALIBRATION_IMAGES = 4  # few suffice, as the quantisation scales do not affect latency
 COMPARED = 4  # images whose class ids are compared
 WARMUP = 3  # TorchScript optimises in its second call
-FEWEST, MOST = 7, 50  # timed calls of each contender
-SECONDS = 20  # that a size takes, unless the fewest calls take longer
+FEWEST, MOST = 7, 50  # timed calls per contender
+SECONDS = 20  # approximate duration per size, unless the fewest calls take longer
 
 
 @dataclass(frozen=True)
 class Contender:
-    """One way to run the network: float images (B, 3, H, W) -> logits, and where it runs."""
+    """A way to run the network, float images (B, 3, H, W) -> logits, and its device."""
 
     runtime: str
     device: torch.device
@@ -64,19 +64,19 @@ def latency_size(text: str) -> tuple[int, int]:
 def measure_latency(
     subject: Subject, device: torch.device, sizes: Sequence[tuple[int, int]]
 ) -> dict[str, Any]:
-    """Time the network at batch 1: a checkpoint's in all runtimes, an exported file in its own.
+    """Time the network at batch size 1: a checkpoint in all runtimes, an exported file in its own.
 
     Args:
-        subject: the network, and the data set that int8 is calibrated on.
+        subject: the network, and the data set for int8 calibration.
         device: of PyTorch and TorchScript; the others run on the CPU.
-        sizes: (height, width) in px; without any, `SIZES`.
+        sizes: (height, width) in px; `SIZES` if empty.
 
     Returns:
         Plain types: ``batch``, ``machine``, ``frame`` ([height, width] of the image file), and
-        ``measured``, one entry for each size and runtime. Its ``ratio`` is the speed in units of
-        the first runtime's, None on another device; ``frame_milliseconds`` goes from the file to
-        class ids; ``labels_equal`` is the share of the class ids over `COMPARED` images that are
-        the first runtime's.
+        ``measured``, one entry per size and runtime. Its ``ratio`` is the speed relative to the
+        first runtime, None on another device; ``frame_milliseconds`` is the time from the file to
+        class ids; ``labels_equal`` is the share of class ids over `COMPARED` images that equal
+        those of the first runtime.
 
     Raises:
         ValueError: there are no images to calibrate int8 on.
@@ -93,17 +93,17 @@ def measure_latency(
 
 
 def image_files(subject: Subject) -> list[Path]:
-    """Return image files from all over the split; none of a data set that is drawn."""
+    """Return image files spread over the split; none if the data set has no files."""
     pairs = getattr(subject.dataset, "pairs", [])
     count = min(COMPARED, len(pairs))
     return [pairs[index * len(pairs) // count][0] for index in range(count)]
 
 
 def build_contenders(subject: Subject, device: torch.device) -> list[Contender]:
-    """Export the network to all that is timed; PyTorch itself comes first.
+    """Export the network to all runtimes that are timed; PyTorch itself comes first.
 
-    OpenVINO is timed where it is installed, in float32, in what it takes by itself where that is
-    another type, and in int8.
+    OpenVINO is timed if it is installed, in float32, in its default precision if that differs, and
+    in int8.
     """
     cpu = torch.device("cpu")
     if isinstance(subject.model, RuntimeNetwork):
@@ -138,7 +138,7 @@ def build_contenders(subject: Subject, device: torch.device) -> list[Contender]:
 
 @torch.inference_mode()
 def time_contenders(contenders: Sequence[Contender], size: tuple[int, int]) -> list[dict[str, Any]]:
-    """Time one image (1, 3, height, width) in all contenders, in turns; the first is the unit."""
+    """Time one image (1, 3, height, width) in all contenders, in turns; ratios are to the first."""
     image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
     times = seconds_of({c.runtime: partial(c.network, image.to(c.device)) for c in contenders})
     unit, _ = median_and_spread(times[contenders[0].runtime])
@@ -167,13 +167,13 @@ def add_frames(
     size: tuple[int, int],
     files: Sequence[Path],
 ) -> list[dict[str, Any]]:
-    """Time whole frames in turns, compare class ids with the first contender's, and add both.
+    """Time whole frames in turns and compare class ids with the first contender's; extend the rows.
 
     Args:
-        rows: of `time_contenders`.
+        rows: from `time_contenders`.
         contenders: the same ones.
-        size: (height, width) that images are brought to.
-        files: images; the first one is timed.
+        size: (height, width) that images are resized to.
+        files: image files; the first one is timed.
     """
     frames = {c.runtime: partial(segment_file, predictor_of(c, size)) for c in contenders}
     times = seconds_of({name: partial(frame, files[0]) for name, frame in frames.items()})
@@ -189,13 +189,13 @@ def add_frames(
 
 
 def predictor_of(contender: Contender, size: tuple[int, int]) -> Predictor:
-    """Return what brings images to a size, runs them, and brings class ids back."""
+    """Return a predictor that resizes images to `size` and class ids back to the source's size."""
     preprocessing = replace(contender.preprocessing, image_size=size)
     return Predictor(contender.network, preprocessing, WHOLE, contender.device)
 
 
 def segment_file(predictor: Predictor, path: Path) -> np.ndarray:
-    """Decode a file, resize, run, and return class ids (H, W) of the file's size."""
+    """Decode a file, resize and segment it; return class ids (H, W) at the file's size."""
     return predictor(read_image(path), confidence=False)[0]
 
 
@@ -207,7 +207,7 @@ def seconds_of(calls: dict[str, Callable[[], object]]) -> dict[str, list[float]]
 
 
 def print_latency(latency: dict[str, Any], console: Console) -> None:
-    """Print the tables of `measure_latency`, and the machine that they hold for."""
+    """Print the tables of `measure_latency`, and the machine on which it ran."""
     rows = latency["measured"]
     first = rows[0]["runtime"]
     columns = ("ms", "spread", "images/s", f"x {first}")

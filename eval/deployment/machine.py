@@ -1,4 +1,4 @@
-"""The machine and the libraries that a measured time belongs to."""
+"""Description of the machine and the libraries behind a measured time."""
 
 import platform
 from importlib import metadata
@@ -10,11 +10,11 @@ from models.saving import software_versions
 
 
 def describe_machine(device: torch.device, *packages: str) -> dict[str, str]:
-    """Name processor, threads, GPU, and the versions of Python, PyTorch and other packages.
+    """Return processor, threads, GPU, and the versions of Python, PyTorch and other packages.
 
     Args:
-        device: that was timed.
-        packages: further ones to name, where they are installed.
+        device: the device that was timed.
+        packages: further packages, listed if installed.
     """
     machine = {"CPU": f"{_processor()}, {torch.get_num_threads()} threads"}
     if device.type == "cuda":
@@ -30,7 +30,7 @@ def _is_installed(package: str) -> bool:
 
 
 def _processor() -> str:
-    """Name the CPU; `platform.processor` does not on Linux."""
+    """Return the CPU's model name, which `platform.processor` lacks on Linux."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -19,15 +19,15 @@ QUANTIZED = ["Conv", "MatMul"]
 
 
 def calibration_images(subject: Subject, count: int, raw: bool = False) -> Iterator[Tensor]:
-    """Yield inputs of the graph from all over the split that networks are trained on.
+    """Yield inputs of the graph, spread over the data set's training split.
 
     Args:
         subject: network, preprocessing and data set.
-        count: images at most; as many as the split has where it has fewer.
+        count: largest number of images; fewer if the split has fewer.
         raw: yield uint8 RGB instead of normalised floats.
 
     Yields:
-        (1, 3, H, W), of the size that the subject's images are brought to.
+        (1, 3, H, W), at the size that the subject's images are resized to.
     """
     dataset = subject.dataset
     root, split = dataset.root, dataset.default_train_split
@@ -43,13 +43,13 @@ def calibration_images(subject: Subject, count: int, raw: bool = False) -> Itera
 
 
 class _Reader(CalibrationDataReader):
-    """Hands out images one by one, as ONNX Runtime wants them."""
+    """Passes images to ONNX Runtime one by one."""
 
     def __init__(self, images: Iterable[Tensor]) -> None:
         self.images = iter(images)
 
     def get_next(self) -> dict | None:
-        """Return the next input of the graph, None at the end."""
+        """Return the next input of the graph, or None at the end."""
         image = next(self.images, None)
         return None if image is None else {"image": image.numpy()}
 
@@ -59,17 +59,17 @@ def quantize(graph: onnx.ModelProto, images: Iterable[Tensor]) -> onnx.ModelProt
 
     Weights get a scale per output channel, activations one per tensor from their extremes over the
     calibration images. Products of two activations (attention, upsampling), norms and GELU stay in
-    float. Weights use 7 bits: processors without VNNI add pairs of products in 16 bits, where 8
-    bits saturate.
+    float. Weights use 7 bits: processors without VNNI add pairs of products in 16 bits, which would
+    saturate with 8.
 
     Args:
-        graph: of `eval.deployment.deploy.to_onnx`.
+        graph: from `eval.deployment.deploy.to_onnx`.
         images: inputs of the graph, (1, 3, H, W) each.
     """
     with tempfile.TemporaryDirectory() as folder:
         source, folded, target = (Path(folder, f"{name}.onnx") for name in ("in", "folded", "out"))
         onnx.save(graph, source)
-        # Folds products of weights into weights: only those are quantised.
+        # Folds products of weights into single weights, as only weights are quantised.
         quant_pre_process(str(source), str(folded), skip_symbolic_shape=True)
         root, level = logging.getLogger(), logging.getLogger().level
         root.setLevel(logging.ERROR)

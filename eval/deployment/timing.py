@@ -1,4 +1,4 @@
-"""Timing that compares: contenders take turns, so that a slow moment of the machine hits all."""
+"""Comparative timing: contenders take turns, so that other load on the machine affects all."""
 
 import statistics
 import time
@@ -10,17 +10,17 @@ import torch
 def interleaved_seconds(
     contenders: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 1
 ) -> dict[str, list[float]]:
-    """Time functions that do the same work in different ways, one call of each a round.
+    """Time functions that do the same work in different ways, calling each once per round.
 
-    Work that a function queues on a GPU counts as its own.
+    Work that a function queues on an accelerator is included in its time.
 
     Args:
         contenders: functions by name.
-        rounds: calls of each that are timed.
-        warmup: calls of each before that.
+        rounds: number of timed calls of each.
+        warmup: number of untimed calls of each before that.
 
     Returns:
-        Seconds of each call, by name.
+        Seconds per call, by name.
     """
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(-warmup, rounds):
@@ -35,7 +35,7 @@ def interleaved_seconds(
 
 
 def median_and_spread(seconds: list[float]) -> tuple[float, float]:
-    """Return the median, and the distance of the quartiles (0 for a single call)."""
+    """Return the median and the interquartile range (0 for a single call)."""
     if len(seconds) == 1:
         return seconds[0], 0.0
     low, median, high = statistics.quantiles(seconds, n=4, method="inclusive")

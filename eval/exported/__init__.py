@@ -1,1 +1,1 @@
-"""Files that export.py writes for other runtimes, opened in the place of a network."""
+"""Files that export.py writes for other runtimes, opened as drop-in networks."""

@@ -1,4 +1,4 @@
-"""What an exported file says about itself: all that a robot, or `eval.py`, needs beside it."""
+"""Metadata of an exported file: all that a robot, or `eval.py`, needs to use it."""
 
 import json
 from collections.abc import Mapping
@@ -7,20 +7,20 @@ from typing import Any
 from conventions.preprocessing import Preprocessing
 from models.reading import INFO
 
-# Bytes of 0..255 as they are, for graphs that prepare images themselves.
+# Keeps 0..255 unchanged, for graphs that include preprocessing.
 UNTOUCHED = Preprocessing(mean=(0.0,) * 3, std=(1 / 255,) * 3)
 
 
 def describe(info: dict[str, Any], takes_bytes: bool, parameters: int) -> dict[str, str]:
-    """Return the description of an exported network, each value as JSON.
+    """Return the metadata of an exported network, each value as JSON.
 
     ``image_size`` is a short side in px, ``[height, width]``, or ``"native"``: images are not
-    resized. ``mean`` and ``std`` are those of RGB images in 0..1.
+    resized. ``mean`` and ``std`` are for RGB images in 0..1.
 
     Args:
-        info: of the checkpoint.
-        takes_bytes: the graph prepares uint8 RGB images itself.
-        parameters: of the network.
+        info: the checkpoint's metadata.
+        takes_bytes: whether the graph takes uint8 RGB images and includes preprocessing.
+        parameters: number of parameters of the network.
     """
     preprocessing = info["preprocessing"]
     facts = {
@@ -41,13 +41,13 @@ def describe(info: dict[str, Any], takes_bytes: bool, parameters: int) -> dict[s
 
 
 def read_description(facts: Mapping[str, str], source: str) -> dict[str, Any]:
-    """Return what `models.load_checkpoint` returns of a checkpoint, from `describe`'s values.
+    """Convert `describe`'s metadata to the info that `models.load_checkpoint` returns.
 
-    The preprocessing is that which the graph still needs: none for one that takes bytes.
+    The preprocessing is what the graph still needs: none for one that takes uint8 images.
 
     Args:
-        facts: of the file; other tools' entries among them are left alone.
-        source: the file, for messages.
+        facts: metadata of the file; entries of other tools are ignored.
+        source: the file, for error messages.
 
     Raises:
         ValueError: the file was not written by export.py.

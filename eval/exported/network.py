@@ -1,4 +1,4 @@
-"""Graphs of other runtimes in the place of a network: what they share, and ONNX Runtime."""
+"""Drop-in networks for other runtimes: their base class, and ONNX Runtime."""
 
 import importlib
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 def import_runtime(package: str, remedy: str) -> ModuleType:
-    """Import a library that not every user needs.
+    """Import an optional dependency.
 
     Raises:
         ValueError: it is not installed; the message says how to install it.
@@ -27,10 +27,10 @@ class RuntimeNetwork(nn.Module):
     """A graph in another runtime: images (B, 3, H, W) -> logits (B, K, h, w). Subclasses `run` it.
 
     Args:
-        runtime: the library, and the type it computes in if that is not float32.
-        device: where `forward` takes images and leaves logits.
+        runtime: name of the library, such as "ONNX Runtime" or "OpenVINO float32".
+        device: of the images and logits in `forward`.
         num_classes: K.
-        takes_bytes: the graph prepares uint8 RGB images itself.
+        takes_bytes: whether the graph takes uint8 RGB images and includes preprocessing.
     """
 
     def __init__(
@@ -43,17 +43,17 @@ class RuntimeNetwork(nn.Module):
         self.takes_bytes = takes_bytes
 
     def run(self, images: Tensor) -> Sequence[Tensor]:
-        """Return all outputs: logits, then the labels of a graph that has them."""
+        """Return all outputs: logits, then labels if the graph has them."""
         raise NotImplementedError
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits; floats of 0..255 are cast where the graph takes bytes."""
+        """Return the logits; floats in 0..255 are cast if the graph takes uint8."""
         if self.takes_bytes:
             images = images.round().to(torch.uint8)
         return self.run(images.contiguous())[0][:, : self.num_classes]
 
     def keep_classes(self, count: int) -> None:
-        """Drop the outputs from `count` on, as `Segmenter.keep_classes`."""
+        """Drop the outputs from `count` on, like `Segmenter.keep_classes`."""
         self.num_classes = count
 
 
@@ -61,15 +61,15 @@ class OnnxNetwork(RuntimeNetwork):
     """A graph in ONNX Runtime on the CPU, with as many threads as PyTorch has.
 
     Args:
-        graph: of `eval.deployment.deploy.to_onnx`, or the file.
+        graph: from `eval.deployment.deploy.to_onnx`, or the file.
     """
 
     def __init__(self, graph: onnx.ModelProto | Path) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
-        # Idle threads spin by default, and would take the cores of who runs next.
+        # Idle threads spin by default, and would occupy cores that other runtimes need.
         options.add_session_config_entry("session.force_spinning_stop", "1")
-        options.log_severity_level = 3  # warnings are about what its optimiser did
+        options.log_severity_level = 3  # errors only: warnings are about graph optimisation
         source = str(graph) if isinstance(graph, Path) else graph.SerializeToString()
         providers = ["CPUExecutionProvider"]
         session = onnxruntime.InferenceSession(source, options, providers=providers)

@@ -1,4 +1,4 @@
-"""Open what `--state` names: a checkpoint, or a file that export.py wrote for another runtime."""
+"""Opening `--state`: a checkpoint, or a file that export.py wrote for another runtime."""
 
 import argparse
 from collections.abc import Callable
@@ -21,15 +21,15 @@ Opened = tuple[RuntimeNetwork, dict[str, str]]
 def load_network(
     args: argparse.Namespace, device: torch.device
 ) -> tuple[LoadedNetwork, dict[str, Any]]:
-    """Open ``--state`` and return a network and what its file says, as `load_checkpoint` does.
+    """Open ``--state`` and return a network and its metadata, like `load_checkpoint`.
 
     Args:
         args: ``state``, ``model`` and ``precision``.
-        device: of a checkpoint's network. An exported file has its own.
+        device: for a checkpoint's network; that of an exported file is fixed and must match.
 
     Raises:
-        ValueError, OSError: a file that cannot be read, a runtime that is not installed or does not
-            run on the device, or a flag that does nothing for this file.
+        ValueError, OSError: the file cannot be read, its runtime is not installed or does not run
+            on the device, or a flag has no effect on this file.
     """
     path = Path(args.state)
     suffix = path.suffix.lower()
@@ -52,7 +52,7 @@ def _open_onnx(path: Path, _: str | None) -> Opened:
     try:
         network = OnnxNetwork(path)
         facts = network.session.get_modelmeta().custom_metadata_map
-    except Exception as error:  # onnxruntime's own classes share no base but this
+    except Exception as error:  # onnxruntime's exceptions have no other common base
         raise ValueError(f"{path}: ONNX Runtime cannot read it ({_first_line(error)})") from error
     return network, facts
 

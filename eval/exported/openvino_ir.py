@@ -1,4 +1,4 @@
-"""OpenVINO: its files (.xml with a .bin beside it), and a network that runs in it on the CPU."""
+"""OpenVINO: IR files (.xml with a .bin beside it), and a network that runs them on the CPU."""
 
 import os
 import tempfile
@@ -13,25 +13,25 @@ from torch import Tensor
 
 from eval.exported.network import RuntimeNetwork, import_runtime
 
-SECTION = "sekd"  # of the file's rt_info, where `eval.exported.description` goes
-NAMES = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}  # by OpenVINO's own
-COMPILED = 4  # shapes of images that a network is kept for; each holds the weights once more
+SECTION = "sekd"  # section of the file's rt_info with the metadata of `eval.exported.description`
+NAMES = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}  # -> OpenVINO's names
+COMPILED = 4  # image shapes whose compiled network is cached; each has its own copy of the weights
 
 
 def import_openvino() -> ModuleType:
-    """Import OpenVINO, or say in one line how to install it."""
+    """Import OpenVINO; the error says how to install it."""
     return import_runtime("openvino", "pip install -r requirements-openvino.txt")
 
 
 def to_openvino(graph: onnx.ModelProto) -> Any:
-    """Return an OpenVINO model of an ONNX graph; sizes stay free, weights float32 (or int8)."""
+    """Convert an ONNX graph to an OpenVINO model; sizes stay dynamic, weights float32 (or int8)."""
     return import_openvino().Core().read_model(graph.SerializeToString())
 
 
 def save_openvino(model: Any, facts: dict[str, str], target: Path) -> None:
-    """Write ``target`` (.xml) and the weights beside it (.bin), with what the file says of itself.
+    """Write ``target`` (.xml) with its metadata, and the weights beside it (.bin).
 
-    Both are complete before either gets its name.
+    Both files are complete before either is renamed to its final name.
     """
     for key, value in facts.items():
         model.set_rt_info(value, [SECTION, key])
@@ -39,13 +39,13 @@ def save_openvino(model: Any, facts: dict[str, str], target: Path) -> None:
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".openvino-") as folder:
         written = Path(folder, target.name)
         import_openvino().save_model(model, written, compress_to_fp16=False)
-        # The graph last: it names the file that its weights are in by its own name.
+        # The graph last: its weights are looked up under its own name.
         os.replace(written.with_suffix(".bin"), target.with_suffix(".bin"))
         os.replace(written, target)
 
 
 def read_facts(model: Any) -> dict[str, str]:
-    """Return what a file says about itself; nothing of a file that export.py did not write."""
+    """Return the metadata of a file; empty if export.py did not write it."""
     if not model.has_rt_info(SECTION):
         return {}
     return {key: str(entry) for key, entry in model.get_rt_info(SECTION).value.items()}
@@ -54,13 +54,13 @@ def read_facts(model: Any) -> dict[str, str]:
 class OpenVinoNetwork(RuntimeNetwork):
     """A model in OpenVINO on the CPU, with as many threads as PyTorch has.
 
-    It is compiled for each shape of images when the first ones come: that takes about a second, and
-    what is compiled for all shapes at once is slower and, in bfloat16, farther from float32.
+    It is compiled for each image shape on first use, which takes about a second: a model compiled
+    for dynamic shapes is slower and, in bfloat16, less accurate.
 
     Args:
-        model: of `to_openvino`, or the .xml file.
-        precision: ``float32``, or ``bfloat16``; None leaves it to OpenVINO, which takes bfloat16
-            where the processor multiplies it (AMX, AVX512_BF16), else float32.
+        model: from `to_openvino`, or the .xml file.
+        precision: ``float32`` or ``bfloat16``; None leaves it to OpenVINO, which uses bfloat16 if
+            the processor supports it (AMX, AVX512_BF16), otherwise float32.
 
     Raises:
         ValueError: OpenVINO is not installed, or the processor lacks the precision.

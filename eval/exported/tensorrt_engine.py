@@ -1,6 +1,6 @@
-"""TensorRT: engines (.engine with a .json beside it), and a network that runs in it on a GPU.
+"""TensorRT: engines (.engine with a .json beside it), and a network that runs them on a GPU.
 
-Written after the documentation of TensorRT 10; no engine of it has been measured yet.
+Written from the documentation of TensorRT 10; no engine has been measured yet.
 """
 
 import json
@@ -18,37 +18,37 @@ from eval.exported.network import RuntimeNetwork, import_runtime
 from models.encoder import MIN_SIZE
 
 LARGEST_BATCH = 4
-SIDE = 512  # that an engine is tuned for where the checkpoint names no size
+SIDE = 512  # px; an engine is tuned for this size if the checkpoint has none
 
 
 def import_tensorrt() -> ModuleType:
-    """Import TensorRT, or say in one line how to install it."""
+    """Import TensorRT; the error says how to install it."""
     return import_runtime("tensorrt", "pip install tensorrt, on the machine whose GPU will run it")
 
 
 def build_engine(graph: onnx.ModelProto, size: tuple[int, int]) -> bytes:
     """Build an engine in float32 for the GPU of this machine.
 
-    It takes any batch to `LARGEST_BATCH` and any sides to twice those of ``size``.
+    It takes batches up to `LARGEST_BATCH` and sides from `MIN_SIZE` to twice those of ``size``.
 
     Args:
-        graph: of `eval.deployment.deploy.to_onnx`.
-        size: (height, width) that it is tuned for.
+        graph: from `eval.deployment.deploy.to_onnx`.
+        size: (height, width) that the engine is tuned for.
 
     Raises:
-        ValueError: TensorRT is not installed, there is no GPU, or it refuses the graph.
+        ValueError: TensorRT is not installed, there is no GPU, or TensorRT rejects the graph.
     """
     trt = import_tensorrt()
     if not torch.cuda.is_available():
         raise ValueError("--format tensorrt: an engine is built on the GPU that it runs on: none")
     logger = trt.Logger(trt.Logger.ERROR)
     builder = trt.Builder(logger)
-    network = builder.create_network(0)  # batch is a dimension as any other since TensorRT 10
+    network = builder.create_network(0)  # explicit batch, the only mode since TensorRT 10
     parser = trt.OnnxParser(network, logger)
     if not parser.parse(graph.SerializeToString()):
         raise ValueError(f"TensorRT {trt.__version__} refuses the graph: {parser.get_error(0)}")
     config = builder.create_builder_config()
-    config.clear_flag(trt.BuilderFlag.TF32)  # 10 bits of mantissa would be kept
+    config.clear_flag(trt.BuilderFlag.TF32)  # it would keep only 10 bits of mantissa
     profile = builder.create_optimization_profile()
     largest = (LARGEST_BATCH, 3, *(2 * side for side in size))
     profile.set_shape("image", (1, 3, MIN_SIZE, MIN_SIZE), (1, 3, *size), largest)
@@ -60,17 +60,17 @@ def build_engine(graph: onnx.ModelProto, size: tuple[int, int]) -> bytes:
 
 
 def save_engine(engine: bytes, facts: dict[str, str], target: Path) -> None:
-    """Write the engine, and what it says about itself into ``<target>.json`` beside it."""
+    """Write the engine, and its metadata to ``<target>.json`` beside it."""
     text = json.dumps({key: json.loads(value) for key, value in facts.items()}, indent=2) + "\n"
     contents = {f"{target.name}.json": text.encode(), target.name: engine}
     write_folder(target.parent, contents)
 
 
 def read_facts(target: Path) -> dict[str, str]:
-    """Return what `save_engine` wrote beside an engine.
+    """Return the metadata that `save_engine` wrote beside an engine.
 
     Raises:
-        OSError, ValueError: it is gone, or no JSON.
+        OSError, ValueError: the file is missing, or not JSON.
     """
     path = target.with_name(f"{target.name}.json")
     try:
@@ -86,7 +86,7 @@ class TensorRtNetwork(RuntimeNetwork):
     """An engine on the current GPU.
 
     Args:
-        engine: of `build_engine`.
+        engine: from `build_engine`.
 
     Raises:
         ValueError: TensorRT is not installed, or the engine is for another version or GPU.
@@ -118,7 +118,7 @@ class TensorRtNetwork(RuntimeNetwork):
         """Return all outputs, on the GPU.
 
         Raises:
-            ValueError: images larger, or more of them, than the engine was built for.
+            ValueError: the images or the batch are larger than the engine was built for.
         """
         images = images.to(self.device).contiguous()
         shape = tuple(images.shape)

@@ -1,1 +1,1 @@
-"""The flags that several commands of eval/ share."""
+"""Flags shared by several commands of eval/."""

@@ -1,4 +1,4 @@
-"""The flags that say what is scored, and how."""
+"""Flags for what is scored, and how."""
 
 import argparse
 from pathlib import Path
@@ -14,7 +14,7 @@ from datasets import DATASETS
 from eval.flags.inference import add_inference_flags, add_precision
 from models import MODELS
 
-FIRST = ("--plants", "--dataset", "--datadir", "--subset", "--device")  # that --help shows
+FIRST = ("--plants", "--dataset", "--datadir", "--subset", "--device")  # shown by --help
 KINDS = ("teacher", "student", "distilled", "sekd", "transkd")
 
 

@@ -1,4 +1,4 @@
-"""The flags that say how an image goes through the network."""
+"""Flags for how images are run through the network."""
 
 import argparse
 
@@ -51,10 +51,10 @@ def add_precision(group: argparse._ArgumentGroup) -> None:
 
 
 def choose_inference(args: argparse.Namespace) -> Inference:
-    """Return what the flags ask for.
+    """Return the inference mode chosen by the flags.
 
     Raises:
-        ValueError: a flag that would do nothing.
+        ValueError: a flag would have no effect.
     """
     window = None
     if args.inference == "slide":
@@ -80,7 +80,7 @@ def window_size(text: str) -> tuple[int, int]:
 
 
 def share(text: str) -> float:
-    """Read a number, 0 or above and below 1."""
+    """Read a number in [0, 1)."""
     try:
         value = float(text)
     except ValueError:
@@ -91,7 +91,7 @@ def share(text: str) -> float:
 
 
 def scales(text: str) -> tuple[float, ...]:
-    """Read scales between commas, each 0.1 to 4, without repetition."""
+    """Read comma-separated scales, each 0.1 to 4, without duplicates."""
     try:
         values = tuple(float(part) for part in text.split(","))
     except ValueError:

@@ -1,4 +1,4 @@
-"""The flags that name photographs, the network that looks at them, and its classes."""
+"""Flags for photographs, the network that segments them, and its classes."""
 
 import argparse
 from collections.abc import Sequence
@@ -53,17 +53,16 @@ def add_network_flags(parser: argparse.ArgumentParser) -> None:
     )
     add("--device", help="cpu, cuda, cuda:1 or mps (default: a GPU if there is one)")
     add("--cpu", action="store_true", help="the same as --device cpu")
-    parser.set_defaults(protocol=None)  # the checkpoint's: it says how images were prepared
+    parser.set_defaults(protocol=None)  # the checkpoint's, as images must be prepared for it
 
 
 def describe_classes(
     args: argparse.Namespace, info: dict[str, Any], count: int
 ) -> tuple[Sequence[str], Sequence[tuple[int, int, int]]]:
-    """Return names and colours: the flags', or the checkpoint's, or numbers and `class_palette`.
+    """Return names and colours from flags, else the checkpoint, else numbers and `class_palette`.
 
     Raises:
-        ValueError: the flags name another number of classes than the network knows, or a colour
-            that is wrong.
+        ValueError: the number of class names differs from the network's, or a colour is invalid.
     """
     classes, palette = info["classes"], info["palette"]
     if args.dataset is not None:

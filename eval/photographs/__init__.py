@@ -1,1 +1,1 @@
-"""Images and videos in, label maps out."""
+"""Prediction on images and videos."""

@@ -19,20 +19,20 @@ LEGEND_WIDTH = 640
 
 
 class PredictionFiles:
-    """Writes each result into its own sub-folder of one folder, whole or not at all.
+    """Writes each kind of result to a sub-folder of one folder; each file is written atomically.
 
     Args:
-        folder: made where missing.
-        classes: their names, in the order of the label maps.
-        palette: their colours.
+        folder: created if missing.
+        classes: class names, in the order of their ids.
+        palette: class colours.
         opacity: of the colours in overlays; 0 for no overlays.
-        label_ids: also write Cityscapes' label ids, which its server scores.
+        label_ids: also write Cityscapes label ids, the format of its server.
 
     Attributes:
-        pixels: by image, its (height, width) and the count of each class.
+        pixels: (height, width) and pixel count per class, by image.
 
     Raises:
-        OSError: the folder is a file, or cannot be written.
+        OSError: the folder is a file, or not writable.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class PredictionFiles:
             name: path below each sub-folder, without suffix.
             image: (H, W, 3) uint8 RGB.
             label: (H, W) uint8 class indices.
-            confidence: (H, W) uint8, 255 standing for 1; None for no map.
+            confidence: (H, W) uint8, where 255 is 1; None for no map.
         """
         with replacing(self.folder / "labels" / f"{name}.png") as temporary:
             write_label(temporary, label, self.palette)
@@ -68,7 +68,7 @@ class PredictionFiles:
             mixed = overlay(image, label, self.palette, self.opacity)
             with replacing(self.folder / "overlays" / f"{name}.jpg") as temporary:
                 picture = Image.fromarray(inset_legend(mixed, self._legend(label)))
-                # Without subsampling, which blurs the colours of outlines.
+                # Without chroma subsampling, which blurs the colours of outlines.
                 picture.save(temporary, format="JPEG", quality=90, subsampling=0)
         if confidence is not None:
             self._write_grey("confidence", name, confidence)
@@ -78,7 +78,7 @@ class PredictionFiles:
         self.pixels[name] = label.shape, counts
 
     def _legend(self, label: np.ndarray) -> list[tuple[str, tuple[int, int, int]]]:
-        """List the classes of a label map whose colours an overlay shows."""
+        """List the classes in a label map that are coloured in an overlay."""
         entries = legend_entries(self.classes, self.palette, void=False)
         present = (entries[index] for index in np.unique(label))
         return [(name, colour) for name, colour in present if colour != BACKGROUND_COLOUR]
@@ -95,10 +95,10 @@ class PredictionFiles:
             Image.fromarray(values).save(temporary, format="PNG", compress_level=1)
 
     def write_table(self) -> None:
-        """Write the share of each class, in percent of the image's pixels, one line per image."""
+        """Write each class's share, in percent of the image's pixels, one line per image."""
         with (
             replacing(self.folder / TABLE) as temporary,
-            # File names need not be text.
+            # File names need not be valid UTF-8.
             open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
         ):
             table = csv.writer(file)
@@ -108,6 +108,6 @@ class PredictionFiles:
                 table.writerow([name, width, height, *(f"{share:.3f}" for share in shares)])
 
     def mean_cover(self) -> dict[str, float]:
-        """Return each class's share in percent, every image counting alike."""
+        """Return each class's share in percent, averaged over the images."""
         shares = [counts / counts.sum() for _, counts in self.pixels.values()]
         return dict(zip(self.classes, (100 * np.mean(shares, axis=0)).tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""A network for photographs of any size: prepare, predict, back to the source's size."""
+"""Prediction on photographs of any size: resize, predict, resize back to the source's size."""
 
 import numpy as np
 import torch
@@ -10,11 +10,11 @@ from conventions.preprocessing import Preprocessing
 from datasets.transforms import EvalTransform, scaled_size
 from eval.inference import Inference, Network, predict_logits, upsample_argmax
 
-MAX_PIXELS = 100_000_000  # of an image that was enlarged for the network
+MAX_PIXELS = 100_000_000  # of an image after upscaling for the network
 
 
 class Predictor:
-    """A network, and how an image gets to it and back."""
+    """A network with the preparation of its input and the resizing of its output."""
 
     def __init__(
         self,
@@ -29,10 +29,10 @@ class Predictor:
         self.device = device
 
     def prepare(self, image: Tensor) -> Tensor:
-        """Bring an image (3, H, W) uint8 to the size and place that the network wants it at.
+        """Resize an image (3, H, W) uint8 for the network; return it on its device as a batch.
 
         Raises:
-            ValueError: a narrow strip, whose short side cannot be enlarged for its length.
+            ValueError: a narrow strip, which would be too long after scaling its short side.
         """
         height, width = image.shape[-2:]
         rows, columns = scaled_size((height, width), self.preprocessing.image_size)
@@ -49,11 +49,11 @@ class Predictor:
         """Segment one image, (3, H, W) uint8.
 
         Returns:
-            The class map (H, W) uint8, and if wanted the probability of that class, 255 standing
-            for 1; it is computed at the network's resolution and upsampled.
+            The class map (H, W) uint8 and, if wanted, the probability of that class, scaled to
+            255; it is computed at the network's output resolution and upsampled.
 
         Raises:
-            ValueError: the image does not fit into memory, see also `prepare`.
+            ValueError: out of memory, or see `prepare`.
         """
         size = image.shape[-2:]
         with memory_advice(

@@ -1,4 +1,4 @@
-"""What ``--input`` names: images and videos, in files, folders and globs."""
+"""Sources in ``--input``: images and videos, given as files, folders and globs."""
 
 import os
 from collections import Counter
@@ -8,7 +8,7 @@ from glob import glob, has_magic
 from pathlib import Path
 from typing import NoReturn
 
-# Before OpenCV loads it: what FFmpeg says of a damaged video is said by us, in one line.
+# Silence FFmpeg before OpenCV loads it: we report a damaged video ourselves, in one line.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 import cv2
@@ -19,33 +19,33 @@ from datasets.files import files_below
 from datasets.reading import READABLE_SUFFIXES, read_image
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg")
-# Containers estimate their length; fewer frames than this share of it mean that the end is missing.
+# Containers only estimate their length; if fewer frames than this share exist, the end is missing.
 WHOLE_VIDEO = 0.9
 
 
 @dataclass(frozen=True)
 class Source:
-    """A file to segment, and the name of its results: its path within the input, no suffix."""
+    """A file to segment, and the name of its results: its path within the input, without suffix."""
 
     path: Path
     name: str
 
     @property
     def is_video(self) -> bool:
-        """Return whether the file holds frames, by its suffix."""
+        """Whether the file is a video, by its suffix."""
         return self.path.suffix.lower() in VIDEO_SUFFIXES
 
 
 def find_sources(inputs: Sequence[str], output: Path) -> list[Source]:
-    """List the files of ``--input``, sorted, each once.
+    """List the files in ``--input``, sorted, without duplicates.
 
-    Folders are searched with their sub-folders, apart from hidden ones and ``output``. Results are
-    named by the path below what all inputs share: the folder itself where there is one. Of files
-    that differ in the suffix alone, and of a video beside a folder of its name, the suffix is part
-    of the name.
+    Folders are searched recursively, except for hidden ones and ``output``. Results are named by
+    the path below the common folder of all inputs, which for a single folder is the folder itself.
+    The suffix is part of the name for files that differ in the suffix only, and for a video beside
+    a folder of its name.
 
     Raises:
-        FileNotFoundError: no such file.
+        FileNotFoundError: a file does not exist.
         ValueError: nothing to segment in an input, or it is in ``output``.
     """
     paths: dict[Path, None] = {}
@@ -71,7 +71,7 @@ def find_sources(inputs: Sequence[str], output: Path) -> list[Source]:
     sources = []
     for path, name in names.items():
         source, key = Source(path, name), name.casefold()
-        # The frames of a video go into a folder of its name.
+        # The frames of a video are written to a folder of its name.
         if counts[key] > 1 or (source.is_video and key in folders):
             source = Source(path, path.relative_to(shared).as_posix())
         sources.append(source)
@@ -79,7 +79,7 @@ def find_sources(inputs: Sequence[str], output: Path) -> list[Source]:
 
 
 def _search(text: str, output: Path) -> tuple[Path, list[Path]]:
-    """Return the folder that an input starts from, and the files that it names."""
+    """Return the base folder of an input, and the files that it contains or matches."""
     path = Path(text)
     if path.is_dir():
         files = files_below(path, leave_out=output, onerror=_raise)
@@ -102,12 +102,12 @@ def _is_medium(path: Path) -> bool:
 
 
 def _absolute(path: Path) -> Path:
-    """Make a path absolute; links keep the name that the user gave them."""
+    """Make a path absolute without resolving symlinks, whose names the user knows."""
     return Path(os.path.abspath(path))
 
 
 def count_frames(sources: Iterable[Source], every: int) -> int:
-    """Estimate how many frames `read_frames` yields."""
+    """Estimate the number of frames that `read_frames` yields."""
     total = 0
     for source in sources:
         frames = 1
@@ -126,11 +126,11 @@ def read_frames(
 
     Args:
         sources: files to read.
-        every: of a video, only each frame whose index this divides.
+        every: read every Nth frame of a video, starting with the first.
 
     Yields:
-        The name of the results and the image, uint8 RGB (3, H, W), or what is wrong with the file.
-        A frame is named by its index in the video, from 0: ``video/000012``.
+        The name of the results and the image, uint8 RGB (3, H, W), or the error if it is
+        unreadable. A frame is named by its index in the video, from 0: ``video/000012``.
     """
     for source in sources:
         try:
@@ -144,12 +144,12 @@ def read_frames(
 
 def _read_video(source: Source, every: int) -> Iterator[tuple[str, Tensor]]:
     with open(source.path, "rb"):
-        pass  # OpenCV reports a missing file and a damaged one alike
+        pass  # raises if it is missing, which OpenCV does not distinguish from damage
     video = cv2.VideoCapture(str(source.path))
     try:
         expected = video.get(cv2.CAP_PROP_FRAME_COUNT)
         index = 0
-        while video.grab():  # decodes; only `retrieve` converts colours
+        while video.grab():  # decodes the frame; only `retrieve` converts colours
             if index % every == 0:
                 pixels = cv2.cvtColor(video.retrieve()[1], cv2.COLOR_BGR2RGB)
                 yield f"{source.name}/{index:06d}", torch.from_numpy(pixels).permute(2, 0, 1)

@@ -1,1 +1,1 @@
-"""What the papers report, and how they counted."""
+"""The papers' published results, and their counting of parameters and FLOPs."""

@@ -1,9 +1,9 @@
-"""The adapters of SEKD and TransKD, layer by layer as published: what their tables count.
+"""The adapters of SEKD and TransKD, layer by layer as published, to reproduce their tables.
 
-The papers' Params and FLOPs columns include the adapters that a method trains beside the student.
-They are counted from this list and not from ``losses/``: evaluation builds on models and data sets
-only, and a method that is made cheaper there must not change what was published. A test holds the
-list against the parameters of the real adapters.
+The papers' Params and FLOPs columns include the adapters that a method trains with the student.
+They are counted from this list and not from ``losses/``: evaluation may import models and data sets
+only, and optimising a method there must not change the published counts. A test compares the list
+with the parameters of the real adapters.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,15 +11,15 @@ from collections.abc import Callable, Sequence
 from eval.complexity import Cost, Layer, join
 
 FUSED = 64  # width between the two convolutions of FEF and of CSF
-SQUEEZED = 32  # width in CSF's selection
-REDUCTION = 16  # of CBAM's channel attention
+SQUEEZED = 32  # width within CSF's selection
+REDUCTION = 16  # ratio in CBAM's channel attention
 STRIDES = (4, 8, 16, 32)
 
 Widths = Sequence[int]
 
 
 def no_adapters(student: Widths, teacher: Widths, height: int, width: int) -> Cost:
-    """A network that is trained alone."""
+    """A network trained without distillation."""
     return Cost()
 
 
@@ -80,7 +80,7 @@ def _fef(source: int, target: int, pixels: int) -> Cost:
 def _cbam(width: int, pixels: int) -> Cost:
     hidden = width // REDUCTION
     mlp = join([_conv(width, hidden, 1, 1), _relu(hidden, 1), _conv(hidden, width, 1, 1)])
-    # One multilayer perceptron serves the average and the maximum.
+    # The MLP is shared by average and maximum pooling.
     again = Cost(0, mlp.layers)
     return join([_pool(width, pixels), mlp, again, _conv(2, 1, 49, pixels)])
 
@@ -93,7 +93,7 @@ def _csf(source: int, target: int, pixels: int, coarsest: bool) -> Cost:
 
 def _selection(pixels: int) -> Cost:
     squeeze = join([_conv(FUSED, SQUEEZED, 1, 1), _norm(SQUEEZED, 1), _relu(SQUEEZED, 1)])
-    # The layer carries a second squeeze, of which one is run, depending on the batch size.
+    # The layer has two squeezes, of which only one is run, depending on the batch size.
     unused = Cost(_conv(FUSED, SQUEEZED, 1, 1).parameters)
     select = [_conv(SQUEEZED, FUSED, 1, 1, bias=True)] * 2
     return join([_pool(FUSED, pixels), squeeze, unused, *select])

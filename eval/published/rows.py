@@ -13,19 +13,19 @@ class Row:
     Attributes:
         table: "SEKD" or "TransKD".
         dataset: registered name of the data set.
-        num_classes: of the classifier; Cityscapes was trained with 20, void being one of them.
-        model: registered name of the network that is deployed.
-        label: what the table calls it.
-        params: printed, in millions.
-        flops: printed, in billions.
-        miou: printed, in percent.
-        rule: counting rule that the figures follow, a key of `eval.complexity.RULES`.
-        adapters: trained beside the network, a key of `eval.published.adapters.ADAPTERS`.
+        num_classes: outputs of the classifier; Cityscapes was trained with 20, including void.
+        model: registered name of the deployed network.
+        label: the row's name in the table.
+        params: as printed, in millions.
+        flops: as printed, in billions.
+        miou: as printed, in percent.
+        rule: counting rule behind the numbers, a key of `eval.complexity.RULES`.
+        adapters: trained with the network, a key of `eval.published.adapters.ADAPTERS`.
         teacher: registered name of the teacher, None for a network trained alone.
         method: ``--method`` of the row, None for a network trained alone.
-        counted_params: what we count instead, where the print cannot be reproduced.
+        counted_params: our count, if the printed number cannot be reproduced.
         counted_flops: likewise.
-        note: why it cannot.
+        note: why it cannot be reproduced.
     """
 
     table: str
@@ -48,7 +48,7 @@ class Row:
 def _sekd(
     dataset: str, num_classes: int, teacher: str, params: str, flops: str, miou: str, **more: str
 ) -> list[Row]:
-    """Three rows that differ in their loss, and thus in mIoU only."""
+    """Three rows that differ in the loss, and thus in mIoU only."""
     methods = ("sekd", "sekd-su", "sekd-ct")
     return [
         Row(
@@ -79,7 +79,7 @@ def _transkd(dataset: str, *miou: str) -> list[Row]:
     return alone + distilled
 
 
-# SEKD's plain Cityscapes rows repeat TransKD's figures, and so its rule.
+# SEKD's plain Cityscapes rows repeat TransKD's numbers, hence its counting rule.
 ROWS: tuple[Row, ...] = (
     Row("SEKD", "Cityscapes", 20, "SegformerB0", "SegFormerB0", "3.23", "13.67", "53.40",
         "transkd", counted_params="3.72", note=LOW_RANK),

@@ -1,1 +1,1 @@
-"""Tables, pictures and charts of what was measured."""
+"""Tables, pictures and charts of results."""

@@ -1,4 +1,4 @@
-"""Charts of a report: curves, bars and confusion matrices, each for a light and a dark page."""
+"""Charts in a report: curves, bars and confusion matrices, each in a light and a dark theme."""
 
 import base64
 import io
@@ -13,21 +13,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-# Okabe and Ito's colours, which colour-blind readers tell apart; the yellow is too pale for a line.
+# Okabe and Ito's colours, which colour-blind readers can tell apart, without the pale yellow.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
-DASHES = ("-", (0, (5, 2)), (0, (1, 1.2)))  # for more runs than colours
+DASHES = ("-", (0, (5, 2)), (0, (1, 1.2)))  # if there are more runs than colours
 THEMES = {
     "light": {"text": "#3b4148", "line": "#d9dde2", "page": "#ffffff"},
     "dark": {"text": "#c3cad3", "line": "#3a424c", "page": "#161b22"},
 }
-ANNOTATED = 24  # classes up to which a confusion matrix has room for its numbers
+ANNOTATED = 24  # most classes for which a confusion matrix has room for numbers
 
 Theme = Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawing as data URIs, and what it says for those who cannot see it."""
+    """A chart as data URIs in both themes, and its alternative text."""
 
     light: str
     dark: str
@@ -36,7 +36,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Curve:
-    """A line over optimizer steps; nan where a value is not known."""
+    """A line over optimizer steps; nan for unknown values."""
 
     name: str
     steps: Sequence[float]
@@ -44,15 +44,15 @@ class Curve:
 
 
 def colour(index: int) -> str:
-    """Return the colour of the run at this place."""
+    """Return the colour of the run with this index."""
     return COLOURS[index % len(COLOURS)]
 
 
 def miou_chart(curves: Sequence[tuple[int, Curve]]) -> Chart:
-    """Draw validation mIoU in %, each run with its best value marked.
+    """Draw validation mIoU in %, with each run's best value marked.
 
     Args:
-        curves: with the place of the run among all, which gives the colour; values 0..1.
+        curves: with the index of the run, which determines the colour; values 0..1.
     """
     lines = [(index, *_known(curve)) for index, curve in curves]
 
@@ -75,17 +75,17 @@ def miou_chart(curves: Sequence[tuple[int, Curve]]) -> Chart:
 
 
 def _known(curve: Curve) -> tuple[str, np.ndarray, np.ndarray, int]:
-    """Return name, steps and percents of the validated epochs, and the place of the best one."""
+    """Return name, steps and percentages of the validated epochs, and the index of the best."""
     values = 100 * np.array(curve.values)
     known = ~np.isnan(values)
     return curve.name, np.array(curve.steps)[known], values[known], int(values[known].argmax())
 
 
 def loss_charts(curves: Sequence[Curve]) -> list[Chart]:
-    """Draw each loss term of a run in a chart of its own, on a linear axis that starts at 0.
+    """Draw each loss term of a run in its own chart, on a linear axis from 0 if none is negative.
 
     Args:
-        curves: mean of each term over an epoch; the first one is the sum of the others.
+        curves: mean of each term per epoch; the first one is the sum of the others.
     """
     return [_loss_chart(curve, place) for place, curve in enumerate(curves)]
 
@@ -105,7 +105,7 @@ def _loss_chart(curve: Curve, place: int) -> Chart:
 
 
 def _count_steps(axes: Axes) -> None:
-    """Label the axis of steps, of which there are whole ones only."""
+    """Label the step axis, with integer ticks only."""
     axes.set_xlabel("optimizer steps")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
@@ -116,11 +116,11 @@ def _end(values: Sequence[float], index: int) -> float:
 
 
 def class_chart(classes: Sequence[str], runs: Mapping[str, Sequence[float | None]]) -> Chart:
-    """Draw each class's IoU in %, one bar a run; a class that is absent has none.
+    """Draw each class's IoU in %, one bar per run; absent classes have none.
 
     Args:
         classes: names, from top to bottom.
-        runs: IoU 0..1 of each class, by the run's name.
+        runs: IoU 0..1 per class, by the run's name.
     """
     thickness = 0.8 / len(runs)
 
@@ -132,8 +132,8 @@ def class_chart(classes: Sequence[str], runs: Mapping[str, Sequence[float | None
             bars = axes.barh(centres, widths, 0.9 * thickness, color=colour(place), label=name)
             axes.bar_label(bars, labels, padding=3, color=theme["text"], fontsize=8.5)
         axes.set_yticks(range(len(classes)), classes)
-        axes.set_ylim(len(classes) - 0.5, -0.5)  # the first one on top, and no empty margin
-        axes.set_xlim(0, 108)  # room for the number behind a full bar
+        axes.set_ylim(len(classes) - 0.5, -0.5)  # the first class on top, and no margins
+        axes.set_xlim(0, 108)  # room for the number after a full bar
         axes.set_xticks(range(0, 101, 20))
         axes.set_xlabel("IoU, %")
         axes.grid(False, axis="y")
@@ -147,11 +147,11 @@ def class_chart(classes: Sequence[str], runs: Mapping[str, Sequence[float | None
 
 
 def confusion_chart(classes: Sequence[str], matrix: np.ndarray) -> Chart:
-    """Draw where the pixels of each class went, in % of that class.
+    """Draw a confusion matrix, in % of the pixels of each labelled class.
 
     Args:
         classes: names.
-        matrix: (K, K) counts, rows the label, columns the prediction.
+        matrix: (K, K) counts, rows are labels, columns predictions.
     """
     totals = matrix.sum(1, keepdims=True)
     shares = 100 * matrix / np.maximum(totals, 1)
@@ -173,7 +173,7 @@ def confusion_chart(classes: Sequence[str], matrix: np.ndarray) -> Chart:
                 share = shares[row, column]
                 text = f"{share:.{digits}f}" if totals[row] else "-"
                 if text == "0" and row != column:
-                    continue  # in a large matrix the numbers that matter would drown in zeros
+                    continue  # zeros would hide the relevant numbers of a large matrix
                 axes.text(column, row, text, ha="center", va="center", fontsize=size,
                           color="white" if share > 55 else "#1c2733")  # fmt: skip
 
@@ -187,11 +187,11 @@ def confusion_chart(classes: Sequence[str], matrix: np.ndarray) -> Chart:
 
 
 def add_legend(axes: Axes, side: Literal["upper", "lower"]) -> None:
-    """Put the legend above or under the chart, where it hides no line."""
+    """Put the legend above or below the chart, where it covers no line."""
     lines, names = axes.get_legend_handles_labels()
     figure = axes.get_figure(root=True)
     assert figure is not None
-    room = 11.5 * figure.get_figwidth()  # characters, of which a line's sample takes 6
+    room = 11.5 * figure.get_figwidth()  # characters; a line sample takes 6
     columns = max(1, min(len(names), int(room / (max(map(len, names)) + 6))))
     place: Literal["outside upper center", "outside lower center"] = (
         "outside upper center" if side == "upper" else "outside lower center"
@@ -200,7 +200,7 @@ def add_legend(axes: Axes, side: Literal["upper", "lower"]) -> None:
 
 
 def both_themes(draw: Callable[[Axes, Theme], None], size: tuple[float, float]) -> tuple[str, str]:
-    """Draw a chart in dark on light and in light on dark; returns two data URIs."""
+    """Draw a chart in the light and the dark theme; return two data URIs."""
     light, dark = (_render(draw, size, theme) for theme in THEMES.values())
     return light, dark
 
@@ -217,11 +217,11 @@ def _render(draw: Callable[[Axes, Theme], None], size: tuple[float, float], them
         figure = Figure(figsize=size, layout="constrained")
         draw(figure.add_subplot(), theme)
         buffer = io.BytesIO()
-        # Without the date the same numbers give the same page.
+        # Without the date, so that the same numbers give the same page.
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     return data_uri(buffer.getvalue(), "image/svg+xml")
 
 
 def data_uri(content: bytes, kind: str) -> str:
-    """Return bytes as an address that carries them, so that a page needs no other file."""
+    """Return bytes as a data URI, so that a page needs no other files."""
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

@@ -6,12 +6,12 @@ from collections.abc import Collection, Sequence
 def markdown_table(
     columns: Sequence[str], rows: Sequence[Sequence[str]], left: Collection[str] | None = None
 ) -> str:
-    """Return a table, one line per row, each with a line feed.
+    """Return a table, one line per row, each with a trailing newline.
 
     Args:
-        columns: their titles.
-        rows: of as many cells each.
-        left: columns that are text; the others are numbers, to the right. None: the first one.
+        columns: column titles.
+        rows: cells, as many per row as columns.
+        left: left-aligned columns; the others are right-aligned. None means the first one.
     """
     left = columns[:1] if left is None else left
     rules = ["---" if column in left else "---:" for column in columns]

@@ -9,20 +9,20 @@ from PIL import Image, ImageDraw, ImageFont
 from datasets.legend import Entries, legend_strip, shorten
 from datasets.palettes import void_colour
 
-ERROR_COLOUR = (255, 0, 140)  # of no crop, weed or soil
-BACKGROUND_COLOUR = (0, 0, 0)  # of classes that overlays leave as they are in the photograph
+ERROR_COLOUR = (255, 0, 140)  # unlike crop, weed or soil
+BACKGROUND_COLOUR = (0, 0, 0)  # of classes that overlays leave uncoloured
 TITLE_HEIGHT = 22
 GAP = 6
 VOID_TITLE = "not labelled"
 
 
 def spread(total: int, count: int) -> list[int]:
-    """Choose `count` indices below `total`, or all, evenly from the first to the last."""
+    """Choose up to `count` indices below `total`, evenly spaced from the first to the last."""
     return np.linspace(0, total - 1, min(count, total), dtype=int).tolist()
 
 
 def colorize(label: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndarray:
-    """Colour a label map (H, W) with the palette; values beyond it are void.
+    """Colour a label map (H, W) with the palette; values beyond it get the colour of void.
 
     Returns:
         (H, W, 3) uint8.
@@ -37,8 +37,8 @@ def overlay(
 ) -> np.ndarray:
     """Blend the colours of a label map (H, W) into an image (H, W, 3) uint8 of the same size.
 
-    Classes drawn in black, such as soil and background, and void are left as they are in the
-    image, which therefore stays as bright as it is. Other regions have an opaque outline.
+    Black classes, such as soil and background, and void are not drawn, so that the image is not
+    darkened there. Other regions have an opaque outline.
     """
     colours = colorize(label, palette)
     mixed = cv2.addWeighted(image, 1 - opacity, colours, opacity, 0)
@@ -54,7 +54,7 @@ def overlay(
 def legend_entries(
     classes: Sequence[str], palette: Sequence[Sequence[int]], void: bool = True
 ) -> list[tuple[str, tuple[int, int, int]]]:
-    """List what a legend names: the classes with their colours and, if shown, void."""
+    """List a legend's entries: the classes with their colours and, if wanted, void."""
     named = zip(classes, palette, strict=True)
     entries = [(name, (red, green, blue)) for name, (red, green, blue) in named]
     return [*entries, (VOID_TITLE, void_colour(palette))] if void else entries
@@ -70,8 +70,8 @@ def add_legend(picture: np.ndarray, entries: Entries) -> np.ndarray:
 def inset_legend(picture: np.ndarray, entries: Entries) -> np.ndarray:
     """Draw a legend into the upper left corner of a picture (H, W, 3) uint8, if there is room.
 
-    The size of the picture stays as it is. Many names are listed in columns; a legend that would
-    cover more than half of the width or of the height is left out.
+    The picture keeps its size. Many names are listed in columns; a legend that would cover more
+    than half of the width or of the height is omitted.
     """
     height, width = picture.shape[:2]
     size = int(np.clip(min(height, width) / 36, 11, 60))
@@ -99,7 +99,7 @@ def error_map(image: np.ndarray, wrong: np.ndarray) -> np.ndarray:
 
     Args:
         image: (H, W, 3) uint8.
-        wrong: pixels that are labelled, and not as they were predicted.
+        wrong: labelled pixels that were predicted wrongly.
 
     Returns:
         (H, W, 3) uint8.
@@ -111,7 +111,7 @@ def error_map(image: np.ndarray, wrong: np.ndarray) -> np.ndarray:
 
 
 def titled_row(pictures: dict[str, np.ndarray], height: int = 320) -> np.ndarray:
-    """Put pictures (H, W, 3) uint8 side by side at one height, each under its title."""
+    """Put pictures (H, W, 3) uint8 side by side at the same height, each under its title."""
     font = ImageFont.load_default(size=14)
     tiles = []
     for title, picture in pictures.items():

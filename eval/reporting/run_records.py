@@ -1,7 +1,7 @@
-"""What a run folder remembers: the flags it was started with, and one row of numbers per epoch.
+"""Records in a run folder: the flags of the run, and one row of numbers per epoch.
 
-Old folders lack files, and checkpoints are handed on without their folder: what is not there is
-left out, or taken from the checkpoint.
+Old folders lack files, and checkpoints are passed on without their folder: missing information is
+omitted, or taken from the checkpoint.
 """
 
 import csv
@@ -15,14 +15,14 @@ from typing import Any
 from command_line.documents import read_mapping
 from models.description import check_saved_flags
 
-# As the training scripts call them; eval/ may not import train/.
+# The training scripts' file names; eval/ may not import train/.
 ARGUMENTS, LOG = "args.yaml", "log.csv"
 SCORES = ("miou", "pixel_accuracy", "fwiou", "train_miou")
 COUNTS = ("skipped_steps", "replaced_images")
 NO_TERMS = ("epoch", "step", "lr", "images_per_second", "data_waiting", *COUNTS, *SCORES)
 PER_CLASS = "iou_"
 
-# How flags are spelt that do not follow the rule of `training_command`.
+# Flags with special spellings: how they are switched off, and those that keep their underscores.
 SWITCHED_OFF = {
     "flip": "--no-flip",
     "photometric": "--no-photometric",
@@ -38,9 +38,9 @@ class RunRecord:
     """How a run was trained.
 
     Attributes:
-        folder: of the run; of the checkpoint, where that was named.
-        flags: resolved flags of the training script; empty where they are unknown.
-        log: columns of log.csv by name, one value per epoch, nan where a cell is empty.
+        folder: the run folder, or that of the checkpoint if a checkpoint was given.
+        flags: resolved flags of the training script; empty if unknown.
+        log: columns of log.csv by name, one value per epoch, nan for empty cells.
     """
 
     folder: Path
@@ -49,12 +49,12 @@ class RunRecord:
 
     @property
     def steps(self) -> list[float]:
-        """Optimizer steps at the end of each epoch."""
+        """Optimizer step at the end of each epoch."""
         return self.log["step"]
 
     @property
     def terms(self) -> dict[str, list[float]]:
-        """Loss terms by name, as they were weighted; ``loss`` is their sum."""
+        """Weighted loss terms by name; ``loss`` is their sum."""
         return {
             name: values
             for name, values in self.log.items()
@@ -71,8 +71,8 @@ def read_record(state: str, checkpoint_flags: Mapping[str, Any]) -> RunRecord:
     """Read the run folder of a checkpoint.
 
     Args:
-        state: run folder or checkpoint; a name on a hub has neither log nor flags.
-        checkpoint_flags: ``args`` of the checkpoint, for a folder without args.yaml.
+        state: run folder or checkpoint; a name on a hub has neither log nor args.yaml.
+        checkpoint_flags: ``args`` of the checkpoint, used if the folder has no args.yaml.
 
     Raises:
         ValueError: a file of the folder is broken.
@@ -90,12 +90,12 @@ def _read_flags(folder: Path) -> dict[str, Any]:
 
 
 def read_log(path: Path) -> dict[str, list[float]]:
-    """Read log.csv; {} where there is none, or no finished epoch in it.
+    """Read log.csv; {} if there is none, or no finished epoch in it.
 
-    A run that is still in training may be writing its last row: a cut row is left out.
+    A run still in training may be writing its last row: an incomplete row is skipped.
 
     Raises:
-        ValueError: a cell is not a number, or a column that every log has is missing.
+        ValueError: the file is not CSV, a cell is not a number, or the column ``step`` is missing.
     """
     if not path.is_file():
         return {}
@@ -118,10 +118,10 @@ def read_log(path: Path) -> dict[str, list[float]]:
 
 
 def training_command(flags: Mapping[str, Any]) -> str | None:
-    """Spell saved flags as the command that trains the same run again; None without a stage.
+    """Return the command that repeats a run from its saved flags; None if they have no stage.
 
-    Every flag is written out, defaults as well, so that the command means the same in a later
-    release. Switches that are off by default are left out when off.
+    Every flag is written out, including defaults, so that the command means the same in a later
+    release. Switches that are off by default are omitted when off.
     """
     if "stage" not in flags:
         return None
@@ -133,7 +133,7 @@ def training_command(flags: Mapping[str, Any]) -> str | None:
 
 
 def spell_flag(key: str, value: Any) -> list[str]:
-    """Spell a saved flag as words of a command line; none for what is off or not given."""
+    """Convert a saved flag to words of a command line; empty if it is off or None."""
     if value is None:
         return []
     flag = f"--{key if key in UNDERSCORED else key.replace('_', '-')}"

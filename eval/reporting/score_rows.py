@@ -1,4 +1,4 @@
-"""Tables of runs: a record per run, a record for all seeds of a kind, and how they are laid out."""
+"""Tables of runs: records per run, records per kind over its seeds, and their layout."""
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
@@ -8,23 +8,23 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-NARROWEST = 12  # characters of a column, so that names of runs stay legible
+NARROWEST = 12  # least column width in characters, so that names of runs stay legible
 PLANT_ROWS = {
     "weeds hit %": "weeds_hit", "crops hurt %": "crops_hurt", "area treated %": "treated_area",
 }  # fmt: skip
-Result = dict[str, Any]  # of `eval.runs.score_runs`
+Result = dict[str, Any]  # from `eval.runs.score_runs`
 
 
 def reference_student(results: Sequence[Result]) -> Result | None:
-    """Return the first run that neither is a teacher nor was distilled, None without one."""
+    """Return the first run of a student trained alone, or None."""
     return next((result for result in results if result["kind"].startswith("student")), None)
 
 
 def table_rows(results: Sequence[Result]) -> list[dict[str, str]]:
-    """Make one record per run: cost per image, mIoU, the IoU of each class and merged class, in %.
+    """Make one record per run: cost per image, mIoU and the IoU per class and merged class, in %.
 
-    "vs student" is the difference, in points, to `reference_student`; without one, the column is
-    left out.
+    "vs student" is the difference, in points, to `reference_student`; the entry is omitted if
+    there is none.
     """
     student = reference_student(results)
     rows = []
@@ -47,20 +47,20 @@ def table_rows(results: Sequence[Result]) -> list[dict[str, str]]:
 
 
 def ious_of(result: Result) -> dict[str, float | None]:
-    """The IoU of each class, and of the classes that `--merge` takes as one."""
+    """The IoU of each class, and of the classes merged by `--merge`."""
     merged = {f"{name} (merged)": iou for name, iou in result.get("merged", {}).items()}
     return result["per_class"] | merged
 
 
 def _giga(count: float | None) -> str:
-    """Billions; those of an exported file are not counted."""
+    """Format in billions; "-" for exported files, whose FLOPs are not counted."""
     return "-" if count is None else f"{count / 1e9:.2f}"
 
 
 def seed_rows(results: Sequence[Result]) -> list[dict[str, str]]:
     """Make one record per kind of run: mean and standard deviation over its runs, such as seeds.
 
-    "vs student" is the difference of the means. There are no records where no kind comes twice.
+    "vs student" is the difference of the means. Empty if every kind has only one run.
     """
     kinds: dict[str, list[Result]] = {}
     for result in results:
@@ -83,16 +83,16 @@ def seed_rows(results: Sequence[Result]) -> list[dict[str, str]]:
 
 
 def transposed(rows: Sequence[Mapping[str, str]]) -> list[list[str]]:
-    """Arrange records with a column per run: a header, then one line per measure or class."""
+    """Transpose records to a column per run: a header, then one line per measure or class."""
     header, *names = rows[0]
     lines = [[header, *(row[header] for row in rows)]]
     return lines + [[name, *(row[name] for row in rows)] for name in names]
 
 
 def print_tables(rows: Sequence[Mapping[str, str]], console: Console) -> None:
-    """Print records with a column per run, in as many tables as the terminal's width needs.
+    """Print records with a column per run, split into several tables to fit the terminal.
 
-    Figures are never cut: names of runs are folded to the width of the figures below them.
+    Numbers are never truncated: names of runs are wrapped to the width of the numbers below them.
     """
     header, *lines = transposed(rows)
     first = max(len(line[0]) for line in (header, *lines))
@@ -115,6 +115,6 @@ def print_tables(rows: Sequence[Mapping[str, str]], console: Console) -> None:
 
 
 def _spread(fractions: Sequence[float]) -> str:
-    """Mean and standard deviation of a sample, in %; of one value, the value."""
+    """Format mean and sample standard deviation in %; a single value without the latter."""
     mean = f"{100 * fmean(fractions):.2f}"
     return mean if len(fractions) == 1 else f"{mean} ± {100 * stdev(fractions):.2f}"
