@@ -17,7 +17,7 @@ from datasets.reading import Colour, map_colours, map_ids, read_image, read_indi
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 LABEL_SUFFIXES = (".png",)
-MAX_CLASSES = UNLABELLED  # ids are stored in 8 bits, of which 254 and 255 are taken
+MAX_CLASSES = UNLABELLED  # ids are stored in 8 bits, and 254 and 255 are reserved
 PLANT_CLASSES = ("soil", "crop", "weed")
 PLANT_PALETTE = ((0, 0, 0), (0, 255, 0), (255, 0, 0))
 DATADIR_HINT = "pass the data set's folder with --datadir"
@@ -72,7 +72,7 @@ class SegmentationDataset(Dataset[Sample]):
     name: ClassVar[str]
     classes: tuple[str, ...]
     palette: tuple[Colour, ...]
-    # Whether published networks have an output for void, the last one: see `label_space`.
+    # Whether the last output of published networks is void: see `label_space`.
     void_output: ClassVar[bool] = False
     splits: tuple[str, ...]
     default_train_split: ClassVar[str] = "train"

@@ -37,7 +37,7 @@ TRAIN_IDS, LABEL_IDS = "labelTrainIds", "labelIds"
 
 
 class TrainIdDataset(SegmentationDataset):
-    """The 19 classes, read from `*_labelTrainIds.png`, or from `*_labelIds.png` converted."""
+    """The 19 classes, read from `*_labelTrainIds.png` or converted from `*_labelIds.png`."""
 
     classes = tuple(name for name, _, _ in _CLASSES)
     palette = tuple(colour for _, _, colour in _CLASSES)

@@ -62,7 +62,7 @@ SPEEDWELL = Species(
     outline=(0.45, 0.45), teeth=(2, 3), depth=(0.03, 0.12), hue=(0.245, 0.285),
     value=(0.52, 0.72), rib=0.80,
 )  # fmt: skip
-NIGHTSHADE = Species(  # the one most like a young beet
+NIGHTSHADE = Species(  # the most similar to a young beet
     "nightshade", "opposite", leaves=(2, 8), aspect=(0.40, 0.58), petiole=(0.25, 0.42),
     outline=(0.60, 0.65), wave=0.08, hue=(0.285, 0.325), saturation=(0.45, 0.66),
     value=(0.34, 0.52), rib=0.86, stalk=(1.15, 0.80, 1.05),
@@ -170,7 +170,7 @@ def _cast_shadow(canvas: np.ndarray, plant: Plant, outlines: np.ndarray, light: 
         return
     factor = np.full(view.shape, 255, np.uint8)
     kept = 255 * (1 - light.shadow_depth)
-    colour = (kept, kept, min(255, kept * 1.08), 255)  # blue from the sky; the class stays
+    colour = (kept, kept, min(255, kept * 1.08), 255)  # bluish sky light; the class is kept
     for shadow in shadows - np.array([x0 * FIXED, y0 * FIXED], np.int32):
         cv2.fillPoly(factor, [shadow], colour, cv2.LINE_8, SHIFT)
     blur = 2 * int(light.shadow_softness * plant.radius / 2) + 3

@@ -139,7 +139,7 @@ def draw_sample(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw field `index` of a split: image, uint8 (H, W, 3), and label, uint8 (H, W).
 
-    `without` are kinds of variation to leave out, see `datasets.drawing.world.KINDS`.
+    `without` lists kinds of variation to leave out, see `datasets.drawing.world.KINDS`.
     """
     rng = np.random.default_rng([seed, SPLITS.index(split), index])
     return VARIETIES[variety](rng, *size, without)

@@ -64,7 +64,7 @@ def as_markdown(rows: list[dict[str, str]]) -> str:
 
 
 def draw(runs: list[ScoredRun]) -> np.ndarray:
-    """Draw image, label and each run's prediction for some images of the split, with a legend.
+    """Draw image, label and each run's prediction for images spread over the split, with a legend.
 
     Returns:
         (H, W, 3) uint8.
@@ -84,7 +84,7 @@ def draw(runs: list[ScoredRun]) -> np.ndarray:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the command line."""
+    """Build the argument parser."""
     parser = OneLineParser(description="Evaluate several runs on one split, side by side.")
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run folder or checkpoint")
     parser.add_argument(

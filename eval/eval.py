@@ -98,7 +98,7 @@ def distance_share(text: str) -> float:
 
 
 def build_parser() -> OneLineParser:
-    """Return the command line."""
+    """Build the argument parser."""
     parser = OneLineParser(description="Evaluate a checkpoint on a split of a data set.")
     add = parser.add_argument
     add_state(add)

@@ -266,7 +266,7 @@ def miou(network: nn.Module, subject: Subject, args: argparse.Namespace) -> floa
 
 
 def build_parser() -> OneLineParser:
-    """Return the command line."""
+    """Build the argument parser."""
     parser = OneLineParser(description="Export a checkpoint to what a robot runs.")
     add = parser.add_argument
     add_state(add)

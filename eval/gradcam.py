@@ -212,7 +212,7 @@ def choose_classes(wanted: Sequence[str] | None, names: Sequence[str]) -> list[i
 
 
 def build_parser() -> OneLineParser:
-    """Return the command line."""
+    """Build the argument parser."""
     parser = OneLineParser(description="Show where a network looks, by class and stage.")
     add_network_flags(parser)
     files = parser.add_argument_group("files")

@@ -91,7 +91,7 @@ def predict(
 
 
 def build_parser() -> OneLineParser:
-    """Return the command line."""
+    """Build the argument parser."""
     parser = OneLineParser(description="Segment photographs and videos.")
     add_network_flags(parser)
     files = parser.add_argument_group("files")

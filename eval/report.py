@@ -257,7 +257,7 @@ def versions(runs: Sequence[ScoredRun]) -> dict[str, list[str]]:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the command line."""
+    """Build the argument parser."""
     parser = OneLineParser(description="Write one HTML page about one or several runs.")
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run folder or checkpoint")
     parser.add_argument(

@@ -75,7 +75,7 @@ def main() -> int:
 
 
 def build_parser() -> OneLineParser:
-    """Return the command line."""
+    """Build the argument parser."""
     parser = OneLineParser(
         description="Print the published tables beside what this project counts and measures.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,

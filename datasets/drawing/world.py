@@ -158,7 +158,7 @@ def _compose(canvas: np.ndarray, layer: np.ndarray, light: Light, size: float) -
     shadow = cv2.warpAffine(mask, move, mask.shape[::-1])
     blur = 2 * int(light.shadow_softness * size / 2) + 3
     kept = 255 * (1 - light.shadow_depth)
-    paint = np.array([kept, kept, min(255, kept * 1.08), 255])  # blue from the sky; the class stays
+    paint = np.array([kept, kept, min(255, kept * 1.08), 255])  # bluish sky light; class is kept
     factor = cv2.merge(
         [255 - cv2.multiply(cv2.blur(shadow, (blur, blur)), (255 - p) / 255) for p in paint]
     )

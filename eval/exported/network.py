@@ -24,7 +24,7 @@ def import_runtime(package: str, remedy: str) -> ModuleType:
 
 
 class RuntimeNetwork(nn.Module):
-    """A graph in another runtime: images (B, 3, H, W) -> logits (B, K, h, w). Subclasses `run` it.
+    """A graph in another runtime, images (B, 3, H, W) -> logits (B, K, h, w); subclasses add `run`.
 
     Args:
         runtime: name of the library, such as "ONNX Runtime" or "OpenVINO float32".
