@@ -66,13 +66,17 @@ def read_counts(path: Path) -> tuple[list[str], np.ndarray]:
     return [row[0] for row in rows], counts.reshape(len(rows), 2, -1)
 
 
-def mean_iou(counts: np.ndarray) -> np.ndarray:
+def mean_iou(counts: np.ndarray, among: np.ndarray | None = None) -> np.ndarray:
     """Compute mIoU from counts (..., 2, K), as a mean over the classes that occur.
 
     It is nan if no class occurs, in an image that is all void.
+
+    Args:
+        counts: pixels in intersection and union.
+        among: (K,) bool, classes that may count; None for all.
     """
     common, union = counts[..., 0, :], counts[..., 1, :]
-    occurs = union > 0
+    occurs = union > 0 if among is None else (union > 0) & among
     ious = np.divide(common, union, out=np.zeros(union.shape), where=occurs)
     classes = occurs.sum(-1)
     return np.divide(ious.sum(-1), classes, out=np.full(classes.shape, np.nan), where=classes > 0)

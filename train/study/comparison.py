@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from train.study.bootstrap import bootstrap
+from train.study.bootstrap import RESAMPLES, bootstrap
 from train.study.jobs import SCORES, is_done, seconds_per_step, teachers_of, with_teachers
 from train.study.study import Job, Study
 
 NO_SETTINGS = ("--max-steps=", "--seed=", "--savedir=", "--run-name=")
+TINY = 1e-9
 SLACK = 1.05  # hours outside the baseline's range by up to this factor are still compared
 
 
@@ -42,7 +43,7 @@ class Outcome:
             its next shorter and next longer length, over the seeds common to all three runs; None
             for the baseline's lengths themselves, for hours outside their range, for a run that is
             compared with another baseline, and without a common seed.
-        at_equal_hours_interval: its confidence interval, with the hours taken as exact.
+        at_equal_hours_interval: its confidence interval, over seeds, images and measured hours.
     """
 
     run: str
@@ -139,13 +140,34 @@ def _at_equal_hours(
     seeds = set(one.seeds) & set(shorter.seeds) & set(longer.seeds)
     if not seeds:
         return None, None
-    hours = [shorter.hours, longer.hours]
-    part = float(np.interp(math.log(one.hours), np.log(hours), [0, 1]))
-    shares = {one.run: 1.0, shorter.run: part - 1, longer.run: -part}
-    jobs = {run: {job.seed: job for job in study.runs[run]} for run in shares}
-    return bootstrap(
-        [[(jobs[run][seed], share) for run, share in shares.items()] for seed in sorted(seeds)]
-    )
+    compared = (one.run, shorter.run, longer.run)
+    jobs = [{job.seed: job for job in study.runs[run]} for run in compared]
+    medians = np.array([one.hours, shorter.hours, longer.hours])
+    drawn = np.stack([_draw_medians(_timed(study.runs[run])) for run in compared], axis=-1)
+    groups = [[found[seed] for found in jobs] for seed in sorted(seeds)]
+    return bootstrap(groups, _shares(medians), _shares(drawn))
+
+
+def _shares(hours: np.ndarray) -> np.ndarray:
+    """Hours (..., 3) of a run and two baseline lengths to the weights of their scores.
+
+    A baseline of the run's hours is interpolated between the two lengths, over log hours.
+    """
+    own, shorter, longer = np.moveaxis(np.log(hours), -1, 0)
+    part = np.clip((own - shorter) / np.maximum(longer - shorter, TINY), 0, 1)
+    return np.stack([np.ones_like(part), part - 1, -part], axis=-1)
+
+
+def _draw_medians(hours: Sequence[float]) -> np.ndarray:
+    """Medians of `RESAMPLES` bootstrap resamples of a run's hours: machines are not always idle."""
+    draws = np.random.default_rng(0)
+    found: np.ndarray = np.median(draws.choice(hours, (RESAMPLES, len(hours))), axis=-1)
+    return found
+
+
+def _timed(jobs: Sequence[Job]) -> list[float]:
+    """Hours of the jobs that have ended and were timed."""
+    return [hours for job in jobs if is_done(job) and not math.isnan(hours := _hours(job))]
 
 
 def _outcome(run: str, jobs: Sequence[Job], baseline: dict[int, Job]) -> Outcome:
@@ -154,9 +176,9 @@ def _outcome(run: str, jobs: Sequence[Job], baseline: dict[int, Job]) -> Outcome
         name: _mean([result["per_class"][name] for result in results])
         for name in results[0]["per_class"]
     }
-    pairs = [[(job, 1.0), (baseline[job.seed], -1.0)] for job in jobs if job.seed in baseline]
-    difference, interval = bootstrap(pairs) if pairs else (None, None)
-    hours = [each for job in jobs if not math.isnan(each := _hours(job))]
+    pairs = [(job, baseline[job.seed]) for job in jobs if job.seed in baseline]
+    difference, interval = bootstrap(pairs, np.array([1.0, -1.0])) if pairs else (None, None)
+    hours = _timed(jobs)
     return Outcome(
         run=run,
         seeds=tuple(job.seed for job in jobs),

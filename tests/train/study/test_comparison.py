@@ -171,8 +171,29 @@ def test_the_interval_at_equal_hours_is_that_of_a_baseline_between_two_lengths(r
     *_, kd = found = outcomes(study)
     assert kd.at_equal_hours == pytest.approx(10)
     low, high = kd.at_equal_hours_interval
-    # Both seeds alike are drawn often: the ends are the gains, enlarged by sqrt(2) about the mean.
-    assert (low, high) == pytest.approx((10 - 5 * math.sqrt(2), 10 + 5 * math.sqrt(2)))
-    assert "| +10.00 (+2.93 to +17.07) |" in table(study, found)
+    # Student's t with one degree of freedom, times the standard error of the two seeds.
+    assert (low, high) == pytest.approx((10 - 12.71 * 5, 10 + 12.71 * 5), rel=0.02)
+    assert f"| +10.00 ({low:+.2f} to {high:+.2f}) |" in table(study, found)
     described = as_json(study, found, {})["runs"][-1]
     assert described["at_equal_hours_interval"] == (low, high)
+
+
+def test_hours_that_differ_between_seeds_widen_the_interval_at_equal_hours(recipe):
+    """All seeds score alike; what is uncertain is how long the run took."""
+    student = {"stage": "student"}
+    runs = {
+        "none": {**student, "max-steps": 7200},
+        "long": {**student, "max-steps": 28800},
+        "kd": {"teacher": "t.pth", "max-steps": 7200},
+    }
+    settings = {"baseline": "none", "flags": {"batch-size": 1}, "seeds": [0, 1, 2]}
+    study = read_study(recipe(runs, **settings))
+    paces = {"none": (1, 1, 1), "long": (1, 1, 1), "kd": (0.5, 0.25, 1)}  # 4, 8 and 2 hours
+    commons = {"none": 300, "long": 500, "kd": 450}
+    for job in study.jobs:
+        write_result(job, np.full((2, 2, 1), [[commons[job.run]], [1000]]))
+        pace = paces[job.run][job.seed]
+        (job.folder / "log.csv").write_text(f"step,images_per_second\n7200,{pace}\n")
+    *_, kd = outcomes(study)
+    assert kd.at_equal_hours == pytest.approx(5)
+    assert kd.at_equal_hours_interval == pytest.approx((-5, 15))
