@@ -81,8 +81,7 @@ def _counts(groups: Sequence[Sequence[Job]]) -> np.ndarray:
 
 def _shared(summed: np.ndarray) -> np.ndarray:
     """Classes (K,) that occur, in labels or predictions, for all of (seeds, runs, 2, K)."""
-    shared: np.ndarray = (summed[..., 1, :] > 0).all(axis=(0, 1))
-    return shared
+    return np.all(summed[..., 1, :] > 0, axis=(0, 1))
 
 
 def _draw_blocks(draws: np.random.Generator, images: int) -> np.ndarray:
