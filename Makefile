@@ -1,17 +1,17 @@
-# make demo     the whole pipeline on synthetic fields (installs what it needs into .venv first)
+# make demo     runs the whole pipeline on synthetic fields (first installs dependencies into .venv)
 # make field    segments the photographs of PHOTOS=DIR with the fields weights (ckpt_pretrained/README.md)
-# make test     the tests; ARGS="-k resume" hands arguments to pytest
-# make format   puts the code into its usual form
-# make check    style, types, who may import whom, and known vulnerabilities (where they can be looked up)
-# make mutants  changes the code in places and sees whether a test notices; MUTANTS=all for every
-#               place, MUTANTS=2 for so many per file, ARGS="--minutes 30 losses" for as many as
-#               can be begun in half an hour, in some files alone
-# make soak     training runs under faults, readers under damaged files; SOAK="--kills 5" for less
-# make lock     writes requirements-lock.txt, with the hash of every package; make licences, their licences
-# make clean    removes caches; `make distclean` also the environment
+# make test     runs the tests; ARGS="-k resume" passes arguments to pytest
+# make format   formats the code
+# make check    checks style, types, import rules, and known vulnerabilities (if they can be looked up)
+# make mutants  mutation tests: changes the code in one place and checks that a test fails. MUTANTS=all for
+#               every place, MUTANTS=2 for two per file, ARGS="--minutes 30 losses" for those that can be
+#               started within half an hour, in the given files only
+# make soak     tests training under faults and reading of damaged files; SOAK="--kills 5" for a shorter run
+# make lock     writes requirements-lock.txt, with the hash of every package; `make licences` lists their licences
+# make clean    removes caches; `make distclean` also removes the environment
 #
 # PYTHON=python3.13 chooses the interpreter for .venv, WORKERS=4 the number of test processes. `make .venv LOCKED=1`
-# installs exactly what requirements-lock.txt lists, and nothing whose hash differs.
+# installs exactly what requirements-lock.txt lists, and rejects packages whose hash differs.
 
 PYTHON ?= python3
 WORKERS ?= 2
@@ -20,7 +20,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := PIP_CONSTRAINT=build-constraints.txt PIP_BUILD_CONSTRAINT=build-constraints.txt \
 	$(PY) -m pip --disable-pip-version-check install
-# An empty file per finished installation, newer than the lists it was made from.
+# An empty stamp file per finished installation, newer than its requirements files.
 RUNTIME := $(VENV)/runtime.stamp
 DEV := $(VENV)/dev.stamp
 
@@ -80,7 +80,7 @@ licences: $(DEV)
 
 $(VENV): $(DEV)
 
-# Other runtime versions: a new environment, so that nothing of the old one stays behind.
+# If runtime versions change, create a new environment, so that nothing of the old one is left.
 $(RUNTIME): requirements.txt build-constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or later is needed: make PYTHON=python3.11")'
 	@test ! -L $(VENV) || { echo "make: $(VENV) is a link to an environment of another checkout: remove the link" >&2; exit 2; }

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# What each kind of variation in the drawn fields gives: a SegFormer-B0 from random weights for each kind that is left
-# out, one for beet fields alone, and one for all; each scored on CWFID's training images and on fields that have all.
+# The effect of each kind of variation in the synthetic fields: a SegFormer-B0 from random weights without each kind in
+# turn, one on beet fields alone, and one with all kinds. Each is scored on CWFID's training images and on fields with
+# all kinds.
 #
 #   bash recipes/drawn-kinds.sh OUTPUT CWFID
 #
-# OUTPUT/cwfid/comparison.md and OUTPUT/drawn/comparison.md have the tables. The same command goes on where it was
-# stopped. PYTHON, FIELDS (to train on), STEPS, SEED (of training; the drawings stay) and VARIANTS can be set in the
-# environment; what OUTPUT holds was made with the values of its time, so others need another OUTPUT.
+# The tables are in OUTPUT/cwfid/comparison.md and OUTPUT/drawn/comparison.md. The same command continues where it was
+# stopped. Environment variables: PYTHON, FIELDS (number to train on), STEPS, SEED (of training; the fields stay the
+# same) and VARIANTS. Existing results in OUTPUT are kept, so use another OUTPUT for other values.
 set -euo pipefail
 
 output=$(realpath -m "${1:?say where results go: drawn-kinds.sh OUTPUT CWFID}")
@@ -27,7 +28,7 @@ draw() {
 }
 
 train() {
-    local run=$output/runs/$1 resume=(--overwrite) # what was killed before its first checkpoint
+    local run=$output/runs/$1 resume=(--overwrite) # replaces a run killed before its first checkpoint
     [ -f "$run/results.json" ] && return
     [ -f "$run/last.pth" ] && resume=(--resume)
     "$python" train/train_student.py --config recipes/pretrain.yaml --datadir "$output/fields-$1" --max-steps "${STEPS:-1200}" \

@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
-# What results/ waits for: runs at their full budget, on a machine with a GPU. Name the parts, or get all but camvid:
+# Full-budget runs that results/ does not have yet, on a machine with a GPU. Name the parts; the default is all but
+# camvid:
 #
 #   bash recipes/full-budget.sh OUTPUT CWFID [cuda] [fields] [study] [camvid] [speed]
 #
 # cuda     the tests that need a GPU                                     OUTPUT/cuda-tests.txt
-# fields   drawn fields, and the networks that learn from them alone     OUTPUT/fields_b0.safetensors, fields_b1
+# fields   synthetic fields, and the networks trained on them alone      OUTPUT/fields_b0.safetensors, fields_b1
 # study    recipes/cwfid-study.yaml: teacher, baseline, methods, seeds   OUTPUT/cwfid-study.md, .json, .png
-# camvid   recipes/camvid-study.yaml, of the data set at $CAMVID         OUTPUT/camvid-study.md, .json, .png
+# camvid   recipes/camvid-study.yaml, on the data set at $CAMVID         OUTPUT/camvid-study.md, .json, .png
 # speed    the benchmark                                                 OUTPUT/speed/
 #
-# The same command goes on where it was stopped. PYTHON, PARALLEL (runs at a time), STEPS and FIELDS (of the drawn
-# fields), CAMVID, and ONLY (runs of the one study that is named) can be set in the environment.
+# The same command continues where it was stopped. Environment variables: PYTHON, PARALLEL (runs at a time), STEPS and
+# FIELDS (for the part fields), CAMVID, and ONLY (runs to train; name a single study).
 set -euo pipefail
 
 output=$(realpath -m "${1:?say where results go: full-budget.sh OUTPUT CWFID}")
@@ -33,14 +34,14 @@ draw() { # FOLDER COUNT SIZE
         --output "$output/$1" --count "$2" 200 --size "$3" --workers "$cores"
 }
 
-pretrain() { # RUN FOLDER STEPS MODEL, and flags
+pretrain() { # RUN FOLDER STEPS MODEL FLAGS...
     local run=$1 folder=$2 steps=$3 model=$4 resume=()
     [ -f "$output/$run/last.pth" ] && resume=(--resume)
     "$python" train/train_student.py --config recipes/pretrain.yaml --datadir "$output/$folder" --model "$model" \
         --max-steps "$steps" --savedir "$output" --run-name "$run" --num-workers "$cores" "${@:5}" "${resume[@]}"
 }
 
-# Crops for leaves and soils, many small whole fields for rows, large ones for both: results/pretraining.md.
+# Crops teach leaves and soils, many small whole fields rows, large fields both: see results/pretraining.md.
 fields() {
     local count=${FIELDS:-12000} steps=${STEPS:-20000}
     draw fields "$count" 512
@@ -57,7 +58,7 @@ fields() {
 }
 
 sweep() {
-    # shellcheck disable=SC2086  # ONLY holds several names
+    # shellcheck disable=SC2086  # ONLY may contain several names
     "$python" train/sweep.py "recipes/$1.yaml" --datadir "$2" --parallel "${PARALLEL:-4}" \
         --output "$output/$1.md" ${ONLY:+--only $ONLY}
 }
