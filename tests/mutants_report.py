@@ -21,10 +21,11 @@ def write_report(
     lines = [
         "# Mutants",
         "",
-        f"`make mutants` changed the code in one place at a time ({total.total()} places, drawn "
-        f"with seed {seed}) and ran the tests that belong to the file. "
-        f"**{caught / max(1, total.total()):.1%} were noticed**: a test failed, or the tests did "
-        "not end. 'Unsure' (counted as not noticed): the unchanged code failed that test too.",
+        f"`make mutants` changed the code in one place at a time ({total.total()} places, sampled "
+        f"with seed {seed}) and ran the tests for that file. "
+        f"**{caught / max(1, total.total()):.1%} of the mutants were detected**: a test failed, or "
+        "the tests did not end. 'Unsure' (counted as not detected) means that the test failed on "
+        "the unchanged code too.",
         "",
         f"| file | mutants | {' | '.join(COLUMNS)} |",
         "|---|--:|--:|--:|--:|--:|",
