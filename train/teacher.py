@@ -78,15 +78,21 @@ class TeacherEnsemble:
     def __call__(self, images: Tensor, reads: Collection[str] = HEAD_MAPS) -> Intermediates:
         """Return logits of images (B, 3, H, W) uint8 whose softmax is the mean of probabilities.
 
-        Probabilities of teachers with another output stride are resized to the first one's maps.
+        The offset of each pixel, which a softmax over classes ignores but one over pixels does not
+        (`cwd`, `bpkd`), is the teachers' mean log-sum-exp: equal teachers answer as one of them.
+        Both means are taken at the size of the first teacher's maps.
         """
         assert set(reads) <= {"logits"}, reads
         answers = [teacher(images, {"logits"}) for teacher in self.teachers]
         with torch.no_grad():
             logits = [answer.logits.float() for answer in answers if answer.logits is not None]
             size = logits[0].shape[-2:]
-            probabilities = [
-                functional.interpolate(each.softmax(1), size, mode="bilinear") for each in logits
-            ]
-            mean = torch.stack(probabilities).mean(0)
-            return Intermediates(answers[0].images, mean.clamp_min(TINY).log())
+            probabilities = _mean_at(size, [each.softmax(1) for each in logits])
+            offset = _mean_at(size, [each.logsumexp(1, keepdim=True) for each in logits])
+            return Intermediates(answers[0].images, probabilities.clamp_min(TINY).log() + offset)
+
+
+def _mean_at(size: torch.Size, maps: Sequence[Tensor]) -> Tensor:
+    """Mean of maps (B, C, h_i, w_i), each resized to `size` first."""
+    resized = [functional.interpolate(each, size, mode="bilinear") for each in maps]
+    return torch.stack(resized).mean(0)

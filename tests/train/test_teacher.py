@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from conventions.preprocessing import Preprocessing
+from losses import build_method
 from train.teacher import FrozenTeacher, TeacherEnsemble
 
 PREPROCESSING = Preprocessing((0.5,) * 3, (0.2,) * 3)
@@ -53,3 +54,19 @@ def test_several_teachers_answer_with_the_mean_of_their_probabilities(build_tiny
     one, two = (teacher(images).logits.softmax(1) for teacher in teachers)
     mean = TeacherEnsemble(teachers)(images, {"logits"}).logits.softmax(1)
     torch.testing.assert_close(mean, (one + two) / 2)
+
+
+@pytest.mark.parametrize("method", ["kd", "cwd", "dist", "jml", "bpkd"])
+def test_a_teacher_averaged_with_itself_teaches_what_it_teaches_alone(build_tiny, teacher, method):
+    images, student = draw(2), build_tiny(seed=1)
+    distiller = build_method(method, student, teacher.network)
+    out = student.forward_intermediates(images.float() / 255)
+    labels = torch.arange(3).repeat_interleave(24)[:64].expand(2, 40, 64)  # bodies and borders
+
+    def learned(teachers):
+        answer = teachers(images, {"logits"})
+        loss = distiller(out, answer, labels)[method]
+        return answer.logits, loss, *torch.autograd.grad(loss, out.logits, retain_graph=True)
+
+    alone, twice = learned(teacher), learned(TeacherEnsemble([teacher, teacher]))
+    torch.testing.assert_close(twice, alone, rtol=1e-4, atol=1e-6)
