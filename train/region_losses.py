@@ -96,8 +96,8 @@ class HardPixelLoss(nn.Module):
         if self.class_weights is None:
             return losses[kept].mean()
         weights = self.class_weights[ids[kept]]
-        tiny = torch.finfo(torch.float32).tiny
-        return (losses[kept] * weights).sum() / weights.sum().clamp_min(tiny)
+        total = weights.sum()
+        return (losses[kept] * weights).sum() / total.where(total > 0, 1)
 
 
 def upsampled(logits: Tensor, labels: Tensor) -> Tensor:

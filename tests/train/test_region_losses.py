@@ -48,6 +48,13 @@ def test_a_share_of_easy_pixels_counts_as_hard():
     assert loss == pytest.approx(-math.log(0.4), rel=1e-5)  # one of three
 
 
+def test_hard_pixels_of_weight_zero_give_zero_and_finite_gradients():
+    logits = LOGITS.clone().requires_grad_()
+    loss = HardPixelLoss(class_weights=[1.0, 0.0])(logits, torch.ones_like(LABELS))
+    (2**16 * loss).backward()  # scaled as for fp16
+    assert loss == 0 and torch.equal(logits.grad, torch.zeros_like(logits))
+
+
 @pytest.mark.parametrize("kind", [JaccardLoss, LovaszLoss, HardPixelLoss])
 def test_void_counts_nowhere_and_all_void_is_zero(kind):
     other = logits_of(0.8, 0.3, 0.4, 0.1)

@@ -58,10 +58,11 @@ def test_half_precision_is_computed_in_single():
 
 
 @pytest.mark.parametrize("weights", WEIGHTS)
-def test_a_batch_of_void_gives_zero_and_finite_gradients(weights):
+@pytest.mark.parametrize("scale", [1, 2**16], ids=["as it is", "scaled for fp16"])
+def test_a_batch_of_void_gives_zero_and_finite_gradients(weights, scale):
     logits = torch.randn(1, 3, 8, 8, requires_grad=True)
     loss = SegmentationLoss(weights)(logits, torch.full((1, 32, 32), 255))
-    loss.backward()
+    (scale * loss).backward()
     assert loss == 0
     assert torch.equal(logits.grad, torch.zeros_like(logits))
 
