@@ -34,9 +34,10 @@ class AttentionTransferLoss(nn.Module):
     Read stage outputs before their LayerNorm: after it, the energy is nearly the same everywhere.
 
     Args:
-        reference_side: side of the finest map, in pixels. A normalised map has the same energy at
-            any size, so its mean over pixels depends on the crop size; with a reference, the mean
-            is rescaled to that of a square map of this side. None keeps the plain MSE.
+        reference_side: side of the finest map, in pixels. A normalised map has the same energy
+            whatever its number of labelled cells, so its mean over these depends on the crop size
+            and on the share of void; with a reference, the mean is over as many cells as a square
+            map of this side has. None keeps the plain MSE.
     """
 
     def __init__(self, reference_side: int | None = None) -> None:
@@ -48,13 +49,20 @@ class AttentionTransferLoss(nn.Module):
     ) -> Tensor:
         """Compare maps (B, C_s, h, w) with (B, C_t, h, w); returns a scalar >= 0."""
         terms = []
+        finest = student_maps[0][0, 0].numel()
         for student, teacher in zip(student_maps, teacher_maps, strict=True):
             mask = labelled(labels, student.shape[-2:])
             difference = attention_map(student, mask) - attention_map(teacher, mask)
-            terms.append(masked_mean(difference.square(), mask))
-        return summed(terms) * self._scale(student_maps[0])
+            terms.append(self._mean(difference.square(), mask, finest))
+        return summed(terms)
 
-    def _scale(self, finest: Tensor) -> float:
+    def _mean(self, squares: Tensor, mask: Tensor | None, finest: int) -> Tensor:
+        """Mean of squares (B, 1, h, w), which are 0 at void, of a stage.
+
+        `finest` is the number of cells of the first stage. Images of void alone do not count.
+        """
         if self.reference_side is None:
-            return 1.0
-        return finest.shape[-2] * finest.shape[-1] / self.reference_side**2
+            return masked_mean(squares, mask)
+        cells = self.reference_side**2 * squares[0].numel() / finest
+        images = len(squares) if mask is None else mask.amax((1, 2, 3)).sum().clamp_min(1)
+        return squares.sum() / (images * cells)

@@ -40,3 +40,12 @@ def test_with_a_reference_the_value_does_not_fall_with_the_crop():
     torch.testing.assert_close(loss([tiled[0]], [tiled[1]]), loss([student], [teacher]))
     wide = [maps.tile(1, 1, 1, 3) for maps in (student, teacher)]
     torch.testing.assert_close(loss([wide[0]], [wide[1]]), loss([student], [teacher]))
+
+
+def test_with_a_reference_an_image_of_void_changes_nothing():
+    student, teacher = torch.randn(2, 2, 3, 8, 8)
+    labels = torch.zeros(2, 32, 32, dtype=torch.uint8)
+    labels[1] = 255
+    loss = AttentionTransferLoss(reference_side=64)
+    alone = loss([student[:1]], [teacher[:1]])
+    torch.testing.assert_close(loss([student], [teacher], labels), alone)

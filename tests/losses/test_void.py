@@ -16,6 +16,7 @@ from losses.void import labelled, labels_at
 # Losses whose value on half a map is that of the half alone.
 LOSSES = {
     "at": AttentionTransferLoss(),
+    "at of reference": AttentionTransferLoss(reference_side=64),
     "embedding": EmbeddingMSELoss((1.0,)),
     "alignment": FeatureAlignmentLoss(),
     "relation": FeatureRelationLoss(),
