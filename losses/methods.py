@@ -62,15 +62,15 @@ def pixel_kl(student: Any, teacher: Any, options: MethodOptions) -> nn.Module:
 
 
 def channel_wise(student: Any, teacher: Any, options: MethodOptions) -> nn.Module:
-    """`cwd`: temperature 4 unless set, as in the paper for logits."""
-    loss = ChannelWiseLoss(temperature(options, 4.0), options.norm_type, options.divergence)
-    return on_logits(options, loss)
+    """`cwd`: temperature 4 unless set, as in the paper for logits; the MSE has none."""
+    softened = temperature(options, 4.0) if options.divergence == "kl" else 1.0
+    return on_logits(options, ChannelWiseLoss(softened, options.norm_type, options.divergence))
 
 
 def channel_wise_of_features(student: Any, teacher: Any, options: MethodOptions) -> nn.Module:
-    """`cwd-features` and `transkd-cwd`: temperature 1 unless set, as in the paper for features."""
-    chosen = 1.0 if options.temperature is None else options.temperature
-    return ChannelWiseLoss(chosen, options.norm_type, options.divergence)
+    """`cwd-features` and `transkd-cwd`: as `cwd`, but temperature 1 unless set."""
+    softened = (options.temperature or 1.0) if options.divergence == "kl" else 1.0
+    return ChannelWiseLoss(softened, options.norm_type, options.divergence)
 
 
 def relation_matching(student: Any, teacher: Any, options: MethodOptions) -> nn.Module:

@@ -214,25 +214,13 @@ GIVEN = {
 }
 
 
-OF_CWD = ("--temperature", "--norm-type", "--divergence")
-
-
 @pytest.mark.parametrize(
     "method, read",
     [
         ("sekd-ct", {"--embed"}),
         ("transkd-gl", {"--embed", "--review-kd-loss-weight"}),
-        (
-            "cwd",
-            {
-                "--temperature",
-                "--norm-type",
-                "--divergence",
-                "--lambda-cwd",
-                "--standardize-logits",
-            },
-        ),
-        ("cwd-features", {"--temperature", "--norm-type", "--divergence", "--lambda-cwd-features"}),
+        ("cwd", {"--norm-type", "--divergence", "--lambda-cwd", "--standardize-logits"}),
+        ("cwd-features", {"--norm-type", "--divergence", "--lambda-cwd-features"}),
         ("transkd-base", {"--embed", "--review-kd-loss-weight"}),
         ("reviewkd", {"--review-kd-loss-weight", "--review-width"}),
         ("at", set()),
@@ -243,6 +231,13 @@ def test_flags_that_a_method_does_not_read_are_known(method, read):
     unread = {FLAGS[name] for name in GIVEN} - {"--kd-weight"} - read
     assert set(build_method(method, NETWORK, NETWORK, **GIVEN).ignored) == unread
     assert build_method(method, NETWORK, NETWORK).ignored == []
+
+
+@pytest.mark.parametrize("method", ["cwd", "cwd-features", "transkd-cwd"])
+def test_the_kl_divergence_of_cwd_reads_the_temperature_and_its_mse_does_not(method):
+    for divergence, ignored in (("kl", []), ("mse", ["--temperature"])):
+        options = {"temperature": 2.0, "divergence": divergence}
+        assert build_method(method, NETWORK, NETWORK, **options).ignored == ignored
 
 
 def test_the_residual_is_read_by_the_stage_that_has_a_mixer():
