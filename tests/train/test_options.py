@@ -155,6 +155,8 @@ def test_a_share_of_each_batch_has_no_labels(flags, count):
         (["--unlabelled", "d", "--method", "none"], "--unlabelled needs a teacher"),
         (["--unlabelled", "d", "--batch-size", "1"], "--unlabelled needs --batch-size 2 or more"),
         (["--unlabelled", "d", "--protocol", "paper"], "--unlabelled needs --protocol standard"),
+        (["--cutmix", "1", "--protocol", "paper"], "--cutmix needs labels of the images' size"),
+        (["--copy-paste", "1", "--protocol", "paper"], "--copy-paste needs labels of the images'"),
         (["--unlabelled", "rest"], "how many images have labels"),
         (["--cuda", "--device", "cpu"], "contradict"),
         (["--datadir", "FIELD"], "--datadir FIELD needs --dataset: VOC for your own images"),

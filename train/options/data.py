@@ -99,6 +99,12 @@ class DataOptions:
                 raise ValueError(f"{name} {side}: networks need images of at least {MIN_SIDE} px")
         if self.skips_bad and self.cache == "ram":
             raise ValueError("--cache ram reads all images before: leave out --on-bad-sample skip")
+        if self.protocol == "paper" and (self.cutmix or self.copy_paste):
+            mixing = "--cutmix" if self.cutmix else "--copy-paste"
+            raise ValueError(
+                f"{mixing} needs labels of the images' size, and --protocol paper makes them "
+                "a quarter of it: leave one of the two out"
+            )
         least, most = self.scale
         if least > most:
             raise ValueError(f"--scale {least} {most}: the smaller number comes first")
