@@ -190,7 +190,7 @@ def build_criterion(run: Run, data: Data) -> nn.Module:
     if wanted == "ce":
         return cross_entropy
     region = {"ce+jaccard": JaccardLoss, "ce+lovasz": LovaszLoss}[wanted]
-    return SummedLoss(cross_entropy, region())
+    return SummedLoss(cross_entropy, region(data.labels.ignored))
 
 
 def _choose_weights(run: Run, data: Data) -> list[float] | None:

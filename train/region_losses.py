@@ -26,11 +26,18 @@ class JaccardLoss(nn.Module):
 
     Probabilities replace counts (Rahman and Wang, ISVC 2016), over all labelled pixels of the
     batch: tp = sum of p_k y_k and tp + fp + fn = sum of p_k + y_k - p_k y_k.
+
+    Args:
+        ignored: id of void pixels, which may be one of the K outputs.
     """
+
+    def __init__(self, ignored: int = VOID) -> None:
+        super().__init__()
+        self.ignored = ignored
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Compare logits (B, K, h, w), upsampled, with labels (B, H, W); a scalar in [0, 1]."""
-        probabilities, truth = labelled_pixels(logits, labels)
+        probabilities, truth = labelled_pixels(logits, labels, self.ignored)
         both = (probabilities * truth).sum(0)
         union = probabilities.sum(0) + truth.sum(0) - both
         return mean_of_held(1 - (both + SMOOTH) / (union + SMOOTH), truth)
@@ -42,11 +49,18 @@ class LovaszLoss(nn.Module):
     For each class present in the batch, the errors |y_k - p_k| of all labelled pixels are sorted in
     descending order and weighted by the increase of the Jaccard loss along that order (equation 9
     of arXiv 1705.08790), then averaged over those classes.
+
+    Args:
+        ignored: id of void pixels, which may be one of the K outputs.
     """
+
+    def __init__(self, ignored: int = VOID) -> None:
+        super().__init__()
+        self.ignored = ignored
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Compare logits (B, K, h, w), upsampled, with labels (B, H, W); a scalar in [0, 1]."""
-        probabilities, truth = labelled_pixels(logits, labels)
+        probabilities, truth = labelled_pixels(logits, labels, self.ignored)
         if not len(truth):
             return logits.sum() * 0
         errors, order = (truth - probabilities).abs().sort(dim=0, descending=True)
@@ -106,10 +120,10 @@ def upsampled(logits: Tensor, labels: Tensor) -> Tensor:
     return F.interpolate(logits.float(), size, mode="bilinear", align_corners=False)
 
 
-def labelled_pixels(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Probabilities and one-hot ground truth (N, K) of the N labelled pixels of a batch."""
+def labelled_pixels(logits: Tensor, labels: Tensor, ignored: int) -> tuple[Tensor, Tensor]:
+    """Probabilities and one-hot ground truth (N, K) of the N pixels that are not `ignored`."""
     probabilities = upsampled(logits, labels).softmax(1).movedim(1, -1)
-    known = labels != VOID
+    known = labels != ignored
     truth = F.one_hot(labels[known].long(), logits.shape[1]).float()
     return probabilities[known], truth
 

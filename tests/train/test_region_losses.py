@@ -1,10 +1,13 @@
 """Losses on labels besides the cross-entropy, against values computed by hand."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from datasets.base import LabelSpace
+from train.networks import build_criterion
 from train.region_losses import HardPixelLoss, JaccardLoss, LovaszLoss, SummedLoss
 from train.segmentation_loss import SegmentationLoss
 
@@ -63,6 +66,19 @@ def test_void_counts_nowhere_and_all_void_is_zero(kind):
     loss = kind()(void, torch.full_like(LABELS, 255))
     loss.backward()
     assert loss == 0 and not void.grad.any()
+
+
+@pytest.mark.parametrize("loss", ["ce+jaccard", "ce+lovasz"])
+def test_the_void_output_of_the_paper_protocol_is_not_trained(loss):
+    options = SimpleNamespace(optimisation=SimpleNamespace(loss=loss, class_weights="none"))
+    run = SimpleNamespace(options=options, accelerator=SimpleNamespace(print=print))
+    classes = ("soil", "crop", "void")
+    data = SimpleNamespace(classes=classes, scored=classes[:2], labels=LabelSpace(3, ignored=2))
+    logits = torch.randn(1, 3, 2, 4, requires_grad=True)
+    labels = torch.tensor([[[0, 0, 2, 2], [0, 1, 1, 2]]])
+    build_criterion(run, data)(logits, labels).backward()
+    reached = logits.grad.any(dim=1)
+    assert torch.equal(reached, labels != 2)
 
 
 @pytest.mark.parametrize("kind", [JaccardLoss, LovaszLoss, HardPixelLoss])
