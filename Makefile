@@ -29,7 +29,7 @@ DEV := $(VENV)/dev.stamp
 DEMO := runs/demo
 DEMO_FLAGS := --config recipes/demo.yaml --savedir $(DEMO) --datadir $(DEMO)/fields
 demo: $(RUNTIME) $(DEMO)/fields
-	$(PY) train/train_teacher.py $(DEMO_FLAGS) --model SegformerB1 --max-steps 400
+	$(PY) train/train_teacher.py $(DEMO_FLAGS) --model SegformerB1 --max-steps 400 --pretrained fields
 	$(PY) train/train_student.py $(DEMO_FLAGS) --max-steps 200 --run-name student-random-start
 	$(PY) train/train_student.py $(DEMO_FLAGS) --max-steps 200 --run-name student --pretrained fields
 	$(PY) train/train_sekd.py $(DEMO_FLAGS) --max-steps 200 --run-name sekd --pretrained fields \
