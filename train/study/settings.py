@@ -1,5 +1,6 @@
 """Compare the settings that a run was trained with to those of its recipe now."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -7,18 +8,19 @@ from typing import Any
 from command_line.documents import read_json, read_mapping
 from command_line.notes import note
 from models.shipped import NAME as SHIPPED
-from models.shipped import digest_start
-from train.run_folder import ARGUMENTS
+from models.shipped import digest_start, find_shipped
+from train.run_folder import ARGUMENTS, BEST
 from train.study.jobs import SCORES, is_done, record_of
 from train.study.study import Job, Study
 
-# Paths, and flags that do not affect the last weights; both may differ between machines.
-PLACES = frozenset({"savedir", "run_name", "datadir", "teacher", "unlabelled"})
+# Folders, and flags that do not affect the last weights; both may differ between machines.
+PLACES = frozenset({"savedir", "run_name", "datadir"})
 HANDLING = frozenset(
     {"cache", "device", "num_workers", "port", "visualize", "visualize_outimages", "epochs_save",
      "steps_loss", "steps_plot", "savedate", "iouTrain", "iouVal", "val_every", "limit_val",
      "teacher_val"}
 )  # fmt: skip
+OF_EVERY_RUN = re.compile(r"seed\d+|last\.pth|epoch-\d+\.pth")
 
 
 def check_settings(study: Study) -> None:
@@ -65,25 +67,43 @@ def _differences(job: Job, trained: Mapping[str, Any]) -> Iterator[tuple[str, An
     ended_by_steps = {"num_epochs"} if job.steps is not None else set()
     for name, value in job.settings.items():
         had = trained.get(name, value)  # the flag may be newer than the record
-        if name in PLACES | HANDLING | ended_by_steps or had == value or _is_path(had, value):
+        if name in PLACES | HANDLING | ended_by_steps or had == value or _same_file(had, value):
             continue
-        yield name.replace("_", "-"), had, value
-    if job.teachers and (files := trained.get("teacher")):
-        had, now = _runs_of(files), _runs_of(job.settings["teacher"])
-        # An ensemble can also contain files, which may have moved.
-        known = {_run_of(folder) for folder in job.teachers}
-        if len(had) != len(now) or not known <= set(had):
-            yield "teacher", ", ".join(had), ", ".join(now)
+        if name != "teacher":
+            yield name.replace("_", "-"), had, value
+        elif had and value:  # without one in the recipe, the newest was taken
+            had, value = _called_teachers(had), _called_teachers(value)
+            if sorted(had) != sorted(value):
+                yield name, ", ".join(had), ", ".join(value)
 
 
-def _runs_of(files: str | list[str]) -> list[str]:
-    """Names of the runs that teacher files belong to."""
-    return [_run_of(Path(file).parent) for file in ([files] if isinstance(files, str) else files)]
+def _same_file(had: Any, value: Any) -> bool:
+    """Whether two values name the same file or folder, which another machine has elsewhere."""
+    if not isinstance(had, str) or not isinstance(value, str):
+        return False
+    paths = Path(had), Path(value)
+    return any(path.is_absolute() for path in paths) and len(set(map(_called, paths))) == 1
 
 
-def _run_of(folder: Path) -> str:
-    """Name a run and its seed by its folder, independent of the study's location."""
-    return f"{folder.parent.name}/{folder.name}"
+def _called_teachers(files: str | list[str]) -> list[str]:
+    """Name teachers; a record holds the files that `models.files.resolve` found for them."""
+    names = [files] if isinstance(files, str) else files
+    return [_called(find_shipped(None) if name == SHIPPED else Path(name)) for name in names]
+
+
+def _called(path: Path) -> str:
+    """Name a file by what is the same on all machines: its name, and its run if all runs have it.
+
+    A run folder stands for its best.pth, and a Hugging Face id for a folder of that library's
+    cache, models--OWNER--NAME/snapshots/COMMIT.
+    """
+    if path.name == BEST:
+        return _called(path.parent)
+    if OF_EVERY_RUN.fullmatch(path.name):
+        return f"{_called(path.parent)}/{path.name}"
+    if path.parent.name == "snapshots":
+        return path.parents[1].name.rpartition("--")[2]
+    return path.name
 
 
 def _folders(job: Job) -> str:
@@ -92,7 +112,3 @@ def _folders(job: Job) -> str:
 
 def _shown(value: Any) -> Any:
     return "none" if value is None else value
-
-
-def _is_path(*values: Any) -> bool:
-    return any(isinstance(value, str) and Path(value).is_absolute() for value in values)

@@ -1,12 +1,13 @@
 """A run is gone on with only where it was trained as the recipe says."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
-from models.shipped import digest_start
+from models.shipped import digest_start, find_shipped
 from tests.train.study.examples import write_result
 from train import sweep
 from train.study.jobs import SCORES, TRAINING
@@ -80,7 +81,7 @@ def test_a_run_has_the_teacher_that_it_was_trained_with(recipe):
     for teacher in ("elsewhere/big/seed0/last.pth", ["elsewhere/big/seed0/last.pth"]):
         record(job, job.results, teacher=teacher)
         check_settings(read_study(recipe(runs)))
-        with pytest.raises(ValueError, match="trained with teacher big/seed0, .* small/seed0"):
+        with pytest.raises(ValueError, match="trained with teacher big/seed0/last.pth, .* small/"):
             check_settings(read_study(recipe({**runs, "kd": {"teacher": "small"}})))
 
 
@@ -93,6 +94,65 @@ def test_files_of_an_ensemble_may_move_and_its_runs_may_not_change(recipe):
     record(job, job.results, teacher=["there/other/seed0/last.pth", "elsewhere/t.pth"])
     with pytest.raises(ValueError, match="trained with teacher other/seed0"):
         check_settings(read_study(recipe(runs)))
+
+
+@pytest.mark.parametrize(
+    ("flag", "before", "after"),
+    [
+        ("pretrained", "fields", "a.pth"),
+        ("pretrained", "a.pth", "fields"),
+        ("pretrained", False, "a.pth"),
+        ("initial-checkpoint", "a.pth", "b.pth"),
+        ("initial-checkpoint", "one/best.pth", "other/best.pth"),
+        ("initial-checkpoint", "one/last.pth", "one/best.pth"),
+        ("class-weights", "1,3,3", "a.txt"),
+        ("teacher", "a.pth", "b.pth"),
+        ("teacher", "one/best.pth", "other/best.pth"),
+        ("teacher", "study/one/seed0/last.pth", "study/other/seed0/last.pth"),
+        ("teacher", ["a.pth", "b.pth"], ["a.pth", "c.pth"]),
+        ("teacher", "fields", "a.pth"),
+        ("unlabelled", "rest", "photographs"),
+    ],
+)
+def test_another_file_in_the_recipe_is_refused(flag, before, after, recipe, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in map(str, np.hstack([before, after])):
+        if name.endswith((".pth", ".txt", "graphs")):  # the others are words
+            Path(name).parent.mkdir(parents=True, exist_ok=True)
+            Path(name).touch()
+    taught = flag in ("teacher", "unlabelled")
+    common = {"method": "kd", "teacher": "t.pth", "limit-train": 4} if taught else {}
+    runs = [
+        {"run": {"stage": "sekd" if taught else "student", **common, flag: value}}
+        for value in (before, after)
+    ]
+    (job,) = read_study(recipe(runs[0])).jobs
+    record(job, job.results)
+    check_settings(read_study(recipe(runs[0])))
+    with pytest.raises(ValueError, match=f"trained with {flag} .* says .*: give the run another"):
+        check_settings(read_study(recipe(runs[1])))
+
+
+@pytest.mark.parametrize(
+    ("flag", "recorded", "named"),
+    [
+        ("pretrained", "/elsewhere/mit_b0.pth", "mit_b0.pth"),
+        ("initial-checkpoint", "/elsewhere/start.pth", "weights/start.pth"),
+        ("class-weights", "/elsewhere/rare.txt", "rare.txt"),
+        ("teacher", "/elsewhere/t.pth", "t.pth"),
+        ("teacher", "/elsewhere/big/best.pth", "runs/big"),
+        ("teacher", str(find_shipped(None)), "fields"),
+        ("teacher", "/hub/models--nvidia--mit-b5/snapshots/0a1b", "nvidia/mit-b5"),
+    ],
+)
+def test_the_same_file_elsewhere_is_accepted(flag, recorded, named, recipe):
+    stage = "sekd" if flag == "teacher" else "student"
+    method = {"method": "kd"} if flag == "teacher" else {}
+    study = read_study(recipe({"run": {"stage": stage, **method, flag: named}}))
+    (job,) = study.jobs
+    record(job, job.results, **{flag.replace("-", "_"): recorded})
+    (job.results / SCORES).write_text("{}")
+    check_settings(study)
 
 
 def test_runs_that_began_with_older_weights_are_named(recipe, capsys):
