@@ -192,6 +192,7 @@ def _announce(run: Run, data: Data, train_split: str, val_split: str) -> None:
             "note: 'test' is the split that results are reported on. Report last.pth, or choose "
             "best.pth on held-out training images (--train-split fit --val-split val)"
         )
+    _note_shared(run, data, train_split, val_split)
     if run.options.data.protocol == "paper":
         if unread := run.options.data.unread_by_paper:
             flags = ", ".join(unread)
@@ -201,6 +202,38 @@ def _announce(run: Run, data: Data, train_split: str, val_split: str) -> None:
             "quarter; compare its mIoU with published numbers only",
             stacklevel=2,
         )
+
+
+def _note_shared(run: Run, data: Data, train_split: str, val_split: str) -> None:
+    """Note images that are both trained on and scored."""
+    options, distillation = run.options.data, run.options.distillation
+    known = DATASETS[options.dataset]
+    takes_rest = distillation is not None and distillation.unlabelled == REST
+    trained = _images(_declared(data.train_plain) if takes_rest else data.train_plain)
+
+    def shared(split: Split, name: str) -> str | None:
+        both = _images(split) & trained
+        return f"{len(both)} of {len(split)} images of '{name}' are trained on" if both else None
+
+    # In the user's own data, `note_first_look` finds images that are in two lists.
+    looked_at = options.dataset == "VOC" and train_split != val_split
+    if data.val is not None and not looked_at and (told := shared(data.val, val_split)):
+        run.accelerator.print(
+            f"note: {told}, and best.pth is chosen on them: take --train-split "
+            f"{known.default_train_split} --val-split {known.default_val_split}, or --iouVal false "
+            "and report last.pth"
+        )
+    test_split = options.test_split
+    if data.test is not None and test_split and (told := shared(data.test, test_split)):
+        run.accelerator.print(
+            f"note: {told}: the score of --test-split {test_split} will be too good; take a split "
+            f"that shares no image with '{train_split}'"
+        )
+
+
+def _images(dataset: Split) -> set[Path]:
+    pairs = _declared(dataset).pairs
+    return {pairs[index][0] for index in _indices(dataset)}
 
 
 def _transforms(options: DataOptions, outputs: int) -> tuple[Callable, Callable, Preprocessing]:
