@@ -1,5 +1,6 @@
 """Find weight files, and open them without running code from them."""
 
+import hashlib
 import re
 import warnings
 import zipfile
@@ -93,6 +94,12 @@ def folder_weights(folder: Path) -> Path:
         if (folder / name).exists():
             return folder / name
     raise FileNotFoundError(f"{folder}: no {' or '.join(FOLDER_WEIGHTS)} in it")
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a weight file, or of the one in a Hugging Face or timm folder."""
+    with (folder_weights(path) if path.is_dir() else path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read(path: Path, map_location: str | torch.device = "cpu") -> Any:

@@ -29,9 +29,10 @@ class Progress:
     """Progress of a run: epochs finished, batches of the current one, optimizer steps.
 
     `batch` counts the batches of each of `processes`. An epoch has `images` labelled images, whose
-    names have the digest `names`, and draws from `unlabelled` ones. `fields` is the digest of the
-    `fields` file that training started from, if any. These four are None in checkpoints that
-    predate them. `tally` is that of the current epoch; it is logged at its end.
+    names have the digest `names`, and draws from `unlabelled` ones. `start` and `teachers` are the
+    digests of the files that training started from and that the teachers are from, if any; `fields`
+    is `start` if that is a `fields` file. These six are None in checkpoints that predate them.
+    `tally` is that of the current epoch; it is logged at its end.
     """
 
     processes: int = 1
@@ -39,6 +40,8 @@ class Progress:
     names: str | None = None
     unlabelled: int | None = None
     fields: str | None = None
+    start: str | None = None
+    teachers: list[str] | None = None
     epoch: int = 0
     batch: int = 0
     step: int = 0

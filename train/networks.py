@@ -15,8 +15,10 @@ from models import MODELS, Segmenter, build_model, load_checkpoint
 from models.files import resolve
 from models.loading import load_backbone, load_start
 from models.shipped import NAME as SHIPPED
+from models.shipped import find_start as find_shipped_start
 from train.cached_teacher import CachedTeacher
 from train.data import Data
+from train.options import NetworkOptions
 from train.precision import resolve_teacher_precision
 from train.region_losses import HardPixelLoss, JaccardLoss, LovaszLoss, SummedLoss
 from train.run import Run
@@ -47,16 +49,35 @@ def build_student(run: Run, data: Data) -> Segmenter:
     return network
 
 
-def _load_encoder(run: Run, network: Segmenter, source: str | Path) -> None:
-    if source == "auto":
-        source = CHECKPOINTS / MODELS[network.name].sizes[network.name].pretrained
-        if not Path(source).is_file():
-            raise FileNotFoundError(
-                f"--pretrained: {source} is not there; {CHECKPOINTS.name}/README.md says where "
-                "it comes from, or pass a file, a folder or a Hugging Face id"
-            )
+def find_start(options: NetworkOptions) -> Path | None:
+    """Find the file or folder of the initial weights of a network; None for random ones.
+
+    Raises:
+        FileNotFoundError: there is none of that name.
+        ValueError: there are no `fields` weights for the network.
+    """
+    source = options.initial_checkpoint or options.pretrained
+    if not source:
+        return None
+    if source == SHIPPED:
+        return find_shipped_start(options.model)
+    return _default_encoder(options.model) if source == "auto" else resolve(source, options.model)
+
+
+def _load_encoder(run: Run, network: Segmenter, named: str) -> None:
+    source = _default_encoder(network.name) if named == "auto" else named
     load_backbone(network, source)
     run.accelerator.print(f"encoder weights: {source}")
+
+
+def _default_encoder(model: str) -> Path:
+    path = CHECKPOINTS / MODELS[model].sizes[model].pretrained
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"--pretrained: {path} is not there; {CHECKPOINTS.name}/README.md says where "
+            "it comes from, or pass a file, a folder or a Hugging Face id"
+        )
+    return path
 
 
 def find_teachers(run: Run, data: Data) -> Run:

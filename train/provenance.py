@@ -13,10 +13,12 @@ from torch import Tensor
 
 from command_line.outputs import replacing
 from eval.deployment.machine import describe_machine
+from models.files import digest
 from models.saving import software_versions
 from models.shipped import NAME as SHIPPED
-from models.shipped import digest_start
+from train.checkpoint import Progress
 from train.data import Data, files_of, names_of
+from train.networks import find_start
 from train.run import Run
 from train.run_folder import RESULTS
 
@@ -26,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def write_results(
     run: Run,
     data: Data,
-    digests: Mapping[str, str | None],
+    digests: Mapping[str, str | list[str] | None],
     scores: Mapping[str, float],
     seconds: float,
 ) -> None:
@@ -35,8 +37,8 @@ def write_results(
     Args:
         run: options, devices and folder.
         data: recorded as a digest of the names and sizes of its files.
-        digests: of the network's last weights (`digest_weights`) and of the file it started from
-            (`digest_fields`), by name.
+        digests: of the network's last weights (`digest_weights`) and of the files that it started
+            from and was taught by (`record_sources`), by name.
         scores: by name.
         seconds: training time of this process only, without those before a resume.
     """
@@ -67,10 +69,19 @@ def digest_weights(weights: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def digest_fields(run: Run) -> str | None:
-    """SHA-256 of the file that `--pretrained fields` loads; None for other initial weights."""
+def record_sources(run: Run, progress: Progress) -> None:
+    """Record the SHA-256 of the files that a run starts from and is taught by in its progress.
+
+    A resumed run does not load the weights that it started from: its checkpoint has their digest.
+    """
     network = run.options.network
-    return digest_start(network.model) if network.pretrained == SHIPPED else None
+    start = None if run.options.run.resume else find_start(network)
+    progress.start = None if start is None else digest(start)
+    progress.fields = progress.start if network.pretrained == SHIPPED else None
+    if run.options.method not in (None, "none"):
+        teachers = run.options.of_distillation.teacher
+        assert teachers is not None  # `find_teachers` has found them
+        progress.teachers = [digest(Path(teacher)) for teacher in teachers]
 
 
 def digest_files(data: Data) -> str:

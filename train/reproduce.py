@@ -27,7 +27,10 @@ from models.description import check_saved_flags
 from train.arguments import FlagParser
 from train.run_folder import RESULTS
 
-CIRCUMSTANCES = ("seed", "git", "versions", "hardware", "processes", "data_sha256")
+CIRCUMSTANCES = (
+    "seed", "git", "versions", "hardware", "processes", "data_sha256", "start_sha256",
+    "teacher_sha256",
+)  # fmt: skip
 
 
 def main() -> int:
@@ -75,8 +78,9 @@ def read_results(path: Path) -> dict[str, Any]:
 
 def compare(recorded: dict[str, Any], again: dict[str, Any], console: Console) -> int:
     """Print which values match; return 1 if the weights or a score differ, else 0."""
-    for name in CIRCUMSTANCES:
-        for part, before, now in _differences(recorded.get(name), again.get(name)):
+    known = [name for name in CIRCUMSTANCES if recorded.get(name) is not None]
+    for name in known:  # an old record has fewer of them
+        for part, before, now in _differences(recorded[name], again.get(name)):
             told = f"{' '.join([name, *part])} differs: {before}, now {now}"
             console.print(escape(told), soft_wrap=True)
     differ = 0

@@ -32,13 +32,17 @@ def resume(run: Run, student: Segmenter, state: TrainingState, info: dict) -> di
         The latest scores.
 
     Raises:
-        ValueError: the file is of another network, method or data, or holds no training state.
+        ValueError: the file is of another network, method, teacher or data, or holds no training
+            state.
     """
     path, begun = run.options.run.resume, copy(state.progress)
     assert path is not None
     saved = resume_training(path, student, state)
     check_same_method(saved["method"], info["method"])
     check_same_classes(saved["classes"], info["classes"])
+    if run.options.distillation is not None:
+        files = run.options.distillation.teacher or ()
+        check_same_teachers(state.progress.teachers, begun.teachers, files)
     check_same_batches(saved["args"], info["args"], state.progress, begun)
     run.accelerator.print(f"resumed at step {state.progress.step} from {path}")
     return saved["metrics"]
@@ -126,6 +130,34 @@ def check_same_method(saved: str | None, method: str | None) -> None:
     """
     if saved != method:
         raise ValueError(f"--resume: the run was trained with --method {saved}, not {method}")
+
+
+def check_same_teachers(
+    saved: Sequence[str] | None, begun: Sequence[str] | None, files: Sequence[str]
+) -> None:
+    """Refuse to continue with another teacher.
+
+    Args:
+        saved: digests of the teachers' files of the run that is resumed; None if unknown.
+        begun: of this run; None if it has no teacher.
+        files: the teachers' files of this run.
+
+    Raises:
+        ValueError: a teacher differs, or there are more or fewer; names the file or the numbers.
+    """
+    if saved is None or begun is None or saved == begun:
+        return
+    if len(saved) != len(begun):
+        raise ValueError(
+            f"--resume: the run began with {len(saved)} teacher(s), not {len(begun)}: resume with "
+            "the same --teacher, or start a new run"
+        )
+    pairs = zip(files, saved, begun, strict=True)
+    other = next(file for file, before, now in pairs if before != now)
+    raise ValueError(
+        f"--resume: the teacher {other} is not the one that the run began with: put that back, or "
+        "start a new run"
+    )
 
 
 def check_same_classes(saved: Sequence[str] | None, classes: Sequence[str]) -> None:

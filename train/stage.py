@@ -27,7 +27,7 @@ from train.data import Data, checkpoint_info
 from train.loop import Interrupt, Loop, Parts, Schedule
 from train.meter import Meter
 from train.optimizer import build_optimizer, build_scheduler
-from train.provenance import digest_fields, digest_names, digest_weights, write_results
+from train.provenance import digest_names, digest_weights, record_sources, write_results
 from train.resuming import resume
 from train.run import Run, locked_folder, opened_folder
 from train.tasks import Task
@@ -53,12 +53,13 @@ def train(run: Run, task: Task, data: Data) -> None:
         NonFiniteLossError: a loss term is no longer finite; last.pth is from before.
         KeyboardInterrupt: the user stopped the run; last.pth continues it.
         OutageError: a failure of the machine, such as a full disk; last.pth is from before.
-        ValueError: `--resume` from another network, method or data, or another process is training
-            in the run folder.
+        ValueError: `--resume` from another network, method, teacher or data, or another process is
+            training in the run folder.
         OSError: the data set or the run folder has disappeared.
     """
     began = time.monotonic()
     parts = prepare(run, task, data)
+    record_sources(run, parts.state.progress)
     with locked_folder(run):
         keeper = build_keeper(run, task, data, parts.state)
         validator = Validator(run, keeper.network, data)
@@ -109,7 +110,6 @@ def prepare(run: Run, task: Task, data: Data) -> Parts:
             images=len(data.train),
             names=digest_names(data),
             unlabelled=0 if data.unlabelled is None else len(data.unlabelled),
-            fields=digest_fields(run),
         ),
         average=None if ema is None else ModelEmaV3(task.student, ema, use_warmup=True),
     )
@@ -193,7 +193,12 @@ def finish(run: Run, keeper: Keeper, validator: Validator, tracker: Tracker, beg
     known = {name: score for name, score in final.items() if score is not None}
     tracker.final(known, progress.step)
     if run.accelerator.is_main_process:
-        digests = {"weights_sha256": digest, "fields_sha256": progress.fields}
+        digests = {
+            "weights_sha256": digest,
+            "fields_sha256": progress.fields,
+            "start_sha256": progress.start,
+            "teacher_sha256": progress.teachers,
+        }
         write_results(run, validator.data, digests, known, time.monotonic() - began)
     run.accelerator.print(f"run folder: {run.folder}")
 

@@ -1,6 +1,7 @@
 """Our own checkpoints, what is refused, where weights are looked for, and the command line."""
 
 import gc
+import hashlib
 import json
 import os
 import pickle
@@ -13,7 +14,7 @@ import pytest
 import torch
 
 from command_line import cli
-from models import build_model, load_checkpoint, save_checkpoint
+from models import build_model, files, load_checkpoint, save_checkpoint
 from models.files import resolve
 from models.loading import load_backbone
 
@@ -379,3 +380,11 @@ def test_refused_conversions(out, flags, message, published, tmp_path, monkeypat
     assert message in printed
     assert printed.count("\n") == 1
     assert not (tmp_path / out).exists()
+
+
+def test_the_digest_of_a_folder_is_that_of_its_weights(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    for name in ("pytorch_model.bin", "model.safetensors"):  # the second one is preferred
+        (tmp_path / name).write_bytes(name.encode())
+        expected = hashlib.sha256(name.encode()).hexdigest()
+        assert files.digest(tmp_path) == files.digest(tmp_path / name) == expected

@@ -1,7 +1,12 @@
 """What a distillation run does, seen from outside: its flags, its teacher and its resumption."""
 
-import pytest
+import json
+import shutil
 
+import pytest
+import torch
+
+from models.files import digest
 from tests.train.test_behaviour import log_of
 
 ONE_STEP = ("--max-steps", "1", "--warmup-steps", "0", "--steps-loss", "1", "--teacher-val", "no")
@@ -73,3 +78,59 @@ def test_the_teacher_does_not_learn(method, run_stage, runs, teacher, load, asse
     learnable += sum(p.numel() for p in trained["adapters"].values())
     optimized = trained["training"]["optimizer"]["state"].values()
     assert 0 < sum(entry["exp_avg"].numel() for entry in optimized) <= learnable
+
+
+@pytest.fixture
+def another_teacher(run_stage, runs):
+    """A checkpoint of a teacher with other weights."""
+    assert run_stage("teacher", "--num-epochs", "1", "--seed", "1", "--run-name", "another") == 0
+    return runs / "another" / "best.pth"
+
+
+@pytest.fixture
+def interrupted(run_stage, teacher, interrupt_after):
+    """Flags of a distillation run that was stopped in its second step, without its teacher."""
+    flags = ("--method", "kd", "--max-steps", "3", "--run-name", "taught", "--teacher-val", "no")
+    interrupt_after(2)
+    assert run_stage("sekd", *flags, "--teacher", teacher) == 130
+    return flags
+
+
+def test_a_run_goes_on_with_the_teacher_that_it_began_with_alone(
+    run_stage, runs, teacher, another_teacher, interrupted, tmp_path, capsys
+):
+    began_with = digest(teacher)
+    moved = shutil.copy(teacher, tmp_path / "moved.pth")
+    shutil.copy(another_teacher, teacher)  # in its place
+    before = (runs / "taught" / "last.pth").read_bytes()
+    for flags, message in (
+        ((), f"the teacher {teacher} is not the one that the run began with: put that back, or"),
+        (("--teacher", another_teacher), f"the teacher {another_teacher} is not the one that"),
+        (("--teacher", moved, teacher), "the run began with 1 teacher(s), not 2: resume with"),
+    ):
+        assert run_stage("sekd", *interrupted, *flags, "--resume") == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and f"--resume: {message}" in error
+        assert (runs / "taught" / "last.pth").read_bytes() == before
+    assert run_stage("sekd", *interrupted, "--teacher", moved, "--resume") == 0
+    record = json.loads((runs / "taught" / "results.json").read_text())
+    assert record["teacher_sha256"] == [began_with]
+
+
+def test_a_checkpoint_that_does_not_know_its_teacher_is_resumed(
+    run_stage, runs, another_teacher, interrupted, load
+):
+    last = runs / "taught" / "last.pth"
+    content = load(last)
+    for name in ("start", "teachers"):
+        del content["training"]["progress"][name]
+    torch.save(content, last)
+    assert run_stage("sekd", *interrupted, "--teacher", another_teacher, "--resume") == 0
+    assert json.loads((runs / "taught" / "results.json").read_text())["teacher_sha256"] is None
+
+
+def test_all_teachers_are_recorded_in_order(run_stage, runs, teacher, another_teacher):
+    flags = (*ONE_STEP, "--method", "kd", "--run-name", "both", "--teacher")
+    assert run_stage("sekd", *flags, teacher, another_teacher) == 0
+    record = json.loads((runs / "both" / "results.json").read_text())
+    assert record["teacher_sha256"] == [digest(teacher), digest(another_teacher)]

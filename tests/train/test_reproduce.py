@@ -2,14 +2,22 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
+from accelerate import Accelerator
 from rich.console import Console
 
+from models.files import digest
+from models.shipped import digest_start
 from tests import scripts
 from tests.scripts import ROOT
 from tests.train.conftest import TINY_RUN
+from train.arguments import parse_options
+from train.checkpoint import Progress
+from train.provenance import record_sources
 from train.reproduce import compare, read_results
+from train.run import Run
 
 
 def test_the_record_of_a_run(run_stage, runs):
@@ -21,7 +29,7 @@ def test_the_record_of_a_run(run_stage, runs):
     assert (one["flags"]["run_name"], one["seed"], other["seed"]) == ("a", 0, 1)
     assert one["data_sha256"] == other["data_sha256"]
     assert one["weights_sha256"] != other["weights_sha256"]
-    assert one["fields_sha256"] is None
+    assert one["fields_sha256"] is one["start_sha256"] is one["teacher_sha256"] is None
     assert "torch" in one["versions"] and "CPU" in one["hardware"]
     assert len(one["git"]["commit"]) == 40 if one["git"] else True
     with Console(record=True) as console:
@@ -30,14 +38,29 @@ def test_the_record_of_a_run(run_stage, runs):
     assert "weights: differ" in console.export_text()
 
 
-def test_the_file_that_training_began_with_is_noted(run_stage, runs, interrupt_after, monkeypatch):
-    """`fields` may name another one when a run is resumed."""
-    monkeypatch.setattr("train.stage.digest_fields", lambda run: "first")
+@pytest.mark.parametrize("flag", ["--initial-checkpoint", "--pretrained"])
+def test_the_file_that_training_began_with_is_recorded(flag, run_stage, runs, interrupt_after):
+    """Its name may be another file's when the run is resumed."""
+    assert run_stage("student", "--max-steps", "1", "--run-name", "start") == 0
+    start = runs / "start" / "best.pth"
+    began_with = digest(start)
     interrupt_after(2)
-    assert run_stage("student", "--num-epochs", "2", "--run-name", "a") == 130
-    monkeypatch.setattr("train.stage.digest_fields", lambda run: "second")
-    assert run_stage("student", "--num-epochs", "2", "--run-name", "a", "--resume") == 0
-    assert json.loads((runs / "a" / "results.json").read_text())["fields_sha256"] == "first"
+    flags = ("--num-epochs", "2", "--run-name", "a", flag, start)
+    assert run_stage("student", *flags) == 130
+    start.write_bytes(b"another file")
+    assert run_stage("student", *flags, "--resume") == 0
+    record = json.loads((runs / "a" / "results.json").read_text())
+    assert record["start_sha256"] == began_with
+    assert record["fields_sha256"] is None and record["teacher_sha256"] is None
+
+
+@pytest.mark.parametrize("model", ["SegformerB0", "SegformerB2"])
+def test_which_fields_weights_training_began_with_is_recorded(model):
+    words = ["--pretrained", "fields", "--model", model]
+    run = Run(parse_options("student", words), Accelerator(cpu=True), Path())
+    progress = Progress()
+    record_sources(run, progress)
+    assert progress.fields == progress.start == digest_start(model)
 
 
 def test_what_a_run_was_made_with_is_told_where_it_differs():
@@ -48,6 +71,19 @@ def test_what_a_run_was_made_with_is_told_where_it_differs():
     told = console.export_text().splitlines()
     assert told[:2] == ["seed differs: 0, now 3", "versions torch differs: 2.6.0, now 2.15.0"]
     assert "python" not in "".join(told)
+
+
+def test_another_teacher_is_told_where_the_record_knows_it():
+    one = {"scores": {}, "teacher_sha256": ["0a", "1b"], "start_sha256": "2c"}
+    other = {**one, "teacher_sha256": ["0a", "3d"]}
+    for recorded, told in (
+        (one, ["teacher_sha256 differs: ['0a', '1b'], now ['0a', '3d']"]),
+        ({"scores": {}}, []),
+        (other, []),
+    ):
+        with Console(record=True) as console:
+            compare(recorded, other, console)
+        assert console.export_text().splitlines()[:-1] == told
 
 
 def test_a_record_of_another_version_names_it(tmp_path, capsys):

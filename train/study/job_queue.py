@@ -33,7 +33,7 @@ SCRIPTS = Path(__file__).parents[1]
 EVALUATE = SCRIPTS.parent / "eval" / "eval.py"
 WATCH = 3  # seconds
 KEPT = ("processes", "seconds", "resumed", "hardware", "versions", "git", "weights_sha256",
-        "fields_sha256")  # fmt: skip
+        "fields_sha256", "start_sha256", "teacher_sha256")  # fmt: skip
 
 
 class Queue:

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from models.files import digest
 from tests.train.study.examples import SMALL
 from train import sweep
 from train.study.comparison import outcomes
@@ -63,6 +64,7 @@ def test_results_outlive_the_weights_and_a_teacher_without_weights_is_trained_ag
     ]  # fmt: skip
     record = json.loads((kept / "b0" / "seed0" / "training.json").read_text())
     assert record["processes"] == 1 and record["fields_sha256"] is None
+    assert record["start_sha256"] is record["teacher_sha256"] is None
     shutil.rmtree(tmp_path / "runs")
     assert outcomes(study) == before and before[0].hours > 0
     assert to_train(study, study.runs["b0"]) == []
@@ -82,6 +84,8 @@ def test_results_outlive_the_weights_and_a_teacher_without_weights_is_trained_ag
     assert run_sweep(monkeypatch, path) == 0
     started = [line for line in capfd.readouterr().out.splitlines() if "started" in line]
     assert started == ["started: b0, seed 0", "started: kd, seed 0"]
+    record = json.loads((kept / "kd" / "seed0" / "training.json").read_text())
+    assert record["teacher_sha256"] == [digest(teacher / "last.pth")]
 
 
 def test_what_needs_a_failed_run_is_left_out_and_the_rest_goes_on(
