@@ -54,7 +54,8 @@ def write_markdown(
         rows.append([bar.title, bar.limit, _measured(bar, value), kept])
     text = markdown_table(["measure", "bar", "measured", "kept"], rows)
     text += f"\nMachine: {', '.join(f'{name} {value}' for name, value in machine.items())}.\n"
-    text += "Times are medians, spreads interquartile ranges, ratios medians of the ratios per round.\n"
+    text += "Times are medians, spreads interquartile ranges, "
+    text += "ratios medians of the ratios per round.\n"
     if picture:
         text += f"\n![Cost by pixels and by batch]({picture.name})\n"
     for part, members in groupby(records, key=lambda record: record["part"]):
