@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from command_line.documents import read_mapping
+from command_line.documents import read_json, read_mapping
 from models.description import check_saved_flags
 
 # The training scripts' file names; eval/ may not import train/.
-ARGUMENTS, LOG = "args.yaml", "log.csv"
+ARGUMENTS, LOG, RESULTS = "args.yaml", "log.csv", "results.json"
 SCORES = ("miou", "pixel_accuracy", "fwiou", "train_miou")
 COUNTS = ("skipped_steps", "replaced_images")
 NO_TERMS = ("epoch", "step", "lr", "images_per_second", "data_waiting", *COUNTS, *SCORES)
@@ -77,9 +77,26 @@ def read_record(state: str, checkpoint_flags: Mapping[str, Any]) -> RunRecord:
     Raises:
         ValueError: a file of the folder is broken.
     """
-    path = Path(state)
-    folder = path if path.is_dir() else path.parent
+    folder = _folder_of(state)
     return RunRecord(folder, _read_flags(folder) or dict(checkpoint_flags), read_log(folder / LOG))
+
+
+def read_data_digest(state: str) -> str | None:
+    """Return ``data_sha256`` of the results.json of a run folder or checkpoint, None without one.
+
+    It is of the names and sizes of the files that the run was trained and validated on.
+    """
+    try:
+        results = read_json(_folder_of(state) / RESULTS)
+    except (OSError, ValueError):
+        return None
+    digest = results.get("data_sha256") if isinstance(results, dict) else None
+    return digest if isinstance(digest, str) else None
+
+
+def _folder_of(state: str) -> Path:
+    path = Path(state)
+    return path if path.is_dir() else path.parent
 
 
 def _read_flags(folder: Path) -> dict[str, Any]:
