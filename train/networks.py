@@ -71,13 +71,18 @@ def _load_encoder(run: Run, network: Segmenter, named: str) -> None:
 
 
 def _default_encoder(model: str) -> Path:
-    path = CHECKPOINTS / MODELS[model].sizes[model].pretrained
+    path = imagenet_encoder(model)
     if not path.is_file():
         raise FileNotFoundError(
             f"--pretrained: {path} is not there; {CHECKPOINTS.name}/README.md says where "
             "it comes from, or pass a file, a folder or a Hugging Face id"
         )
     return path
+
+
+def imagenet_encoder(model: str) -> Path:
+    """Return where a network's encoder with ImageNet weights belongs; it may be missing."""
+    return CHECKPOINTS / MODELS[model].sizes[model].pretrained
 
 
 def find_teachers(run: Run, data: Data) -> Run:

@@ -15,16 +15,18 @@ import pytest
 import yaml
 from PIL import Image
 
+import train.networks
+from command_line.documents import read_yaml
 from datasets import prepare
 from tests import scripts
 from train import pipeline
 from train.plan import estimate as estimates
 from train.plan.estimate import Estimate, estimate, spoken
-from train.plan.outline import make_plan
+from train.plan.outline import make_plan, write_recipe
 from train.plan.presets import PRESETS, Facts, fit
 from train.plan.request import Request, remember, settle
 from train.plan.running import Runner, claimed
-from train.plan.steps import plan_steps
+from train.plan.steps import RECIPE, plan_steps
 from train.plan.timing import Cost, time_run
 
 ROOT = scripts.ROOT
@@ -81,11 +83,36 @@ def test_a_folder_remembers_what_it_was_begun_with(tmp_path):
     assert begun.model == "SegformerB0" and begun.datadir == str(tmp_path / "data")
     folder.mkdir()
     remember(begun, folder)
+    write_run(folder / "teacher", steps=1)
     assert settle({"preset": None, "steps": None}, folder) == begun
     with pytest.raises(ValueError, match="--preset gpu: .* was begun with laptop; leave the flag"):
         settle({"preset": "gpu"}, folder)
     (folder / "pipeline.yaml").write_text("preset: night\nsteps: 9\n")  # of an earlier version
     assert settle({}, folder) == Request("night", steps=9)
+
+
+def test_until_a_run_has_weights_other_flags_replace_those_of_a_failed_start(tmp_path):
+    first = settle({"preset": "laptop", "datadir": tmp_path, "pretrained": True}, tmp_path)
+    remember(first, tmp_path)
+    for name in MADE_BEFORE_TRAINING:
+        (tmp_path / name).touch()
+    assert settle({}, tmp_path) == first  # the short form of the same command
+    remember(first, tmp_path)
+    assert all((tmp_path / name).exists() for name in MADE_BEFORE_TRAINING)
+    second = settle({"preset": "laptop", "datadir": tmp_path}, tmp_path)
+    assert second.pretrained is False
+    remember(second, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["pipeline.yaml"]
+    assert settle({}, tmp_path) == second
+
+
+def test_flags_cannot_change_while_a_command_waits_for_one_that_trains(tmp_path):
+    remember(Request("laptop"), tmp_path)
+    waiting = settle({"preset": "night"}, tmp_path)
+    write_run(tmp_path / "teacher", steps=1)
+    with pytest.raises(ValueError, match=f"--output {tmp_path}: another command has begun .* name"):
+        remember(waiting, tmp_path)
+    assert settle({}, tmp_path) == Request("laptop")
 
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path):
@@ -149,6 +176,44 @@ def test_the_start_is_told(voc):
     assert "from fields weights" in plan.tell()
     plan.recipe["pretrained"] = True
     assert "from ImageNet weights" in plan.tell()
+
+
+def test_missing_imagenet_weights_are_told_first_with_what_the_flag_takes(
+    voc, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(train.networks, "CHECKPOINTS", tmp_path)
+    request = Request("laptop", datadir=str(voc), classes="soil,crop,weed", pretrained=True)
+    with pytest.raises(FileNotFoundError) as caught:
+        make_plan(request, None)
+    assert str(caught.value) == (
+        f"--pretrained: {tmp_path / 'mit_b1.pth'} is not there; ckpt_pretrained/README.md says "
+        "where it comes from, or start from the project's own weights with --pretrained fields"
+    )
+    (tmp_path / "mit_b1.pth").touch()
+    with pytest.raises(FileNotFoundError, match="mit_b0.pth is not there"):
+        make_plan(request, None)
+    (tmp_path / "mit_b0.pth").touch()
+    assert make_plan(request, None).recipe["pretrained"] is True
+
+
+def test_a_corrected_recipe_takes_effect_until_a_run_has_weights(voc, folder, tmp_path):
+    own = tmp_path / "own.yaml"
+    own.write_text("pretrained: typo.pth")
+    request = Request(
+        "laptop", datadir=str(voc), classes="soil,crop,weed", steps=10, config=str(own)
+    )
+    write_recipe(make_plan(request, folder), folder)
+    assert estimates.read(folder)
+    own.write_text("pretrained: right.pth")
+    plan = make_plan(request, folder)
+    assert plan.recipe["pretrained"] == "right.pth"
+    write_recipe(plan, folder)
+    assert estimates.read(folder) is None
+    write_run(folder / "teacher", steps=1)
+    own.write_text("pretrained: late.pth")
+    plan = make_plan(request, folder)
+    write_recipe(plan, folder)
+    assert plan.recipe["pretrained"] == "right.pth" == read_yaml(folder / RECIPE)["pretrained"]
 
 
 @pytest.mark.parametrize(
@@ -224,6 +289,7 @@ def folder(tmp_path):
     return path
 
 
+MADE_BEFORE_TRAINING = ("check.txt", "recipe.yaml", "estimate.yaml")
 NAMES = ["prepare", "teacher", "student", "distilled", "compare", "report", "export"]
 
 
@@ -279,8 +345,6 @@ def test_a_step_that_dies_is_told_in_one_line(plan, folder):
 @pytest.mark.parametrize("unlabelled", [None, "rest"])
 def test_timing_a_run_leaves_nothing_behind(unlabelled, voc, tmp_path, monkeypatch, build_tiny):
     from accelerate.state import AcceleratorState
-
-    import train.networks
 
     monkeypatch.setattr(train.networks, "build_model", lambda name, classes: build_tiny(classes))
     monkeypatch.chdir(tmp_path)

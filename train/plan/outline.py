@@ -7,10 +7,13 @@ from typing import Any
 import yaml
 
 from command_line.outputs import replacing
+from models.shipped import NAME as SHIPPED
 from train.arguments import read_recipe
+from train.networks import imagenet_encoder
+from train.plan.estimate import FILE as ESTIMATE
 from train.plan.presets import PRESETS, Facts, fit, look_at
-from train.plan.request import Request
-from train.plan.steps import RECIPE, RUNS
+from train.plan.request import RECIPE, Request, has_weights
+from train.plan.steps import RUNS
 from train.plan.timing import options_of
 
 # Flags that differ from run to run.
@@ -68,7 +71,8 @@ def make_plan(request: Request, folder: Path | None) -> Plan:
 
     Args:
         request: flags of the pipeline.
-        folder: of the pipeline; an existing recipe in it takes precedence. None ignores it.
+        folder: of the pipeline; if runs in it have weights, its recipe takes precedence. None
+            ignores it.
 
     Raises:
         ValueError, OSError: naming the flag, the recipe or the data.
@@ -84,7 +88,7 @@ def make_plan(request: Request, folder: Path | None) -> Plan:
     }
     own = _own_flags(request) | {key: value for key, value in given.items() if value is not None}
     facts = look_at(options_of("student", {**own, "model": request.model}))
-    if folder is not None and (folder / RECIPE).exists():
+    if folder is not None and _is_final(folder):
         recipe = read_recipe(folder / RECIPE)
     else:
         if "num-epochs" in own and "max-steps" not in own:
@@ -94,6 +98,8 @@ def make_plan(request: Request, folder: Path | None) -> Plan:
             )
         recipe = fit(preset, facts, request.steps, request.pretrained) | own
     plan = Plan(request, request.teacher_model or preset.teacher, recipe, facts)
+    if recipe.get("pretrained") is True:
+        _check_weights(plan)
     for stage, flags in plan.runs.values():
         options_of(stage, flags)
     return plan
@@ -116,7 +122,26 @@ def _own_flags(request: Request) -> dict[str, Any]:
 
 
 def write_recipe(plan: Plan, folder: Path) -> None:
-    """Write the flags shared by all runs, unless the file exists."""
-    if not (folder / RECIPE).exists():
-        with replacing(folder / RECIPE) as temporary:
-            temporary.write_text(yaml.safe_dump(plan.recipe, sort_keys=False), encoding="utf-8")
+    """Write the flags shared by all runs, unless runs have weights; a stale estimate is removed."""
+    if _is_final(folder):
+        return
+    path, text = folder / RECIPE, yaml.safe_dump(plan.recipe, sort_keys=False)
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        (folder / ESTIMATE).unlink(missing_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _is_final(folder: Path) -> bool:
+    """Return whether runs have been trained with the recipe in a folder."""
+    return (folder / RECIPE).exists() and has_weights(folder)
+
+
+def _check_weights(plan: Plan) -> None:
+    """Raise if ImageNet weights of one of the networks are missing."""
+    for model in (plan.teacher_model, plan.request.model):
+        if not (path := imagenet_encoder(model)).is_file():
+            raise FileNotFoundError(
+                f"--pretrained: {path} is not there; ckpt_pretrained/README.md says where it comes "
+                f"from, or start from the project's own weights with --pretrained {SHIPPED}"
+            )

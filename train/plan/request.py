@@ -10,9 +10,10 @@ import yaml
 from command_line.documents import read_yaml
 from command_line.outputs import replacing
 from train.options.distillation import REST
+from train.plan.estimate import FILE as ESTIMATE
 from train.plan.presets import default_preset
 
-FILE = "pipeline.yaml"
+FILE, CHECK, RECIPE = "pipeline.yaml", "check.txt", "recipe.yaml"
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,9 @@ class Request:
 def settle(given: Mapping[str, Any], folder: Path) -> Request:
     """Return the request of a new pipeline, or the stored one of a pipeline that is continued.
 
+    Until a run of the stored one has weights, any flags make a new request: the first start may
+    have failed because of a wrong flag.
+
     Args:
         given: values of flags by field name, None for those not given.
         folder: of the pipeline; it need not exist.
@@ -50,7 +54,7 @@ def settle(given: Mapping[str, Any], folder: Path) -> Request:
         if name in words and (name, words[name]) != ("unlabelled", REST):
             words[name] = str(Path(words[name]).absolute())
     begun = _read(folder)
-    if begun is None:
+    if begun is None or (words and not has_weights(folder)):
         return Request(**{"preset": default_preset(), **words})
     for name, value in words.items():
         if value != getattr(begun, name):
@@ -62,9 +66,26 @@ def settle(given: Mapping[str, Any], folder: Path) -> Request:
 
 
 def remember(request: Request, folder: Path) -> None:
-    """Write a request to the folder of its pipeline."""
+    """Write a request to the folder of its pipeline; what was made for another one is removed.
+
+    Raises:
+        ValueError: runs of another one have weights, since `settle` looked.
+    """
+    if (folder / FILE).exists() and _read(folder) != request:
+        if has_weights(folder):
+            raise ValueError(
+                f"--output {folder}: another command has begun a pipeline with other flags there; "
+                "name another --output"
+            )
+        for name in (CHECK, RECIPE, ESTIMATE):
+            (folder / name).unlink(missing_ok=True)
     with replacing(folder / FILE) as temporary:
         temporary.write_text(yaml.safe_dump(asdict(request), sort_keys=False), encoding="utf-8")
+
+
+def has_weights(folder: Path) -> bool:
+    """Return whether a run of a pipeline has saved weights."""
+    return any(folder.glob("*/*.pth"))
 
 
 def _read(folder: Path) -> Request | None:

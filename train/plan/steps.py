@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eval.reporting.run_records import read_log
-from train.plan.request import Request
+from train.plan.request import CHECK, RECIPE, Request
 from train.run_folder import BEST, LAST, LOG
 
-RECIPE = "recipe.yaml"
 RUNS = {"teacher": "teacher", "student": "student", "distilled": "sekd"}  # name: stage
 
 
@@ -43,7 +42,7 @@ def plan_steps(
     """
     runs = [str(folder / name) for name in RUNS]
     device = () if request.device is None else ("--device", request.device)
-    check, table = folder / "check.txt", folder / "comparison" / "comparison.json"
+    check, table = folder / CHECK, folder / "comparison" / "comparison.json"
     report, exported = folder / "report.html", folder / "student.onnx"
     scoring = ("--subset", score, *device)
     export = ("--format", "onnx", "--with-preprocessing", "--with-argmax")
