@@ -32,8 +32,8 @@ from train.plan.estimate import Estimate, estimate, spoken
 from train.plan.outline import Plan, make_plan, write_recipe
 from train.plan.presets import CHEAPEST, PRESETS
 from train.plan.request import Request, remember, settle
-from train.plan.running import Runner, claimed
-from train.plan.steps import Step, plan_steps, steps_done
+from train.plan.running import Runner, claimed, typed
+from train.plan.steps import EXPORT, Step, plan_steps, steps_done
 from train.plan.timing import time_first_steps
 
 LONG = 3600  # seconds from which on the cheapest preset's estimate is shown as well
@@ -142,10 +142,10 @@ def summary(folder: Path) -> str:
     _, student, distilled = scores
     lines = [f"\nmIoU in %: {parts}; distillation {distilled - student:+.2f}"]
     if distilled < student:
+        words = ("eval/export.py", *EXPORT, "--state", str(folder / "student"))
         lines.append(
             "note: the student that was trained alone is better here; a difference of one or two "
-            "points may be chance. To export it instead: eval/export.py --format onnx "
-            f"--with-preprocessing --with-argmax --state {folder / 'student'}"
+            f"points may be chance. To export it instead: {typed(words)}"
         )
     lines += [f"report: {folder / 'report.html'}", f"for a robot: {folder / 'student.onnx'}"]
     return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -305,6 +306,19 @@ def test_every_step_is_done_once_and_the_result_is_told(plan, folder, capsys):
     assert pipeline.go(plan, folder, again, accept_problems=False) == 0
     assert again.started == []
     assert "distillation +5.00" in capsys.readouterr().out
+
+
+def test_where_the_student_alone_is_better_its_export_is_a_command_to_paste(tmp_path, monkeypatch):
+    folder = tmp_path / "my field's runs"
+    (folder / "comparison").mkdir(parents=True)
+    scores = [{"name": n, "miou": m} for n, m in (("T", 0.7), ("S", 0.66), ("D", 0.65))]
+    (folder / "comparison" / "comparison.json").write_text(json.dumps({"results": scores}))
+    monkeypatch.chdir(tmp_path)
+    (line,) = [line for line in pipeline.summary(folder).splitlines() if "instead" in line]
+    python, script, *flags = shlex.split(line.partition("instead: ")[2])
+    assert Path(python).samefile(sys.executable)
+    assert Path(script).samefile(ROOT / "eval" / "export.py")
+    assert flags[-2:] == ["--state", str(folder / "student")]
 
 
 def test_it_goes_on_where_it_was_killed(plan, folder):

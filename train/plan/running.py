@@ -41,6 +41,18 @@ def claimed(folder: Path) -> Iterator[int]:
         yield file.fileno()
 
 
+def typed(words: Sequence[str], launcher: Sequence[str] = ()) -> str:
+    """Return a command as the user would type it in the current folder.
+
+    Args:
+        words: script, relative to the project root, and flags.
+        launcher: what starts the script; this Python if empty.
+    """
+    script, *flags = words
+    starter = launcher or [os.path.relpath(sys.executable)]
+    return shlex.join([*starter, os.path.relpath(ROOT / script), *flags])
+
+
 class Runner:
     """Starts commands and waits for them.
 
@@ -75,11 +87,9 @@ class Runner:
             KeyboardInterrupt: the user stopped the pipeline; the command has saved and exited.
         """
         script, *flags = words
-        starter, shown = [sys.executable], [os.path.relpath(sys.executable)]
-        if self.launcher and Path(script).name.startswith("train_"):
-            starter = shown = self.launcher
-        command = [*starter, str(ROOT / script), *flags]
-        print(f"$ {shlex.join([*shown, os.path.relpath(ROOT / script), *flags])}", flush=True)
+        launcher = self.launcher if Path(script).name.startswith("train_") else []
+        command = [*(launcher or [sys.executable]), str(ROOT / script), *flags]
+        print(f"$ {typed(words, launcher)}", flush=True)
         if record is None:
             return self._wait(command, None)
         with tempfile.TemporaryFile() as output:

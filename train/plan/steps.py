@@ -9,6 +9,7 @@ from train.plan.request import CHECK, RECIPE, Request
 from train.run_folder import BEST, LAST, LOG
 
 RUNS = {"teacher": "teacher", "student": "student", "distilled": "sekd"}  # name: stage
+EXPORT = ("--format", "onnx", "--with-preprocessing", "--with-argmax")
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,6 @@ def plan_steps(
     check, table = folder / CHECK, folder / "comparison" / "comparison.json"
     report, exported = folder / "report.html", folder / "student.onnx"
     scoring = ("--subset", score, *device)
-    export = ("--format", "onnx", "--with-preprocessing", "--with-argmax")
     return [
         Step("check", ("datasets/prepare.py", "check", *_data(request)), check.exists, check),
         *(_training(request, folder, name, teacher_model, steps) for name in RUNS),
@@ -57,7 +57,7 @@ def plan_steps(
         Step("report", ("eval/report.py", *runs, *scoring, "--output", str(report)), report.exists),
         Step(
             "export",
-            ("eval/export.py", "--state", runs[-1], *export, "--output", str(exported)),
+            ("eval/export.py", "--state", runs[-1], *EXPORT, "--output", str(exported)),
             exported.exists,
         ),
     ]
