@@ -79,6 +79,7 @@ def convert(args: argparse.Namespace, console: Console) -> None:
     """Read ``args.source`` in any format and write ``args.target``."""
     if args.num_classes is not None and args.num_classes < 1:
         raise ValueError(f"--num-classes {args.num_classes}: at least 1")
+    _check_target(args.target, args.source, args.model)
     model, info = load_checkpoint(
         args.source,
         args.model,
@@ -104,6 +105,7 @@ def convert(args: argparse.Namespace, console: Console) -> None:
 
 def grow_file(args: argparse.Namespace, console: Console) -> None:
     """Read ``args.source`` and write a larger network that computes the same logits."""
+    _check_target(args.target, args.source)
     if read_weights(args.source).num_classes is None:
         raise ValueError(f"{args.source}: an encoder alone; a whole network is grown")
     small, info = load_checkpoint(args.source)
@@ -113,6 +115,12 @@ def grow_file(args: argparse.Namespace, console: Console) -> None:
     info["args"] = (info["args"] or {}) | {"model": large.name}
     save(args.target, large, info)
     console.print(f"{small.name} -> {large.name}, with the same logits: {args.target}")
+
+
+def _check_target(target: str, source: str, model: str | None = None) -> None:
+    """Refuse to write over what is read; `model` is the network that `source` must hold."""
+    if Path(target).exists() and Path(target).samefile(files.resolve(source, model)):
+        raise ValueError(f"{target}: OUT is IN itself, which would be lost: name another OUT")
 
 
 def save(path: str, model: Segmenter, info: dict[str, Any]) -> None:

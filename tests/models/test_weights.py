@@ -362,6 +362,18 @@ def test_an_unknown_command_makes_one_line(monkeypatch, capsys):
     assert printed.count("\n") == 1
 
 
+@pytest.mark.parametrize("command", [("convert",), ("grow", "--model", "SegformerB1")])
+def test_what_is_read_is_not_replaced(command, tiny_model, tmp_path, monkeypatch, capsys):
+    best, link = tmp_path / "best.pth", tmp_path / "link.pth"
+    save_checkpoint(best, tiny_model, {})
+    link.symlink_to(best)
+    before = best.read_bytes()
+    for source, target in ((best, best), (best, link), (tmp_path, best)):
+        with pytest.raises(ValueError, match=f"^{target}: OUT is IN itself"):
+            call(monkeypatch, capsys, *command, source, target)
+    assert best.read_bytes() == before and link.is_symlink()
+
+
 @pytest.mark.parametrize(
     ("out", "flags", "message"),
     [
