@@ -14,6 +14,7 @@ from datasets.alignment import misplaced, plant_ids
 from datasets.base import SegmentationDataset, parse_classes
 from datasets.class_statistics import count_pixels
 from datasets.pools import in_threads
+from datasets.reading import is_faint
 from datasets.registry import build_dataset, find_dataset
 from datasets.suspicions import (
     ALL_VOID,
@@ -40,6 +41,7 @@ class SplitReport:
     sizes: set[tuple[int, int]] = field(default_factory=set)  # (height, width)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # suspicious, but possibly correct
+    faint: list[Path] = field(default_factory=list)  # images, see `datasets.reading.is_faint`
 
     @property
     def data(self) -> SegmentationDataset:
@@ -133,15 +135,16 @@ def inspect_samples(report: SplitReport, progress: bool = False) -> None:
 
     plants = plant_ids(dataset.classes)
 
-    def read(index: int) -> tuple[Tensor, int, tuple[int, int], str | None] | str:
+    def read(index: int) -> tuple[Tensor, int, tuple[int, int], str | None, bool] | str:
         try:
             image, label = dataset.read(index)
+            faint = is_faint(dataset.pairs[index][0], image)
         except (ValueError, OSError) as error:
             return str(error)
         counts = count_pixels(label, dataset.num_classes)
         reason = misplaced(image, label, plants) if plants else None
         height, width = label.shape
-        return counts, label.numel() - int(counts.sum()), (height, width), reason
+        return counts, label.numel() - int(counts.sum()), (height, width), reason, faint
 
     results = in_threads([partial(read, index) for index in range(len(dataset))])
     bar = tqdm(results, report.split, len(dataset), unit="img", disable=not progress)
@@ -149,11 +152,13 @@ def inspect_samples(report: SplitReport, progress: bool = False) -> None:
         if isinstance(result, str):
             report.problems.append(result)
             continue
-        counts, void, size, reason = result
+        counts, void, size, reason, faint = result
         report.pixels += counts
         report.images_with += counts > 0
         report.void += void
         report.images_read += 1
         report.sizes.add(size)
+        if faint:
+            report.faint.append(dataset.pairs[index][0])
         if reason:
             report.problems.append(f"{dataset.pairs[index][1]}: {reason}")

@@ -38,6 +38,7 @@ from datasets.layout import (
 )
 from datasets.near import near_file
 from datasets.registry import DATASETS
+from datasets.suspicions import faint_images
 from datasets.synthetic import SPLITS, VARIETIES, Synthetic, check_drawing, draw_sample, field_stem
 
 SHOWN_PROBLEMS = 20
@@ -62,6 +63,9 @@ def check(args: argparse.Namespace) -> int:
             print('do --classes fit? (255 means "do not count")')
         for told in report.notes:
             print(f"note: {told}")
+    faint = dict.fromkeys(path for report in opened for path in report.faint)
+    for told in faint_images(list(faint)):
+        print(f"note: {told}")
     problems = [f"{report.split}: {told}" for report in reports for told in report.problems]
     for told in problems[:SHOWN_PROBLEMS]:
         print(f"problem: {told}")

@@ -13,6 +13,7 @@ from torch import Tensor
 Colour = tuple[int, int, int]
 
 READABLE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")  # of images
+PNG, TIFF = b"\x89PNG", (b"II", b"MM")  # first bytes of files
 PALETTE_HINT = "convert colour masks to class ids with `python datasets/prepare.py palette`"
 # All decoders scale grey PNGs of less than 8 bits to 0..255; dividing restores the ids.
 _STRETCH = {"L;2": 85, "L;4": 17}
@@ -47,6 +48,21 @@ def read_image(path: Path) -> Tensor:
     if pixels is None:
         raise _unreadable(path)
     return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def is_faint(path: Path, image: Tensor | np.ndarray) -> bool:
+    """Return whether a file of 16 bits uses less than a sixteenth of their range.
+
+    Photographs of 12 bits or fewer do if they were saved without scaling; `read_image` returns them
+    almost black. It does not scale them: a full-range photograph may be as dark as that, and
+    brightness would differ from frame to frame.
+
+    Args:
+        path: of the image.
+        image: the image as `read_image` returned it, in any layout.
+    """
+    # 4095 becomes 15, or 16 where OpenCV rounds, as in TIFFs.
+    return int(image.max()) <= 16 and _depth(path.read_bytes()) == 16
 
 
 def read_indices(path: Path) -> np.ndarray:
@@ -120,7 +136,7 @@ def _read_whole(path: Path) -> bytes:
         data = Path(path).read_bytes()
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path}: no such file") from error
-    is_png, is_jpeg = data.startswith(b"\x89PNG"), data.startswith(b"\xff\xd8")
+    is_png, is_jpeg = data.startswith(PNG), data.startswith(b"\xff\xd8")
     if (is_png and not _has_png_end(data)) or (is_jpeg and not _has_jpeg_end(data)):
         raise ValueError(f"{path}: truncated image, its end is missing: copy it again or remove it")
     return data
@@ -128,15 +144,30 @@ def _read_whole(path: Path) -> bytes:
 
 def _size(data: bytes) -> tuple[int, int]:
     """Return width and height from the header of an image file, without decoding it."""
-    if data[:2] in (b"II", b"MM"):  # TIFF: OpenCV decodes some variants that Pillow cannot open
-        big = 43 in data[2:4]
-        tags = TiffImagePlugin.ImageFileDirectory_v2(data[: 16 if big else 8])
-        stream = BytesIO(data)
-        stream.seek(tags.next)
-        tags.load(stream)
+    if data[:2] in TIFF:  # OpenCV decodes some variants that Pillow cannot open
+        tags = _tags(data)
         return tags[TiffImagePlugin.IMAGEWIDTH], tags[TiffImagePlugin.IMAGELENGTH]
     with Image.open(BytesIO(data)) as image:
         return image.size
+
+
+def _depth(data: bytes) -> int:
+    """Return bits per channel from the header of an image file: 16 or fewer."""
+    if data.startswith(PNG):
+        return data[24]
+    if data[:2] in TIFF:
+        return max(_tags(data).get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
+    return 8
+
+
+def _tags(data: bytes) -> TiffImagePlugin.ImageFileDirectory_v2:
+    """Read the first directory of a TIFF."""
+    big = 43 in data[2:4]
+    tags = TiffImagePlugin.ImageFileDirectory_v2(data[: 16 if big else 8])
+    stream = BytesIO(data)
+    stream.seek(tags.next)
+    tags.load(stream)
+    return tags
 
 
 def _check_size(path: Path, data: bytes) -> None:

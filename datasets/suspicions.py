@@ -55,6 +55,17 @@ def is_binary(pixels: Tensor, void: int) -> bool:
     return bool(pixels[0] > 0) and not pixels[1:].any() and void > 0
 
 
+def faint_images(paths: Sequence[Path]) -> list[str]:
+    """Report images for which `datasets.reading.is_faint` is true."""
+    if not paths:
+        return []
+    return [
+        "16-bit images that use less than a sixteenth of their range (12 bits or fewer) are read "
+        f"almost black: {len(paths)}, such as {paths[0]}; export them with 8 bits, or shift their "
+        "values up"
+    ]
+
+
 class NothingLabelledError(ValueError):
     """Raised if the labels have no pixel to learn from."""
 

@@ -19,9 +19,12 @@ if not __package__:  # run by path: the project root, not this folder, is where 
 from command_line.arguments import probability
 from command_line.cli import OneLineParser, run
 from command_line.device import choose_device
+from command_line.notes import note
 from command_line.outputs import check_unused
 from command_line.progress import progress
 from datasets.cityscapes import Cityscapes
+from datasets.reading import is_faint
+from datasets.suspicions import faint_images
 from eval.exported.opening import load_network
 from eval.flags.inference import add_inference_flags, add_precision, choose_inference
 from eval.flags.photographs import (
@@ -72,7 +75,8 @@ def predict(
     args: argparse.Namespace,
 ) -> int:
     """Segment all sources; report failures, and return their number."""
-    failed = set()
+    failed, faint = set(), []
+    paths = {source.name: source.path for source in sources}  # but not of frames of videos
     total = count_frames(sources, args.every)
     with progress("predict", "image", total) as bar:
         for name, image in read_frames(sources, args.every):
@@ -85,8 +89,12 @@ def predict(
                 bar.write(f"left out: {' '.join(message.split())}", file=sys.stderr)
                 failed.add(name)
             else:
+                if name in paths and is_faint(paths[name], image):
+                    faint.append(paths[name])
                 files.write(name, image.permute(1, 2, 0).numpy(), label, confidence)
             bar.update()
+    for told in faint_images(faint):
+        note(told)
     return len(failed)
 
 

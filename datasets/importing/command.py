@@ -21,7 +21,7 @@ from datasets.importing.preview import SHOWN, write_preview
 from datasets.importing.records import Request, Source
 from datasets.importing.writer import Tally, convert, draw
 from datasets.layout import new_folder, refuse_filled, write_lists
-from datasets.suspicions import BINARY_ADVICE, names_in_doubt
+from datasets.suspicions import BINARY_ADVICE, faint_images, names_in_doubt
 
 
 def import_data(args: argparse.Namespace) -> None:
@@ -156,6 +156,7 @@ def _notes(tallies: Mapping[str, Tally], source: Source, classes: Classes) -> li
         f"{count} {what} left out: they have no area" for what, count in source.left_out.items()
     ]
     notes += names_in_doubt(classes.names)
+    notes += faint_images([path for tally in tallies.values() for path in tally.faint])
     regions: Counter = sum((tally.regions for tally in tallies.values()), Counter())
     if regions["clipped"]:
         notes.append(f"{regions['clipped']} polygons reach out of their image and were clipped")

@@ -18,20 +18,21 @@ from datasets.importing.raster import paint
 from datasets.importing.records import Sample, Source
 from datasets.layout import write_label
 from datasets.pools import in_threads
-from datasets.reading import Colour, map_colours, map_ids, read_image, tell_values
+from datasets.reading import Colour, is_faint, map_colours, map_ids, read_image, tell_values
 
 UNKNOWN_ADVICE = "name them with --classes, or leave them out with --ignore"
 
 
 @dataclass
 class Tally:
-    """Statistics of a split: pixels and images per class id, image sizes, odd regions."""
+    """Statistics of a split: pixels and images per class id, image sizes, what is odd."""
 
     images: int = 0
     pixels: Counter = field(default_factory=Counter)
     images_with: Counter = field(default_factory=Counter)
     sizes: Counter = field(default_factory=Counter)  # (height, width)
     regions: Counter = field(default_factory=Counter)  # clipped, empty
+    faint: list[Path] = field(default_factory=list)  # images, see `datasets.reading.is_faint`
 
     def add(self, label: np.ndarray, counts: Counter) -> None:
         """Add the label of an image, uint8 (H, W)."""
@@ -126,8 +127,10 @@ def convert(
     ]
     results = in_threads(jobs)
     bar = tqdm(results, "import", len(jobs), unit="img", disable=None)
-    for name, (label, counts) in zip(names, bar, strict=True):
-        tallies[split_of[name]].add(label, counts)
+    for sample, name, (label, counts, faint) in zip(source.samples, names, bar, strict=True):
+        tally = tallies[split_of[name]]
+        tally.add(label, counts)
+        tally.faint += [sample.image] if faint else []
     return tallies
 
 
@@ -138,7 +141,7 @@ def _convert_one(
     classes: Classes,
     palette: Sequence[Colour],
     root: Path | None,
-) -> tuple[np.ndarray, Counter]:
+) -> tuple[np.ndarray, Counter, bool]:
     image, label, counts = draw(sample, source, classes)
     if root is not None:
         target = root / "JPEGImages" / name
@@ -152,4 +155,4 @@ def _convert_one(
         path = root / "SegmentationClass" / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_label(path, label, palette)
-    return label, counts
+    return label, counts, is_faint(sample.image, image)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from datasets.reading import map_colours, map_ids, read_image, read_indices
+from datasets.reading import is_faint, map_colours, map_ids, read_image, read_indices
 from tests.soak.mutations import damaged_bytes
 
 RGB = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -112,6 +112,23 @@ def test_one_bit_label_is_not_stretched_to_void(tmp_path):
     label = RGB[..., 0] > 127
     Image.fromarray(label).save(tmp_path / "binary.png")
     assert np.array_equal(read_indices(tmp_path / "binary.png"), label)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_16_bit_images_of_12_bits_are_faint_not_scaled(tmp_path, suffix):
+    values = np.random.default_rng(0).integers(0, 4096, (6, 8, 3), dtype=np.uint16)
+    for name, deep in (("twelve", values), ("full", values * 16), ("fourteen", values * 4)):
+        cv2.imwrite(str(tmp_path / f"{name}{suffix}"), deep)
+    cv2.imwrite(str(tmp_path / f"dark{suffix}"), (values >> 8).astype(np.uint8))
+    faint = {path.stem: is_faint(path, read_image(path)) for path in tmp_path.iterdir()}
+    assert faint == {"twelve": True, "full": False, "fourteen": False, "dark": False}
+    assert read_image(tmp_path / f"twelve{suffix}").max() <= 16
+
+
+def test_dark_images_of_8_bits_are_not_faint(tmp_path):
+    for suffix in (".jpg", ".bmp", ".webp", ".png"):
+        path = saved(tmp_path / f"a{suffix}", Image.new("RGB", (4, 4)))
+        assert not is_faint(path, read_image(path))
 
 
 @settings(max_examples=30, deadline=None)

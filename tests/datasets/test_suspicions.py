@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -55,6 +56,23 @@ def check(root, capsys, classes="soil,crop,weed"):
 def looked_at(root, classes="soil,crop,weed"):
     splits = ("train", "val")
     return first_look({s: build_dataset("VOC", root, s, classes=classes) for s in splits})
+
+
+def test_images_of_12_bits_in_16_are_noted_once(write_fields, capsys):
+    root = write_fields(SPLITS)
+    for name in ("a1", "a2", "x"):
+        path = root / "JPEGImages" / f"{name}.jpg"
+        image = cv2.imread(str(path)).astype(np.uint16) * 16
+        path.unlink()
+        cv2.imwrite(str(path.with_suffix(".png")), image)
+    status, told = check(root, capsys)
+    assert status == 0
+    (line,) = [line for line in told.splitlines() if "16-bit" in line]
+    assert line == (
+        "note: 16-bit images that use less than a sixteenth of their range (12 bits or fewer) are "
+        f"read almost black: 3, such as {root / 'JPEGImages' / 'a1.png'}; export them with 8 bits, "
+        "or shift their values up"
+    )
 
 
 def test_sound_fields_raise_no_suspicion(write_fields, capsys):

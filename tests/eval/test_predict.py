@@ -65,6 +65,14 @@ def read_table(path):
         return list(csv.DictReader(file))
 
 
+def test_photographs_of_12_bits_in_16_are_noted(start, folder):
+    image = cv2.imread(str(folder / "a.png")).astype(np.uint16) * 16
+    cv2.imwrite(str(folder / "deep.png"), image)
+    status, told = start("--input", folder)
+    assert status == 0 and told.startswith("note: 16-bit images") and told.count("\n") == 1
+    assert f"are read almost black: 1, such as {folder / 'deep.png'}; export" in told
+
+
 def test_a_folder(start, folder, tmp_path, write_checkpoint):
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert start("--input", folder, "--confidence") == (0, "")

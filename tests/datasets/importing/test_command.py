@@ -1,5 +1,6 @@
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 import yaml
@@ -48,6 +49,17 @@ def test_a_dry_run_writes_the_picture_alone(folders, tmp_path, capsys):
     first = image[8:368, 8:488].astype(int)
     assert (first[..., 1] > first[..., 0] + 60).mean() > 0.1
     assert (first[..., 0] > first[..., 1] + 60).mean() > 0.1
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_photographs_of_12_bits_in_16_are_noted(export, photographs, masks, bring, capsys, suffix):
+    for path in photographs(export / "images", suffix=suffix):
+        if path.stem in "abc":
+            cv2.imwrite(str(path), cv2.imread(str(path)).astype(np.uint16) * 16)
+    masks(export / "masks", dict.fromkeys(NAMES, np.ones((24, 32))))
+    bring(*CLASSES)
+    notes = [line for line in capsys.readouterr().out.splitlines() if "16-bit" in line]
+    assert len(notes) == 1 and "are read almost black: 3, such as " in notes[0]
 
 
 def test_the_split_depends_on_the_seed_alone(folders, bring, tmp_path):
