@@ -36,6 +36,8 @@ from models.saving import save_checkpoint
 from models.segmenter import Segmenter
 from models.shipped import save_shipped
 
+SHIPPED_SUFFIX = ".safetensors"  # of files of 16-bit floats
+
 
 def show(path: str, console: Console) -> None:
     """Print the contents of a file as a table."""
@@ -100,7 +102,9 @@ def convert(args: argparse.Namespace, console: Console) -> None:
         _tell_of_preprocessing(target, info["preprocessing"], console)
     else:
         save(args.target, model, info)
-    console.print(f"{model.name} of {model.num_classes} classes: {args.source} -> {args.target}")
+    rounding = ", rounded to 16 bits" if args.target.endswith(SHIPPED_SUFFIX) else ""
+    what = f"{model.name} of {model.num_classes} classes{rounding}"
+    console.print(f"{what}: {args.source} -> {args.target}")
 
 
 def grow_file(args: argparse.Namespace, console: Console) -> None:
@@ -114,7 +118,8 @@ def grow_file(args: argparse.Namespace, console: Console) -> None:
     info |= dict.fromkeys(("adapters", "training", "training_cost"))
     info["args"] = (info["args"] or {}) | {"model": large.name}
     save(args.target, large, info)
-    console.print(f"{small.name} -> {large.name}, with the same logits: {args.target}")
+    rounding = " but for rounding to 16 bits" if args.target.endswith(SHIPPED_SUFFIX) else ""
+    console.print(f"{small.name} -> {large.name}, with the same logits{rounding}: {args.target}")
 
 
 def _check_target(target: str, source: str, model: str | None = None) -> None:
@@ -128,7 +133,7 @@ def save(path: str, model: Segmenter, info: dict[str, Any]) -> None:
     target = Path(path)
     if target.suffix in (".pth", ".pt"):
         save_checkpoint(target, model, info)
-    elif target.suffix == ".safetensors":
+    elif target.suffix == SHIPPED_SUFFIX:
         save_shipped(target, model, info)
     elif target.suffix.lower() == ".onnx":
         raise ValueError(f"{target}: eval/export.py --format onnx writes ONNX; OUT is a .pth file")

@@ -98,13 +98,21 @@ def test_the_command_writes_a_network_that_knows_its_classes(tmp_path, monkeypat
     words = ["grow", str(tmp_path / "b0.pth"), str(tmp_path / "large.pth"), "--model", name.lower()]
     monkeypatch.setattr("sys.argv", ["weights.py", *words])
     weights.main()
-    assert f"SegformerB0 -> {name}, with the same logits" in capsys.readouterr().out
+    assert f"SegformerB0 -> {name}, with the same logits: " in capsys.readouterr().out
     large, info = load_checkpoint(tmp_path / "large.pth")
     assert (large.name, info["classes"]) == (name, ["soil", "crop", "weed"])
     assert (info["args"], info["training_cost"]) == ({"model": name, "lr": 0.1}, None)
     images = torch.rand(1, 3, 64, 64)
     with torch.inference_mode():
         torch.testing.assert_close(large(images), small(images), rtol=1e-4, atol=1e-5)
+
+
+def test_the_command_says_that_a_file_of_16_bits_is_rounded(tmp_path, monkeypatch, capsys):
+    save_checkpoint(tmp_path / "b0.pth", build_model("SegformerB0", num_classes=3), {})
+    words = [str(tmp_path / "b0.pth"), str(tmp_path / "b1.safetensors"), "--model", "SegformerB1"]
+    monkeypatch.setattr("sys.argv", ["weights.py", "grow", *words])
+    weights.main()
+    assert "with the same logits but for rounding to 16 bits: " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("other", ["SegformerB0", "PVTv2B2"])

@@ -362,6 +362,13 @@ def test_an_unknown_command_makes_one_line(monkeypatch, capsys):
     assert printed.count("\n") == 1
 
 
+def test_rounding_is_told(tiny_model, tmp_path, monkeypatch, capsys):
+    save_checkpoint(tmp_path / "best.pth", tiny_model, {})
+    for name, rounded in (("new.safetensors", True), ("new.pth", False)):
+        told = call(monkeypatch, capsys, "convert", tmp_path / "best.pth", tmp_path / name)
+        assert ("classes, rounded to 16 bits: " in told) == rounded
+
+
 @pytest.mark.parametrize("command", [("convert",), ("grow", "--model", "SegformerB1")])
 def test_what_is_read_is_not_replaced(command, tiny_model, tmp_path, monkeypatch, capsys):
     best, link = tmp_path / "best.pth", tmp_path / "link.pth"
