@@ -4,7 +4,7 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -37,6 +37,7 @@ from datasets.layout import (
     write_lists,
 )
 from datasets.near import near_file
+from datasets.reading import READABLE_SUFFIXES
 from datasets.registry import DATASETS
 from datasets.suspicions import faint_images
 from datasets.synthetic import SPLITS, VARIETIES, Synthetic, check_drawing, draw_sample, field_stem
@@ -123,6 +124,7 @@ def split(args: argparse.Namespace) -> None:
     if missing is not None:
         near = near_file(folder / f"{missing.stem}.png", args.datadir, missing)
         raise FileNotFoundError(f"{missing}: image without a label in {folder}{near}")
+    _tell_left_out(photographs, images, labels)
     deal = split_folders if args.by_folder else split_names
     splits = deal(list(images), args.ratio, args.seed)
     write_lists(args.datadir, splits)
@@ -130,6 +132,20 @@ def split(args: argparse.Namespace) -> None:
     if folders := scattered_folders(splits):
         print(f"note: {len(folders)} folder(s), such as {folders[0]}, are in more than one split:")
         print("if their images overlap, scores are too good; --by-folder keeps folders together")
+
+
+def _tell_left_out(folder: Path, images: Mapping[str, Path], labels: Mapping[str, Path]) -> None:
+    """Print notes on images of other formats in `folder`, and on labels without an image."""
+    others = [suffix for suffix in READABLE_SUFFIXES if suffix not in IMAGE_SUFFIXES]
+    found = {each: index_by_stem(folder, suffixes=(each,)).keys() - images for each in others}
+    unread = set().union(*found.values())
+    if unread:
+        told = ", ".join(suffix for suffix, keys in found.items() if keys)
+        print(f"note: {len(unread)} image(s) ({told}) are not read from here: ", end="")
+        print("`prepare.py import` converts them")
+    if lone := [path for key, path in labels.items() if key not in images and key not in unread]:
+        more = f" and {len(lone) - 1} more" if len(lone) > 1 else ""
+        print(f"note: {len(lone)} label(s) without an image: {lone[0].name}{more}")
 
 
 def palette(args: argparse.Namespace) -> None:

@@ -1,5 +1,6 @@
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -167,6 +168,20 @@ def test_split_by_folder_keeps_the_images_of_a_drive_together(make_voc, capsys, 
     assert "leaves val empty, there are 4 folders" in fails(
         "split", "--datadir", root, "--by-folder", "--ratio", 9, 1
     )
+
+
+def test_split_tells_what_it_leaves_out(make_voc, write_png, capsys):
+    root = make_voc(train=list("abcdef"), val=[])
+    shutil.rmtree(root / "ImageSets")
+    for name in ("x.tif", "y.BMP", "a.tif"):  # a is read from a.jpg
+        Image.new("RGB", (32, 24)).save(root / "JPEGImages" / name)
+    for name in ("x", "y", "orphan"):
+        write_png(root / "SegmentationClass" / f"{name}.png", np.zeros((24, 32), np.uint8))
+    assert run("split", "--datadir", root, "--ratio", 2, 1) == 0
+    assert [line for line in capsys.readouterr().out.splitlines() if "note" in line] == [
+        "note: 2 image(s) (.tif, .bmp) are not read from here: `prepare.py import` converts them",
+        "note: 1 label(s) without an image: orphan.png",
+    ]
 
 
 def test_split_of_two_shares_makes_no_test_list(make_voc):
