@@ -136,22 +136,25 @@ class Export:
             FileNotFoundError: the image does not exist.
         """
         name = name.replace("\\", "/")
-        if _ABSOLUTE.match(name):  # a path on the machine on which it was labelled
-            name = name.rpartition("/")[2]
+        base = name.rpartition("/")[2]
         roots = [path for path in (self.request.images, self.root) if path is not None]
-        for base in (annotation.parent, *roots):
-            place = (base / name).resolve()
+        if _ABSOLUTE.match(name):  # a path on the machine on which it was labelled
+            name = base
+        elif ".." in PurePosixPath(name).parts and not self._within(annotation, name, roots):
+            if self.request.images is None and not (annotation.parent / base).is_file():
+                raise ValueError(
+                    f"{annotation}: names {name!r}, outside of {self.root}; correct the name, or "
+                    "give the images' folder with --images"
+                )
+            name = base
+        for folder in (annotation.parent, *roots):
+            place = (folder / name).resolve()
             if not any(place.is_relative_to(root.resolve()) for root in roots):
                 continue
             if place.is_file() and place.suffix.lower() in UNREAD_SUFFIXES:
                 raise ValueError(f"{place}: {UNREAD_ADVICE}")
             if is_image(place) and place.is_file():
-                return self._below(base / name)
-        if ".." in PurePosixPath(name).parts and not self._within(annotation, name, roots):
-            raise ValueError(
-                f"{annotation}: names {name!r}, outside of {self.root}; correct the name, or give "
-                "the images' folder with --images"
-            )
+                return self._below(folder / name)
         return self._choose(name, annotation)
 
     def _below(self, path: Path) -> Path:

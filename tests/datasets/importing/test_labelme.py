@@ -85,6 +85,28 @@ def test_names_that_climb_stay_in_the_new_data_set(
     assert np.array_equal(photograph, Image.open(export / "images" / "a.jpg"))
 
 
+@pytest.mark.parametrize("where", ["--images", "beside"])
+def test_names_outside_of_the_export_are_looked_up_where_the_images_are_now(
+    where, export, labelme, bring, refuses, labels_of, tmp_path
+):
+    labelme(image="..\\..\\photos\\{}.jpg", a=[{"points": SQUARE}])
+    flags = ()
+    if where == "--images":
+        flags = ("--images", tmp_path / "photos" / "today")
+        flags[1].mkdir(parents=True)
+        for name in NAMES:
+            (export / f"{name}.jpg").rename(flags[1] / f"{name}.jpg")
+        assert "outside of" in refuses() and "with --images" in refuses()
+    labels = labels_of(bring(*flags))
+    assert sorted(labels) == NAMES and labels["a"].sum() == 48
+
+
+@pytest.mark.parametrize("image", ["..", "../", "../{}"])
+def test_names_outside_of_the_export_without_an_image_are_refused(labelme, refuses, export, image):
+    labelme(image=image, a=[{"points": SQUARE}])
+    assert "--images" in refuses() and "--images" in refuses("--images", export)
+
+
 def test_the_first_class_is_not_guessed_to_be_all_that_has_no_region(labelme, bring, refuses):
     labelme(a=[{"points": SQUARE}], b=[{"points": SQUARE, "label": "weed"}])
     told = refuses("--classes", "crop,weed")
