@@ -13,6 +13,9 @@ from torch import Tensor
 Colour = tuple[int, int, int]
 
 READABLE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp")  # of images
+UNREAD_SUFFIXES = (
+    ".heic", ".heif", ".avif", ".dng", ".nef", ".cr2", ".cr3", ".arw", ".jp2", ".gif"
+)  # fmt: skip
 PNG, TIFF = b"\x89PNG", (b"II", b"MM")  # first bytes of files
 PALETTE_HINT = "convert colour masks to class ids with `python datasets/prepare.py palette`"
 # All decoders scale grey PNGs of less than 8 bits to 0..255; dividing restores the ids.

@@ -35,7 +35,13 @@ from datasets.transforms import normalize
 from eval.flags.photographs import add_network_flags, add_source_flags, describe_classes
 from eval.inference import WHOLE, upsample_argmax
 from eval.photographs.predictor import Predictor
-from eval.photographs.sources import Source, count_frames, find_sources, read_frames
+from eval.photographs.sources import (
+    Source,
+    count_frames,
+    find_sources,
+    read_frames,
+    report_unread,
+)
 from eval.reporting.pictures import titled_row
 from eval.subject import choose_preprocessing
 from models import Segmenter, load_checkpoint
@@ -66,7 +72,7 @@ def main() -> int:
     files = CamFiles(args.output, [names[index] for index in shown], args.stage)
     if not args.overwrite:
         check_unused(files.earlier(sources), "--output")
-    written, failed = 0, 0
+    written, failed = 0, report_unread(args.input, args.output, sources)
     with progress("gradcam", "image", count_frames(sources, args.every)) as bar:
         for name, image in read_frames(sources, args.every):
             try:

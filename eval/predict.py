@@ -34,7 +34,13 @@ from eval.flags.photographs import (
 )
 from eval.photographs.prediction_files import RESULTS, TABLE, PredictionFiles
 from eval.photographs.predictor import Predictor
-from eval.photographs.sources import Source, count_frames, find_sources, read_frames
+from eval.photographs.sources import (
+    Source,
+    count_frames,
+    find_sources,
+    read_frames,
+    report_unread,
+)
 from eval.subject import choose_preprocessing
 
 
@@ -55,8 +61,9 @@ def main() -> int:
         )
     predictor = Predictor(model, choose_preprocessing(args, info), inference, device)
     files = PredictionFiles(args.output, classes, palette, args.opacity, bool(args.official))
+    failed = report_unread(args.input, args.output, sources)
     try:
-        failed = predict(predictor, sources, files, args)
+        failed += predict(predictor, sources, files, args)
     finally:  # also on Ctrl-C, so that the table covers what was written
         files.write_table()
         if files.pixels and args.opacity:

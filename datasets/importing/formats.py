@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from datasets.importing import coco, cvat, label_studio, labelme, mask_folders, yolo
-from datasets.importing.places import UNREAD_ADVICE, UNREAD_SUFFIXES, Export
+from datasets.importing.places import UNREAD_ADVICE, Export
 from datasets.importing.records import Source
+from datasets.reading import UNREAD_SUFFIXES
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,8 @@ from typing import Any
 
 from datasets.files import files_below
 from datasets.importing.records import Request
-from datasets.reading import READABLE_SUFFIXES
+from datasets.reading import READABLE_SUFFIXES, UNREAD_SUFFIXES
 
-UNREAD_SUFFIXES = (
-    ".heic", ".heif", ".avif", ".dng", ".nef", ".cr2", ".cr3", ".arw", ".jp2", ".gif"
-)  # fmt: skip
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 SPLITS = {
     "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",

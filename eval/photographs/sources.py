@@ -1,6 +1,7 @@
 """Sources in ``--input``: images and videos, given as files, folders and globs."""
 
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 
 from datasets.files import files_below
-from datasets.reading import READABLE_SUFFIXES, read_image
+from datasets.reading import READABLE_SUFFIXES, UNREAD_SUFFIXES, read_image
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg")
 # Containers only estimate their length; if fewer frames than this share exist, the end is missing.
@@ -51,7 +52,7 @@ def find_sources(inputs: Sequence[str], output: Path) -> list[Source]:
     paths: dict[Path, None] = {}
     bases = []
     for text in inputs:
-        base, found = _search(text, output.resolve())
+        base, found = _search(text, output.resolve(), READABLE_SUFFIXES + VIDEO_SUFFIXES)
         if not found:
             known = " ".join(READABLE_SUFFIXES + VIDEO_SUFFIXES)
             raise ValueError(f"--input {text}: no image and no video there ({known})")
@@ -78,27 +79,44 @@ def find_sources(inputs: Sequence[str], output: Path) -> list[Source]:
     return sources
 
 
-def _search(text: str, output: Path) -> tuple[Path, list[Path]]:
-    """Return the base folder of an input, and the files that it contains or matches."""
+def report_unread(inputs: Sequence[str], output: Path, sources: Sequence[Source]) -> int:
+    """Print how many photographs `find_sources` passed over, by suffix, and return their number.
+
+    Those of which `sources` has a version of the same name, such as a JPEG beside a raw file, do
+    not count.
+    """
+    known = {source.path.with_suffix("") for source in sources}
+    found = (
+        path for text in inputs for path in _search(text, output.resolve(), UNREAD_SUFFIXES)[1]
+    )
+    paths = {path for path in map(_absolute, found) if path.with_suffix("") not in known}
+    counts = Counter(path.suffix.lower() for path in paths)
+    for suffix, count in sorted(counts.items()):
+        files = f"{count} {suffix} {'file' if count == 1 else 'files'}"
+        print(f"left out: {files}: convert to JPEG", file=sys.stderr)
+    return counts.total()
+
+
+def _search(text: str, output: Path, suffixes: tuple[str, ...]) -> tuple[Path, list[Path]]:
+    """Return the base folder of an input, and the files with these suffixes in it.
+
+    A file that the input names is returned whatever its suffix.
+    """
     path = Path(text)
     if path.is_dir():
         files = files_below(path, leave_out=output, onerror=_raise)
-        return path, [file for file in files if _is_medium(file)]
+        return path, [file for file in files if file.suffix.lower() in suffixes]
     if path.exists():
         return path.parent, [path]
     if not has_magic(text):
         raise FileNotFoundError(f"--input {text}: no such file or folder")
     fixed = [part for part in path.parents if not has_magic(str(part))]
     found = (Path(match) for match in sorted(glob(text, recursive=True)))
-    return fixed[0], [file for file in found if file.is_file() and _is_medium(file)]
+    return fixed[0], [file for file in found if file.is_file() and file.suffix.lower() in suffixes]
 
 
 def _raise(error: OSError) -> NoReturn:
     raise error
-
-
-def _is_medium(path: Path) -> bool:
-    return path.suffix.lower() in READABLE_SUFFIXES + VIDEO_SUFFIXES
 
 
 def _absolute(path: Path) -> Path:

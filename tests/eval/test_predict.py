@@ -73,6 +73,18 @@ def test_photographs_of_12_bits_in_16_are_noted(start, folder):
     assert f"are read almost black: 1, such as {folder / 'deep.png'}; export" in told
 
 
+def test_photographs_of_formats_that_are_not_read_are_reported(start, folder):
+    for name in ("b.HEIC", "row 2/c.heic", "d.nef", "a.dng", "notes.txt", "cover.csv"):
+        (folder / name).touch()  # a.dng is segmented as a.png
+    for given in (folder, folder / "**/*"):
+        status, told = start("--input", given, "--overwrite")
+        assert status == 1
+        assert told.splitlines() == [
+            "left out: 2 .heic files: convert to JPEG",
+            "left out: 1 .nef file: convert to JPEG",
+        ]
+
+
 def test_a_folder(start, folder, tmp_path, write_checkpoint):
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert start("--input", folder, "--confidence") == (0, "")
