@@ -154,10 +154,11 @@ def load_start(model: Segmenter, path: str | Path, classes: Sequence[str]) -> di
         model: changed in place.
         path: anything that :func:`models.files.resolve` takes; ``fields`` for a network that has
             none of its own is a smaller one's, grown.
-        classes: names of the classes of ``model``, by class id.
+        classes: names of the classes of ``model``, by class id; case does not matter.
 
     Returns:
-        The file's metadata, see :func:`models.reading.full_info`.
+        The file's metadata, see :func:`models.reading.full_info`; ``architecture``, the network
+        that it holds; and ``fresh_classifier``, whether its classifier was left out.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -172,10 +173,11 @@ def load_start(model: Segmenter, path: str | Path, classes: Sequence[str]) -> di
         state = _grown_state(weights, name, overrides, model)
     else:
         _check_name(weights.source, name, model.name)
-    fresh = {} if list(info["classes"] or ()) == list(classes) else model.state_dict()
+    same = list(map(str.casefold, info["classes"] or ())) == list(map(str.casefold, classes))
+    fresh = {} if same else model.state_dict()
     kept = {key: value for key, value in fresh.items() if key.startswith(CLASSIFIER_PREFIX)}
     _load_strictly(model, state | kept, weights.source, model.name)
-    return info
+    return info | {"architecture": name, "fresh_classifier": not same}
 
 
 def _grown_state(

@@ -37,15 +37,19 @@ def find_shipped(model: str | None) -> Path:
     Raises:
         ValueError: the network has no such weights, or no files are found.
     """
-    found = shipped_models()
-    if not found:
-        raise ValueError(
-            f"'{NAME}': no such weights in {FOLDER.name}; its README.md says how to make them"
-        )
+    found = _find_files()
     name = next(iter(found)) if model is None else resolve_name(model)
     if name not in found:
         raise ValueError(f"'{NAME}' weights come for {', '.join(found)}, not for {name}")
     return found[name]
+
+
+def _find_files() -> dict[str, Path]:
+    if found := shipped_models():
+        return found
+    raise ValueError(
+        f"'{NAME}': no such weights in {FOLDER.name}; its README.md says how to make them"
+    )
 
 
 def find_start(model: str) -> Path:
@@ -55,15 +59,24 @@ def find_start(model: str) -> Path:
         The file of the largest network of the same family that is not larger.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is none; the message lists the networks that have one.
     """
+    starts = _starts()
     name = resolve_name(model)
-    sizes = list(MODELS[name].sizes)
-    found = shipped_models()
-    for smaller in reversed(sizes[: sizes.index(name) + 1]):
-        if smaller in found:
-            return found[smaller]
-    return find_shipped(name)
+    if name not in starts:
+        raise ValueError(f"'{NAME}' weights come for {', '.join(starts)}, not for {name}")
+    return starts[name]
+
+
+def _starts() -> dict[str, Path]:
+    """Files of `find_start`, by network."""
+    found, starts = _find_files(), {}
+    for name, family in MODELS.items():
+        sizes = list(family.sizes)
+        smaller = [each for each in sizes[: sizes.index(name) + 1] if each in found]
+        if smaller:
+            starts[name] = found[smaller[-1]]
+    return starts
 
 
 def digest_start(model: str) -> str | None:

@@ -42,8 +42,13 @@ def build_student(run: Run, data: Data) -> Segmenter:
         return network
     whole = SHIPPED if options.pretrained == SHIPPED else options.initial_checkpoint
     if whole:
-        load_start(network, whole, data.classes)
-        run.accelerator.print(f"weights: {whole}")
+        info = load_start(network, whole, data.classes)
+        grown = info["architecture"] != network.name
+        told = f"weights: {whole}" + (f" ({info['architecture']}, grown)" if grown else "")
+        if info["fresh_classifier"]:
+            reason = "other classes" if info["classes"] else "the names of its classes are unknown"
+            told += f", fresh classifier: {reason}"
+        run.accelerator.print(told)
     elif options.pretrained:
         _load_encoder(run, network, options.pretrained)
     return network

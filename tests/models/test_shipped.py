@@ -52,6 +52,7 @@ def test_its_encoder_starts_a_network_of_other_classes(folder):
     ("classes", "classifier"),
     [
         (["soil", "crop", "weed"], True),
+        (["Soil", "CROP", "weed"], True),
         (["soil", "weed", "crop"], False),  # as many, in another order
         (["soil", "beet", "carrot", "grass"], False),
     ],
@@ -59,7 +60,8 @@ def test_its_encoder_starts_a_network_of_other_classes(folder):
 def test_all_of_it_is_a_start_and_the_classifier_for_the_same_classes(folder, classes, classifier):
     network = build_model("SegformerB0", len(classes), **TINY)
     fresh = {key: value.clone() for key, value in network.head.linear_pred.state_dict().items()}
-    load_start(network, "fields", classes)
+    info = load_start(network, "fields", classes)
+    assert info["fresh_classifier"] is not classifier and info["architecture"] == "SegformerB0"
     state = network.state_dict()
     for key, value in folder[1].state_dict().items():
         if not key.startswith("head.linear_pred."):
@@ -75,7 +77,7 @@ def test_a_larger_network_starts_with_what_the_smaller_one_computes(folder, clas
     large = build_model(
         "SegformerB2", len(classes), **TINY | {"depths": (2, 1, 3, 1), "head_dim": 48}
     ).eval()
-    load_start(large, "fields", classes)
+    assert load_start(large, "fields", classes)["architecture"] == "SegformerB0"
     images = torch.rand(2, 3, 64, 64)
     with torch.inference_mode():
         before, after = (net.forward_intermediates(images, True) for net in (small, large))
@@ -99,7 +101,8 @@ def test_a_network_of_its_own_file_takes_that(folder):
 
 
 def test_a_network_of_another_family_does_not_grow_from_it(folder):
-    with pytest.raises(ValueError, match="come for SegformerB0, not for PVTv2B1"):
+    names = ", ".join(f"SegformerB{size}" for size in range(6))
+    with pytest.raises(ValueError, match=f"come for {names}, not for PVTv2B1"):
         load_start(build_model("PVTv2B1", 3), "fields", INFO["classes"])
     assert shipped.digest_start("PVTv2B1") is None
     assert shipped.digest_start("SegformerB3") == shipped.digest_start("SegformerB0")

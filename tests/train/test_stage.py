@@ -9,6 +9,7 @@ import torch
 import yaml
 from PIL import Image
 
+import train.networks
 from models import load_checkpoint, shipped
 from train.checkpoint import Keeper, Progress
 from train.resuming import CUT_BY, check_same_batches
@@ -514,13 +515,41 @@ def test_pretrained_fields_names_the_networks_that_have_them(
     assert not runs.exists()
 
 
+@pytest.mark.parametrize(
+    ("model", "classes", "told"),
+    [
+        ("SegformerB0", "Soil,Crop,Weed", "weights: fields"),
+        (
+            "SegformerB2",
+            "soil,beet,grass",
+            "weights: fields (SegformerB0, grown), fresh classifier: other classes",
+        ),
+    ],
+)
+def test_what_fields_weights_start_is_told(
+    run_stage, tmp_path, capsys, monkeypatch, model, classes, told
+):
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
+    small, info = (
+        train.networks.build_model("SegformerB0", 3),
+        {"classes": ["soil", "crop", "weed"]},
+    )
+    shipped.save_shipped(tmp_path / "fields_b0.safetensors", small, info)
+    flags = ("--pretrained", "fields", "--model", model, "--classes", classes)
+    assert run_stage("student", *flags, "--num-epochs", "1") == 0
+    assert told in capsys.readouterr().out.splitlines()
+
+
 def test_an_initial_checkpoint_may_have_other_classes_but_is_of_the_same_network(
     run_stage, runs, voc, tmp_path, capsys
 ):
     assert run_stage("student", "--num-epochs", "1", "--run-name", "a") == 0
     start = ("--initial-checkpoint", runs / "a", "--run-name", "b", "--num-epochs", "1")
     assert run_stage("student", *start, "--classes", "soil,beet,grass", "--overwrite") == 0
-    assert f"weights: {runs / 'a'}" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert f"weights: {runs / 'a'}, fresh classifier: other classes\n" in told
+    assert run_stage("student", *start, "--overwrite") == 0
+    assert f"weights: {runs / 'a'}\n" in capsys.readouterr().out
     for flags, message in (
         (("--model", "SegformerB1"), "holds SegformerB0, not SegformerB1"),
         (("--pretrained", "fields"), "and --pretrained fields: a network starts from one"),
