@@ -14,7 +14,7 @@ import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
 
-from models.shipped import NAME, find_shipped, read_shipped
+from models.shipped import NAME, find_shipped, find_start, read_shipped
 
 SUFFIXES = (".pth", ".pt", ".tar", ".bin", ".ckpt", ".safetensors")
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
@@ -100,6 +100,14 @@ def digest(path: Path) -> str:
     """SHA-256 of a weight file, or of the one in a Hugging Face or timm folder."""
     with (folder_weights(path) if path.is_dir() else path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_start(model: str) -> str | None:
+    """SHA-256 of the file of `find_start`, which a later release may replace; None without one."""
+    try:
+        return digest(find_start(model))
+    except ValueError:
+        return None
 
 
 def read(path: Path, map_location: str | torch.device = "cpu") -> Any:

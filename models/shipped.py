@@ -4,7 +4,6 @@ A shipped file is a `.safetensors` of 16-bit floats whose header holds a checkpo
 as JSON under the key `sekd`.
 """
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -77,14 +76,6 @@ def _starts() -> dict[str, Path]:
         if smaller:
             starts[name] = found[smaller[-1]]
     return starts
-
-
-def digest_start(model: str) -> str | None:
-    """SHA-256 of `find_start`'s file, which a later release may replace; None if there is none."""
-    try:
-        return hashlib.sha256(find_start(model).read_bytes()).hexdigest()
-    except ValueError:
-        return None
 
 
 def save_shipped(path: Path, model: Segmenter, info: dict[str, Any]) -> None:

@@ -66,28 +66,30 @@ def find_start(options: NetworkOptions) -> Path | None:
         return None
     if source == SHIPPED:
         return find_shipped_start(options.model)
-    return _default_encoder(options.model) if source == "auto" else resolve(source, options.model)
+    return imagenet_encoder(options.model) if source == "auto" else resolve(source, options.model)
 
 
 def _load_encoder(run: Run, network: Segmenter, named: str) -> None:
-    source = _default_encoder(network.name) if named == "auto" else named
+    source = imagenet_encoder(network.name) if named == "auto" else named
     load_backbone(network, source)
     run.accelerator.print(f"encoder weights: {source}")
 
 
-def _default_encoder(model: str) -> Path:
-    path = imagenet_encoder(model)
+def imagenet_encoder(
+    model: str, otherwise: str = "pass a file, a folder or a Hugging Face id"
+) -> Path:
+    """Find the file of a network's encoder with ImageNet weights.
+
+    Raises:
+        FileNotFoundError: it is missing; the message ends with what to do otherwise.
+    """
+    path = CHECKPOINTS / MODELS[model].sizes[model].pretrained
     if not path.is_file():
         raise FileNotFoundError(
             f"--pretrained: {path} is not there; {CHECKPOINTS.name}/README.md says where "
-            "it comes from, or pass a file, a folder or a Hugging Face id"
+            f"it comes from, or {otherwise}"
         )
     return path
-
-
-def imagenet_encoder(model: str) -> Path:
-    """Return where a network's encoder with ImageNet weights belongs; it may be missing."""
-    return CHECKPOINTS / MODELS[model].sizes[model].pretrained
 
 
 def find_teachers(run: Run, data: Data) -> Run:

@@ -5,7 +5,7 @@ from conventions.preprocessing import Preprocessing
 from datasets.synthetic import Synthetic
 from eval.inference import WHOLE
 from eval.photographs.predictor import Predictor
-from models import build_model, load_checkpoint, shipped
+from models import build_model, files, load_checkpoint, shipped
 from models.loading import load_backbone, load_start
 from models.weights import main as weights_main
 
@@ -104,8 +104,8 @@ def test_a_network_of_another_family_does_not_grow_from_it(folder):
     names = ", ".join(f"SegformerB{size}" for size in range(6))
     with pytest.raises(ValueError, match=f"come for {names}, not for PVTv2B1"):
         load_start(build_model("PVTv2B1", 3), "fields", INFO["classes"])
-    assert shipped.digest_start("PVTv2B1") is None
-    assert shipped.digest_start("SegformerB3") == shipped.digest_start("SegformerB0")
+    assert files.digest_start("PVTv2B1") is None
+    assert files.digest_start("SegformerB3") == files.digest_start("SegformerB0")
 
 
 def test_a_network_without_fields_weights_is_told_which_have_them(folder):

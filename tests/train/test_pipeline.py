@@ -182,18 +182,20 @@ def test_the_start_is_told(voc):
 def test_missing_imagenet_weights_are_told_first_with_what_the_flag_takes(
     voc, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(train.networks, "CHECKPOINTS", tmp_path)
+    weights = tmp_path / "ckpt_pretrained"
+    weights.mkdir()
+    monkeypatch.setattr(train.networks, "CHECKPOINTS", weights)
     request = Request("laptop", datadir=str(voc), classes="soil,crop,weed", pretrained=True)
     with pytest.raises(FileNotFoundError) as caught:
         make_plan(request, None)
     assert str(caught.value) == (
-        f"--pretrained: {tmp_path / 'mit_b1.pth'} is not there; ckpt_pretrained/README.md says "
+        f"--pretrained: {weights / 'mit_b1.pth'} is not there; ckpt_pretrained/README.md says "
         "where it comes from, or start from the project's own weights with --pretrained fields"
     )
-    (tmp_path / "mit_b1.pth").touch()
+    (weights / "mit_b1.pth").touch()
     with pytest.raises(FileNotFoundError, match="mit_b0.pth is not there"):
         make_plan(request, None)
-    (tmp_path / "mit_b0.pth").touch()
+    (weights / "mit_b0.pth").touch()
     assert make_plan(request, None).recipe["pretrained"] is True
 
 

@@ -8,8 +8,7 @@ import pytest
 from accelerate import Accelerator
 from rich.console import Console
 
-from models.files import digest
-from models.shipped import digest_start
+from models.files import digest, digest_start
 from tests import scripts
 from tests.scripts import ROOT
 from tests.train.conftest import TINY_RUN

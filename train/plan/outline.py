@@ -99,7 +99,10 @@ def make_plan(request: Request, folder: Path | None) -> Plan:
         recipe = fit(preset, facts, request.steps, request.pretrained) | own
     plan = Plan(request, request.teacher_model or preset.teacher, recipe, facts)
     if recipe.get("pretrained") is True:
-        _check_weights(plan)
+        for model in (plan.teacher_model, request.model):
+            imagenet_encoder(
+                model, f"start from the project's own weights with --pretrained {SHIPPED}"
+            )
     for stage, flags in plan.runs.values():
         options_of(stage, flags)
     return plan
@@ -135,13 +138,3 @@ def write_recipe(plan: Plan, folder: Path) -> None:
 def _is_final(folder: Path) -> bool:
     """Return whether runs have been trained with the recipe in a folder."""
     return (folder / RECIPE).exists() and has_weights(folder)
-
-
-def _check_weights(plan: Plan) -> None:
-    """Raise if ImageNet weights of one of the networks are missing."""
-    for model in (plan.teacher_model, plan.request.model):
-        if not (path := imagenet_encoder(model)).is_file():
-            raise FileNotFoundError(
-                f"--pretrained: {path} is not there; ckpt_pretrained/README.md says where it comes "
-                f"from, or start from the project's own weights with --pretrained {SHIPPED}"
-            )

@@ -7,8 +7,9 @@ from typing import Any
 
 from command_line.documents import read_json, read_mapping
 from command_line.notes import note
+from models.files import digest_start
 from models.shipped import NAME as SHIPPED
-from models.shipped import digest_start, find_shipped
+from models.shipped import find_shipped
 from train.run_folder import ARGUMENTS, BEST
 from train.study.jobs import SCORES, is_done, record_of
 from train.study.study import Job, Study

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import yaml
 
-from models.shipped import digest_start, find_shipped
+from models.files import digest_start
+from models.shipped import find_shipped
 from tests.train.study.examples import write_result
 from train import sweep
 from train.study.jobs import SCORES, TRAINING
