@@ -117,7 +117,7 @@ def _by_data(members: Sequence[Kind]) -> None:
         digests = [read_data_digest(run.state) for run in (one, other)]
         if None in digests:
             places = [run.flags.get("datadir") for run in (one, other)]
-            return None in places or Path(places[0]).name == Path(places[1]).name
+            return None in places or len({Path(str(place)).name for place in places}) == 1
         return digests[0] == digests[1]
 
     def describe(group: Sequence[Kind]) -> str:
