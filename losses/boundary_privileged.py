@@ -41,18 +41,22 @@ class BoundaryPrivilegedLoss(nn.Module):
         ids = teacher.argmax(1) if labels is None else labels_at(labels, size)
         inside = torch.stack([ids == k for k in range(classes)], dim=1).float()
         known = labelled(labels, size)
-        band, body = self._split(inside)
-        if known is not None:
-            band, body = band * known, body * known
+        band, body = self._split(inside, known)
         edge = self._edges(student, teacher, band)
         return edge + self.body_weight * self._bodies(student.float(), teacher.float(), body)
 
-    def _split(self, inside: Tensor) -> tuple[Tensor, Tensor]:
-        """Band and body masks of every class, (B, K, h, w) each, of 0 and 1."""
+    def _split(self, inside: Tensor, known: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Band and body masks of every class, (B, K, h, w) each, of 0 and 1.
+
+        Void is in neither, and its edge is no border: what lies behind it is not known.
+        """
         side = 2 * self.radius + 1
+        outside = 1 - inside if known is None else (1 - inside) * known
         dilated = F.max_pool2d(inside, side, stride=1, padding=self.radius)
-        eroded = -F.max_pool2d(-inside, side, stride=1, padding=self.radius)
-        return dilated - eroded, eroded
+        bordering = F.max_pool2d(outside, side, stride=1, padding=self.radius)
+        body = inside * (1 - bordering)
+        band = dilated - body
+        return (band, body) if known is None else (band * known, body * known)
 
     def _edges(self, student: Tensor, teacher: Tensor, band: Tensor) -> Tensor:
         divergence = pixel_divergence(student, teacher, self.temperature)

@@ -31,8 +31,9 @@ class CrossImageLoss(nn.Module):
 
     For images i and j of the batch, S_ij = F_i F_j^T / tau over L2-normalised pixel embeddings;
     each row of S_ij is a distribution over the pixels of image j. The divergence is averaged over
-    the rows and over all ordered pairs, i = j included. A batch of one image therefore compares the
-    relations within that image. Only similarities are compared, so widths may differ.
+    the rows and over all ordered pairs of images with labelled pixels, i = j included. A batch of
+    one image therefore compares the relations within that image. Only similarities are compared, so
+    widths may differ.
 
     Args:
         temperature: tau.
@@ -59,9 +60,12 @@ class CrossImageLoss(nn.Module):
                 student = self._log_similarities(student, size, pixels)
                 teacher = self._log_similarities(teacher, size, pixels)
                 divergence = F.kl_div(student, teacher, reduction="none", log_target=True)
-                rows = divergence.sum(dim=-1).permute(0, 2, 1).unsqueeze(-1)  # (B, B, N, 1)
-                counted = None if pixels is None else pixels[:, None, :, None]
-                terms.append(masked_mean(rows, counted))
+                rows = divergence.sum(dim=-1)  # (B, N, B)
+                if pixels is not None:  # pixels of i to an image j that has labels
+                    counted = pixels[:, :, None] * pixels.amax(1)
+                    terms.append((rows * counted).sum() / counted.sum().clamp_min(1))
+                else:
+                    terms.append(rows.mean())
         return summed(terms)
 
     def _log_similarities(
@@ -188,7 +192,10 @@ def _gather(found: Tensor) -> Tensor:
 
 
 def build_projected_map(student: Any, teacher: Any, options: MethodOptions) -> StagewiseAdapter:
-    """The pooled fused map, projected to the teacher's width by two linear layers, as published."""
+    """The pooled fused map, projected to the teacher's width by two linear layers.
+
+    The published projection has a BatchNorm between them, which this one omits.
+    """
     project = nn.Sequential(
         ChannelLinear(student.fused_width, teacher.fused_width),
         nn.ReLU(),

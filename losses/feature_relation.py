@@ -25,7 +25,12 @@ class FeatureRelationLoss(nn.Module):
 
     def _relation(self, student: Tensor, teacher: Tensor, labels: Tensor | None) -> Tensor:
         mask = labelled(labels, student.shape[-2:])
-        return F.mse_loss(channel_relation(student, mask), channel_relation(teacher, mask))
+        difference = channel_relation(student, mask) - channel_relation(teacher, mask)
+        images = difference.square().mean((1, 2))
+        if mask is None:
+            return images.mean()
+        shown = mask.amax((1, 2, 3))  # an image of void has no relations
+        return (images * shown).sum() / shown.sum().clamp_min(1)
 
 
 def channel_relation(maps: Tensor, mask: Tensor | None = None) -> Tensor:

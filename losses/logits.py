@@ -130,11 +130,13 @@ class ChannelWiseLoss(nn.Module):
         return means.unsqueeze(1)
 
     def _averaged(self, divergences: Tensor, mask: Tensor | None) -> Tensor:
-        """Mean over distributions (B, N); with "spatial", over those of labelled pixels."""
-        if mask is None or self.norm_type != "spatial":
+        """Mean over distributions (B, N) of labelled pixels, or of images that have any."""
+        if mask is None:
             return divergences.mean()
-        pixels = mask.flatten(1)
-        return (divergences * pixels).sum() / pixels.sum().clamp_min(1)
+        counted = mask.flatten(1)
+        if self.norm_type != "spatial":
+            counted = counted.amax(1, keepdim=True).expand_as(divergences)
+        return (divergences * counted).sum() / counted.sum().clamp_min(1)
 
     def _kl(self, student: Tensor, teacher: Tensor) -> Tensor:
         student = F.log_softmax(student / self.temperature, dim=-1)

@@ -21,6 +21,7 @@ from losses.declaration import MethodOptions
 from losses.reviewkd import TopDownFusion
 
 SQUEEZED_WIDTH = 32
+LEAST_BATCH = 4  # images that BatchNorm of one value per image takes its statistics from
 
 
 class SelectiveMix(nn.Module):
@@ -42,8 +43,11 @@ class SelectiveMix(nn.Module):
         self.select = nn.ModuleList(nn.Conv2d(SQUEEZED_WIDTH, width, 1) for _ in range(2))
 
     def _normalise(self, x: Tensor) -> Tensor:
-        """BatchNorm of (B, 32, 1, 1), with the running statistics if B is 1."""
-        if self.training and x.shape[0] > 1:
+        """BatchNorm of (B, 32, 1, 1), with the running statistics if B is below `LEAST_BATCH`.
+
+        Of two values each becomes 1 or -1, so an image's fusion would depend on the other image.
+        """
+        if self.training and x.shape[0] >= LEAST_BATCH:
             return self.norm(x)
         norm = self.norm
         return F.batch_norm(

@@ -26,6 +26,19 @@ def test_value_by_hand():
     assert value.item() == pytest.approx(edge + 2 * np.mean(bodies), rel=1e-5)
 
 
+def test_the_edge_of_void_is_no_border():
+    student, teacher = torch.randn(2, 1, 2, 4, 8)
+    labels = torch.zeros(1, 4, 8, dtype=torch.uint8)
+    labels[..., 4:] = 255
+    loss = BoundaryPrivilegedLoss(body_weight=0.0)
+    assert loss([student], [teacher], labels).item() == 0
+    cut = [x[..., :4] for x in (student, teacher)]
+    whole = BoundaryPrivilegedLoss()
+    torch.testing.assert_close(
+        whole([student], [teacher], labels), whole(cut[:1], cut[1:], labels[..., :4])
+    )
+
+
 def test_an_image_of_one_class_has_no_band():
     student, teacher = torch.randn(2, 1, 2, 4, 4)
     labels = torch.zeros(1, 4, 4, dtype=torch.uint8)

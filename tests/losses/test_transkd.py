@@ -101,6 +101,13 @@ def test_fusion_takes_one_image_in_training_and_maps_of_any_size():
         assert parameter.requires_grad == (parameter.grad is not None), name
 
 
+def test_in_a_small_batch_the_mix_of_an_image_does_not_depend_on_the_others():
+    mix = SelectiveMix(6).train()
+    x, y, other = torch.randn(3, 3, 6, 3, 4)
+    pairs = [mix(torch.stack([x[0], z[1]]), torch.stack([y[0], z[2]]))[0] for z in (x, other)]
+    torch.testing.assert_close(*pairs)
+
+
 def test_selection_is_a_convex_combination():
     mix = SelectiveMix(6).eval()
     x, y = torch.randn(2, 2, 6, 3, 4).unbind(0)

@@ -4,12 +4,15 @@ import pytest
 import torch
 
 from losses.attention_transfer import AttentionTransferLoss
-from losses.embedding_patch import EmbeddingMSELoss
+from losses.boundary_privileged import BoundaryPrivilegedLoss
+from losses.cross_image import CrossImageLoss
+from losses.embedding_patch import EmbeddingMSELoss, TexturePatchLoss
 from losses.feature_alignment import FeatureAlignmentLoss
 from losses.feature_relation import FeatureRelationLoss
 from losses.logits import ChannelWiseLoss, PixelKLLoss, RelationMatchingLoss
 from losses.masked_generation import GenerationLoss
 from losses.normalized_features import NormalizedFeatureLoss
+from losses.reviewkd import HierarchicalContextLoss
 from losses.soft_jaccard import SoftJaccardLoss
 from losses.void import labelled, labels_at
 
@@ -37,6 +40,24 @@ def test_void_columns_count_as_if_they_were_cut_off(loss):
     labels = torch.zeros(2, 32, 64, dtype=torch.uint8)
     labels[..., 32:] = 255
     expected = loss([student[..., :8]], [teacher[..., :8]])
+    torch.testing.assert_close(loss([student], [teacher], labels=labels), expected)
+
+
+OTHERS = {  # which also read cells next to others
+    "cross_image": CrossImageLoss(),
+    "bpkd": BoundaryPrivilegedLoss(),
+    "hcl": HierarchicalContextLoss(),
+    "texture": TexturePatchLoss(),
+}
+
+
+@pytest.mark.parametrize("name", [*LOSSES, *OTHERS])
+def test_an_image_of_void_changes_nothing(name):
+    loss = {**LOSSES, **OTHERS}[name]
+    student, teacher = torch.randn(2, 3, 3, 8, 8)
+    labels = torch.randint(3, (3, 32, 32), dtype=torch.uint8)
+    labels[2] = 255
+    expected = loss([student[:2]], [teacher[:2]], labels=labels[:2])
     torch.testing.assert_close(loss([student], [teacher], labels=labels), expected)
 
 
