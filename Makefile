@@ -1,5 +1,6 @@
 # make demo     runs the whole pipeline on synthetic fields (first installs dependencies into .venv)
-# make field    segments the photographs of PHOTOS=DIR with the fields weights (ckpt_pretrained/README.md)
+# make field    segments the photographs of PHOTOS=DIR with the fields weights (ckpt_pretrained/README.md);
+#               OUTPUT=DIR names the folder for results, ARGS=--overwrite replaces what is in it
 # make test     runs the tests; ARGS="-k resume" passes arguments to pytest
 # make format   formats the code
 # make check    checks style, types, import rules, and known vulnerabilities (if they can be looked up)
@@ -44,7 +45,7 @@ $(DEMO)/fields: | $(RUNTIME)
 OUTPUT ?= runs/field
 field: $(RUNTIME)
 	@test -n "$(PHOTOS)" || { echo "make field: say where the photographs are: make field PHOTOS=DIR" >&2; exit 2; }
-	$(PY) eval/predict.py --state fields --input "$(PHOTOS)" --output "$(OUTPUT)"
+	$(PY) eval/predict.py --state fields --input "$(PHOTOS)" --output "$(OUTPUT)" $(ARGS)
 
 test: $(DEV)
 	$(PY) -m pytest -n $(WORKERS) --dist worksteal $(ARGS)

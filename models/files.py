@@ -20,6 +20,7 @@ SUFFIXES = (".pth", ".pt", ".tar", ".bin", ".ckpt", ".safetensors")
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 DESCRIPTIONS = ["config.json", "preprocessor_config.json", "sekd.json"]
 FOLDER_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+EXPORTED = (".onnx", ".xml", ".engine")
 
 
 def resolve(path_or_id: str | Path, model: str | None = None) -> Path:
@@ -135,9 +136,21 @@ def read(path: Path, map_location: str | torch.device = "cpu") -> Any:
             raise ValueError(_refusal(path, error)) from error
         if "CUDA" in str(error):
             raise ValueError(f"{path}: cannot go to {map_location}: no CUDA here") from error
+        if path.suffix.lower() in EXPORTED or _is_torchscript(path):
+            raise ValueError(
+                f"{path}: is an exported file: name the checkpoint it was made from"
+            ) from error
         raise ValueError(
             f"{path}: not a weight file, or a truncated one ({type(error).__name__})"
         ) from error
+
+
+def _is_torchscript(path: Path) -> bool:
+    """Whether a file is an archive with code, as written by `torch.jit.save`."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any("/code/" in name for name in archive.namelist())
 
 
 def _refusal(path: Path, error: Exception) -> str:

@@ -1,6 +1,7 @@
 """`prepare.py import`: converts the export of a labelling tool to VOC layout."""
 
 import argparse
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from command_line.notes import note
 from command_line.outputs import check_target
 from conventions.labels import VOID
 from datasets.base import parse_classes
@@ -48,6 +50,8 @@ def import_data(args: argparse.Namespace) -> None:
     given = [sample.split for sample in source.samples]
     splits, origin = deal(names, given, args.ratio, args.seed, args.by_folder)
     print(f"format: {kind}; {len(names)} images; {origin}")
+    if not source.has_masks:  # a mask is an image itself, and one that is missing is an error
+        _note_unlabelled(export, source)
     _tell_classes(source, classes)
     if args.dry_run:
         preview = args.output.with_name(f"{args.output.name}-preview.png")
@@ -94,6 +98,14 @@ def refuse_bare(path: Path, tallies: Mapping[str, Tally], source: Source, classe
 def _orders_classes(args: argparse.Namespace, kind: str, source: Source) -> bool:
     """Whether --classes gives the order of named classes, rather than names for ids."""
     return args.classes is not None and kind != "yolo" and not source.has_masks
+
+
+def _note_unlabelled(export: Export, source: Source) -> None:
+    """Print how many images no sample is of."""
+    labelled = {os.path.abspath(sample.image) for sample in source.samples}
+    bare = [path for path in export.images if os.path.abspath(path) not in labelled]
+    if bare:
+        note(f"{len(bare)} image(s) without labels left out, such as {bare[0]}")
 
 
 def _preview(path: Path, source: Source, names: Sequence[str], classes: Classes) -> None:
@@ -147,8 +159,8 @@ def _tell(tallies: Mapping[str, Tally], source: Source, classes: Classes) -> Non
     told = ", ".join(f"{w} x {h} ({n})" for (h, w), n in sizes.most_common(3))
     more = f" and {len(sizes) - 3} more" if len(sizes) > 3 else ""
     print(f"sizes (width x height): {told}{more}")
-    for note in _notes(tallies, source, classes):
-        print(f"note: {note}")
+    for told in _notes(tallies, source, classes):
+        print(f"note: {told}")
 
 
 def _notes(tallies: Mapping[str, Tally], source: Source, classes: Classes) -> list[str]:

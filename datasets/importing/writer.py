@@ -80,7 +80,7 @@ def _other_size(label: Path, stated: Sequence[int], image: Path, size: Sequence[
 
 def _values_to_ids(path: Path, values: Mapping[int, int]) -> np.ndarray:
     found = read_ids(path)
-    label, wrong = map_ids(found, {value: i for value, i in values.items() if value <= 255})
+    label, wrong = map_ids(found, values)
     if wrong.any():
         told = tell_values(found[wrong])
         if set(np.unique(found).tolist()) <= {0, 255}:

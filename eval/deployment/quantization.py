@@ -11,6 +11,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor
 
 from datasets import build_dataset
+from datasets.synthetic import Synthetic
 from datasets.transforms import normalize
 from eval.subject import Subject
 
@@ -30,7 +31,8 @@ def calibration_images(subject: Subject, count: int, raw: bool = False) -> Itera
         (1, 3, H, W), at the size that the subject's images are resized to.
     """
     dataset = subject.dataset
-    root, split = dataset.root, dataset.default_train_split
+    drawn = isinstance(dataset, Synthetic) and dataset.drawn
+    root, split = None if drawn else dataset.root, dataset.default_train_split
     train = build_dataset(
         dataset.name, root, split, transform=dataset.transform, classes=list(dataset.classes)
     )

@@ -11,6 +11,7 @@ from datasets.transforms import EvalTransform, scaled_size
 from eval.inference import Inference, Network, predict_logits, upsample_argmax
 
 MAX_PIXELS = 100_000_000  # of an image after upscaling for the network
+MOST_UPSCALED = 128  # times; more is a strip, not a photograph
 
 
 class Predictor:
@@ -36,7 +37,8 @@ class Predictor:
         """
         height, width = image.shape[-2:]
         rows, columns = scaled_size((height, width), self.preprocessing.image_size)
-        if rows * columns > max(MAX_PIXELS, height * width):
+        too_large = rows * columns > max(MAX_PIXELS, height * width)
+        if too_large or rows > MOST_UPSCALED * height:
             raise ValueError(
                 f"{width} x {height} px would become {columns} x {rows} for the network: "
                 "pass --image-size native"

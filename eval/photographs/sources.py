@@ -3,7 +3,7 @@
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from glob import glob, has_magic
 from pathlib import Path
@@ -16,8 +16,10 @@ import cv2
 import torch
 from torch import Tensor
 
+from command_line.notes import note
 from datasets.files import files_below
 from datasets.reading import READABLE_SUFFIXES, UNREAD_SUFFIXES, read_image
+from eval.photographs.prediction_files import TABLE
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg")
 # Containers only estimate their length; if fewer frames than this share exist, the end is missing.
@@ -40,22 +42,23 @@ class Source:
 def find_sources(inputs: Sequence[str], output: Path) -> list[Source]:
     """List the files in ``--input``, sorted, without duplicates.
 
-    Folders are searched recursively, except for hidden ones and ``output``. Results are named by
-    the path below the common folder of all inputs, which for a single folder is the folder itself.
-    The suffix is part of the name for files that differ in the suffix only, and for a video beside
-    a folder of its name.
+    Folders are searched recursively, except for hidden ones, ``output``, and those with results of
+    an earlier run. Results are named by the path below the common folder of all inputs, which for a
+    single folder is the folder itself. The suffix is part of the name for files that differ in the
+    suffix only, and for a video beside a folder of its name.
 
     Raises:
         FileNotFoundError: a file does not exist.
-        ValueError: nothing to segment in an input, or it is in ``output``.
+        ValueError: nothing to segment in an input, it is in ``output``, or a file that it names is
+            of a kind that is not read.
     """
     paths: dict[Path, None] = {}
     bases = []
     for text in inputs:
         base, found = _search(text, output.resolve(), READABLE_SUFFIXES + VIDEO_SUFFIXES)
-        if not found:
-            known = " ".join(READABLE_SUFFIXES + VIDEO_SUFFIXES)
-            raise ValueError(f"--input {text}: no image and no video there ({known})")
+        unread = any(path.suffix.lower() in UNREAD_SUFFIXES for path in found)
+        if not found or unread:
+            raise ValueError(f"--input {text}: {_nothing_to_read(text, output)}")
         for path in (base, *found):
             if path.resolve().is_relative_to(output.resolve()):
                 raise ValueError(
@@ -64,19 +67,43 @@ def find_sources(inputs: Sequence[str], output: Path) -> list[Source]:
         bases.append(_absolute(base))
         paths |= dict.fromkeys(map(_absolute, found))
     shared = Path(os.path.commonpath(bases))
-    names = {path: path.relative_to(shared).with_suffix("").as_posix() for path in sorted(paths)}
-    counts = Counter(name.casefold() for name in names.values())
-    folders = {
-        parent.as_posix().casefold() for name in names.values() for parent in Path(name).parents
-    }
-    sources = []
-    for path, name in names.items():
-        source, key = Source(path, name), name.casefold()
-        # The frames of a video are written to a folder of its name.
-        if counts[key] > 1 or (source.is_video and key in folders):
-            source = Source(path, path.relative_to(shared).as_posix())
-        sources.append(source)
-    return sources
+    return _name({path: path.relative_to(shared) for path in sorted(paths)})
+
+
+def _name(paths: Mapping[Path, Path]) -> list[Source]:
+    """Name the results of files by their paths below a common folder, all different."""
+    folders = {parent.as_posix().casefold() for path in paths.values() for parent in path.parents}
+    sources = [Source(path, below.with_suffix("").as_posix()) for path, below in paths.items()]
+    while True:
+        counts = Counter(source.name.casefold() for source in sources)
+        named = [
+            Source(source.path, paths[source.path].as_posix())
+            # The frames of a video are written to a folder of its name.
+            if counts[source.name.casefold()] > 1
+            or (source.is_video and source.name.casefold() in folders)
+            else source
+            for source in sources
+        ]
+        if named == sources:
+            return sources
+        sources = named  # `photo.jpg` of photo.jpg may be the name of photo.jpg.png
+
+
+def _nothing_to_read(text: str, output: Path) -> str:
+    """Say why an input has nothing to segment, and what to do."""
+    unread = _search(text, output.resolve(), UNREAD_SUFFIXES)[1]
+    if unread:
+        return f"{_count_by_suffix(unread)}: convert to JPEG"
+    return f"no image and no video there ({' '.join(READABLE_SUFFIXES + VIDEO_SUFFIXES)})"
+
+
+def _count_by_suffix(paths: Iterable[Path]) -> str:
+    """Count files for a message: `1 .gif file, 3 .heic files`."""
+    counts = Counter(path.suffix.lower() for path in paths)
+    return ", ".join(
+        f"{count} {suffix} {'file' if count == 1 else 'files'}"
+        for suffix, count in sorted(counts.items())
+    )
 
 
 def report_unread(inputs: Sequence[str], output: Path, sources: Sequence[Source]) -> int:
@@ -90,11 +117,9 @@ def report_unread(inputs: Sequence[str], output: Path, sources: Sequence[Source]
         path for text in inputs for path in _search(text, output.resolve(), UNREAD_SUFFIXES)[1]
     )
     paths = {path for path in map(_absolute, found) if path.with_suffix("") not in known}
-    counts = Counter(path.suffix.lower() for path in paths)
-    for suffix, count in sorted(counts.items()):
-        files = f"{count} {suffix} {'file' if count == 1 else 'files'}"
-        print(f"left out: {files}: convert to JPEG", file=sys.stderr)
-    return counts.total()
+    if paths:
+        print(f"left out: {_count_by_suffix(paths)}: convert to JPEG", file=sys.stderr)
+    return len(paths)
 
 
 def _search(text: str, output: Path, suffixes: tuple[str, ...]) -> tuple[Path, list[Path]]:
@@ -105,14 +130,27 @@ def _search(text: str, output: Path, suffixes: tuple[str, ...]) -> tuple[Path, l
     path = Path(text)
     if path.is_dir():
         files = files_below(path, leave_out=output, onerror=_raise)
-        return path, [file for file in files if file.suffix.lower() in suffixes]
+        found = [file for file in files if file.suffix.lower() in suffixes]
+        return path, [file for file in found if not _is_result(file, path)]
     if path.exists():
         return path.parent, [path]
     if not has_magic(text):
         raise FileNotFoundError(f"--input {text}: no such file or folder")
     fixed = [part for part in path.parents if not has_magic(str(part))]
-    found = (Path(match) for match in sorted(glob(text, recursive=True)))
-    return fixed[0], [file for file in found if file.is_file() and file.suffix.lower() in suffixes]
+    matches = (Path(match) for match in sorted(glob(text, recursive=True)))
+    found = [file for file in matches if file.is_file() and file.suffix.lower() in suffixes]
+    return fixed[0], found
+
+
+def _is_result(file: Path, base: Path) -> bool:
+    """Whether a file is in a folder below `base` that has results of an earlier run."""
+    for folder in file.parents:
+        if folder == base:
+            return False
+        if (folder / TABLE).is_file() and (folder / "labels").is_dir():
+            note(f"{folder}: left out, it has results of an earlier run")
+            return True
+    return False
 
 
 def _raise(error: OSError) -> NoReturn:

@@ -143,6 +143,19 @@ def test_map_ids(values):
         assert np.array_equal(map_ids(small, {7: 1}), map_ids(typed, {7: 1}))
 
 
+def test_map_ids_above_255():
+    values = np.array([[0, 10000, 20000, 300]], np.uint16)
+    label, wrong = map_ids(values, {0: 0, 10000: 1, 20000: 2})
+    assert label[0, :3].tolist() == [0, 1, 2]
+    assert wrong.tolist() == [[False, False, False, True]]
+
+
+def test_an_image_of_32_bits_is_not_called_damaged(tmp_path):
+    Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(ValueError, match="a.tif: 32 bits per channel: export it with 8 or 16"):
+        read_image(tmp_path / "a.tif")
+
+
 def test_map_colours():
     palette = np.array([[0, 0, 0], [0, 255, 0], [255, 0, 0], [1, 0, 0]], np.uint8)
     which = np.array([[0, 1, 2, 3], [3, 2, 1, 0]])
@@ -221,7 +234,7 @@ def test_an_image_of_one_pixel_is_read(tmp_path):
 
 def test_decoders_print_nothing_of_their_own(tmp_path, capfd):
     path = saved(tmp_path / "deep.tif", Image.new("I", (8, 8), 70000))
-    with pytest.raises(ValueError, match="deep.tif: not a readable image"):
+    with pytest.raises(ValueError, match="deep.tif: 32 bits per channel"):
         read_image(path)
     assert capfd.readouterr() == ("", "")
 

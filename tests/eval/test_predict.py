@@ -80,8 +80,7 @@ def test_photographs_of_formats_that_are_not_read_are_reported(start, folder):
         status, told = start("--input", given, "--overwrite")
         assert status == 1
         assert told.splitlines() == [
-            "left out: 2 .heic files: convert to JPEG",
-            "left out: 1 .nef file: convert to JPEG",
+            "left out: 2 .heic files, 1 .nef file: convert to JPEG",
         ]
 
 
@@ -171,10 +170,12 @@ def test_odd_and_broken_files(start, tmp_path):
 
 
 def test_a_strip_that_cannot_be_enlarged(start, tmp_path):
-    Image.new("RGB", (30_000, 1)).save(tmp_path / "strip.png")
-    status, told = start("--input", tmp_path / "strip.png")
-    assert status == 1 and "strip: 30000 x 1 px" in told and "--image-size native" in told
-    assert files_below(tmp_path / "out") == ["cover.csv"]
+    for width, size in ((30_000, 64), (200, 512)):
+        Image.new("RGB", (width, 1)).save(tmp_path / "strip.png")
+        flags = "--input", tmp_path / "strip.png", "--image-size", size, "--overwrite"
+        status, told = start(*flags)
+        assert status == 1 and f"strip: {width} x 1 px" in told and "--image-size native" in told
+        assert files_below(tmp_path / "out") == ["cover.csv"]
 
 
 @pytest.fixture
@@ -220,6 +221,34 @@ def test_names(folder, tmp_path):
     glob = [str(folder / "*" / "b.*"), str(folder / "row 2")]
     names = [source.name for source in find_sources(glob, tmp_path / "out")]
     assert names == ["row 2/b.JPG", "row 2/b.png"]
+
+
+def test_results_of_two_photographs_never_have_one_name(tmp_path):
+    for name in ("p.jpg", "p.png", "p.jpg.png", "P.JPG.PNG"):
+        (tmp_path / name).touch()
+    names = [source.name for source in find_sources([str(tmp_path)], tmp_path / "out")]
+    assert names == ["P.JPG.PNG", "p.jpg", "p.jpg.png", "p.png"]
+
+
+def test_results_of_an_earlier_run_are_not_segmented(start, folder):
+    assert start("--input", folder, output=folder / "first") == (0, "")
+    status, told = start("--input", folder, output=folder / "second")
+    assert status == 0
+    assert told == f"note: {folder / 'first'}: left out, it has results of an earlier run\n"
+    first, second = (files_below(folder / name) for name in ("first", "second"))
+    assert first == second
+    assert [s.path.name for s in find_sources([str(folder / "first" / "overlays")], folder / "x")]
+
+
+def test_a_folder_of_photographs_that_are_not_read(start, tmp_path):
+    (tmp_path / "phone").mkdir()
+    for name in ("a.heic", "b.HEIC"):
+        (tmp_path / "phone" / name).touch()
+    folder, file = tmp_path / "phone", tmp_path / "phone" / "a.heic"
+    for path, count in ((folder, "2 .heic files"), (file, "1 .heic file")):
+        status, told = start("--input", path)
+        assert status == 2
+        assert f"error: --input {path}: {count}: convert to JPEG" in " ".join(told.split())
 
 
 def test_a_video_beside_its_frames_has_results_of_its_own(folder, tmp_path):

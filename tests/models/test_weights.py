@@ -194,6 +194,14 @@ def test_files_that_are_no_weights(published, tmp_path):
         load_checkpoint(tmp_path / "list.pth")
 
 
+def test_exported_files_are_not_called_truncated(tmp_path):
+    torch.jit.save(torch.jit.trace(torch.nn.ReLU(), torch.zeros(1)), tmp_path / "a.pt")
+    (tmp_path / "a.onnx").write_bytes(b"\x08\x08")
+    for name in ("a.pt", "a.onnx"):
+        with pytest.raises(ValueError, match=f"{name}: is an exported file: name the checkpoint"):
+            load_checkpoint(tmp_path / name)
+
+
 @pytest.mark.parametrize("zipped", [True, False])
 def test_refused_pickle_says_how_to_convert(zipped, published, tmp_path):
     state = torch.load(published, weights_only=True)

@@ -62,6 +62,14 @@ def test_every_kind_of_shape(labelme, bring, labels_of, capsys):
     assert "1 shapes of type point left out" in capsys.readouterr().out
 
 
+def test_an_image_without_a_file_of_labels_is_noted(labelme, export, bring, capsys):
+    labelme(a=[{"points": SQUARE}])
+    (export / "d.json").unlink()
+    assert sum(map(len, bring().values())) == len(NAMES) - 1
+    note = f"note: 1 image(s) without labels left out, such as {export / 'd.jpg'}"
+    assert note in capsys.readouterr().err
+
+
 def test_paths_of_another_machine(labelme, bring, labels_of):
     labelme(image="C:\\Users\\me\\field\\{}.jpg", a=[{"points": SQUARE}])
     assert labels_of(bring())["a"].sum() == 48

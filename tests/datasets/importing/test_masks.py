@@ -99,6 +99,17 @@ def test_values_of_masks_need_names(export, photographs, masks, refuses):
     assert "values 0, 255; name them: --classes 0=soil,255=plant" in refuses()
 
 
+def test_values_above_255(export, photographs, bring, labels_of, refuses):
+    photographs(export / "images")
+    (export / "masks").mkdir()
+    for name in NAMES:
+        values = (10_000 * ids().astype(int)).astype(np.uint16)
+        Image.fromarray(values).save(export / "masks" / f"{name}.png")
+    assert "values without a name: 20000" in refuses("--classes", "0=soil,10000=crop")
+    data = bring("--classes", "0=soil,10000=crop,20000=weed")
+    assert np.array_equal(labels_of(data)["a"], ids())
+
+
 def test_binary_masks(export, photographs, masks, bring, labels_of, refuses):
     photographs(export / "images")
     masks(export / "masks", dict.fromkeys(NAMES, (ids() > 0) * 255))
