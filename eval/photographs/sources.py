@@ -58,7 +58,7 @@ def find_sources(inputs: Sequence[str], output: Path) -> list[Source]:
         base, found = _search(text, output.resolve(), READABLE_SUFFIXES + VIDEO_SUFFIXES)
         unread = any(path.suffix.lower() in UNREAD_SUFFIXES for path in found)
         if not found or unread:
-            raise ValueError(f"--input {text}: {_nothing_to_read(text, output)}")
+            raise ValueError(_nothing_to_read(text, output))
         for path in (base, *found):
             if path.resolve().is_relative_to(output.resolve()):
                 raise ValueError(
@@ -93,8 +93,9 @@ def _nothing_to_read(text: str, output: Path) -> str:
     """Say why an input has nothing to segment, and what to do."""
     unread = _search(text, output.resolve(), UNREAD_SUFFIXES)[1]
     if unread:
-        return f"{_count_by_suffix(unread)}: convert to JPEG"
-    return f"no image and no video there ({' '.join(READABLE_SUFFIXES + VIDEO_SUFFIXES)})"
+        return f"--input {text}: {_count_by_suffix(unread)}: convert to JPEG"
+    known = " ".join(READABLE_SUFFIXES + VIDEO_SUFFIXES)
+    return f"--input {text}: no image and no video there ({known})"
 
 
 def _count_by_suffix(paths: Iterable[Path]) -> str:
