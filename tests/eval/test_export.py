@@ -2,6 +2,7 @@
 
 import json
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -12,10 +13,12 @@ from torch.nn import functional as F
 
 from command_line.cli import run
 from conventions.preprocessing import Preprocessing
-from datasets.transforms import normalize
+from datasets import build_dataset
+from datasets.transforms import EvalTransform, normalize
 from eval import export as command
 from eval.deployment import agreement
 from eval.deployment.deploy import OPSET, TRACED, Deployed, to_onnx
+from eval.deployment.quantization import calibration_images
 from eval.exported.network import OnnxNetwork
 from models import build_model, load_checkpoint, save_checkpoint
 
@@ -114,6 +117,12 @@ def test_int8_says_the_size_it_was_calibrated_at(export, write_checkpoint, voc_r
     export("--state", state, "--format", "int8", *data)
     facts = {e.key: e.value for e in onnx.load(tmp_path / "best.int8.onnx").metadata_props}
     assert json.loads(facts["image_size"]) == "native"
+
+
+def test_without_a_folder_int8_calibrates_on_drawn_fields():
+    dataset = build_dataset("Synthetic", None, "val", transform=EvalTransform(64))
+    subject = SimpleNamespace(dataset=dataset, preprocessing=Preprocessing())
+    assert [tuple(image.shape) for image in calibration_images(subject, 2)] == [(1, 3, 64, 64)] * 2
 
 
 def test_exporting_leaves_a_network_in_its_mode(tiny_model):
