@@ -7,7 +7,7 @@ from pathlib import Path
 
 def files_below(
     folder: Path,
-    leave_out: Path | None = None,
+    leave_out: Callable[[Path], bool] | None = None,
     onerror: Callable[[OSError], object] | None = None,
 ) -> Iterator[Path]:
     """Yield the files under a folder, in no particular order, including linked sub-folders.
@@ -16,16 +16,17 @@ def files_below(
 
     Args:
         folder: where to start.
-        leave_out: resolved path of a sub-folder to skip.
+        leave_out: tells which sub-folders to skip; None skips none.
         onerror: called if a sub-folder cannot be read; None skips it, as in `os.walk`.
     """
     for place, folders, files in os.walk(folder, followlinks=True, onerror=onerror):
         # Following a link to a parent folder would never end.
         closed = {os.path.realpath(path) for path in (Path(place), *Path(place).parents)}
-        closed.add(str(leave_out))
         folders[:] = [
             name
             for name in folders
-            if not name.startswith(".") and os.path.realpath(Path(place, name)) not in closed
+            if not name.startswith(".")
+            and os.path.realpath(Path(place, name)) not in closed
+            and not (leave_out and leave_out(Path(place, name)))
         ]
         yield from (Path(place, name) for name in files if not name.startswith("."))

@@ -51,12 +51,11 @@ class BoundaryPrivilegedLoss(nn.Module):
         Void is in neither, and its edge is no border: what lies behind it is not known.
         """
         side = 2 * self.radius + 1
-        outside = 1 - inside if known is None else (1 - inside) * known
+        known = torch.ones_like(inside[:, :1]) if known is None else known
         dilated = F.max_pool2d(inside, side, stride=1, padding=self.radius)
-        bordering = F.max_pool2d(outside, side, stride=1, padding=self.radius)
+        bordering = F.max_pool2d((1 - inside) * known, side, stride=1, padding=self.radius)
         body = inside * (1 - bordering)
-        band = dilated - body
-        return (band, body) if known is None else (band * known, body * known)
+        return (dilated - body) * known, body * known
 
     def _edges(self, student: Tensor, teacher: Tensor, band: Tensor) -> Tensor:
         divergence = pixel_divergence(student, teacher, self.temperature)

@@ -61,11 +61,9 @@ class CrossImageLoss(nn.Module):
                 teacher = self._log_similarities(teacher, size, pixels)
                 divergence = F.kl_div(student, teacher, reduction="none", log_target=True)
                 rows = divergence.sum(dim=-1)  # (B, N, B)
-                if pixels is not None:  # pixels of i to an image j that has labels
-                    counted = pixels[:, :, None] * pixels.amax(1)
-                    terms.append((rows * counted).sum() / counted.sum().clamp_min(1))
-                else:
-                    terms.append(rows.mean())
+                # Labelled pixels of i count, to each image j that has any.
+                counted = None if pixels is None else (pixels[:, :, None] * pixels.amax(1))[:, None]
+                terms.append(masked_mean(rows[:, None], counted))
         return summed(terms)
 
     def _log_similarities(

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from losses.declaration import summed
-from losses.void import labelled, masked_mse
+from losses.void import labelled, masked_mse, mean_over_images
 
 
 class FeatureRelationLoss(nn.Module):
@@ -26,11 +26,7 @@ class FeatureRelationLoss(nn.Module):
     def _relation(self, student: Tensor, teacher: Tensor, labels: Tensor | None) -> Tensor:
         mask = labelled(labels, student.shape[-2:])
         difference = channel_relation(student, mask) - channel_relation(teacher, mask)
-        images = difference.square().mean((1, 2))
-        if mask is None:
-            return images.mean()
-        shown = mask.amax((1, 2, 3))  # an image of void has no relations
-        return (images * shown).sum() / shown.sum().clamp_min(1)
+        return mean_over_images(difference.square(), mask)  # an image of void has no relations
 
 
 def channel_relation(maps: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from losses.declaration import DIVERGENCES, NORM_TYPES, summed
-from losses.void import labelled, masked_mean
+from losses.void import labelled, masked_mean, mean_over_images
 
 LEFT_OUT = -1e9  # a score that softmax maps to 0
 
@@ -131,12 +131,10 @@ class ChannelWiseLoss(nn.Module):
 
     def _averaged(self, divergences: Tensor, mask: Tensor | None) -> Tensor:
         """Mean over distributions (B, N) of labelled pixels, or of images that have any."""
-        if mask is None:
-            return divergences.mean()
-        counted = mask.flatten(1)
         if self.norm_type != "spatial":
-            counted = counted.amax(1, keepdim=True).expand_as(divergences)
-        return (divergences * counted).sum() / counted.sum().clamp_min(1)
+            return mean_over_images(divergences, mask)
+        pixels = None if mask is None else mask.flatten(2).unsqueeze(3)
+        return masked_mean(divergences[:, None, :, None], pixels)
 
     def _kl(self, student: Tensor, teacher: Tensor) -> Tensor:
         student = F.log_softmax(student / self.temperature, dim=-1)

@@ -46,6 +46,17 @@ def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
     return (values * mask).sum() / (mask.sum() * values.shape[1]).clamp_min(1)
 
 
+def mean_over_images(values: Tensor, mask: Tensor | None) -> Tensor:
+    """Mean of values (B, ...) over the images that have a labelled cell; 0 if there are none.
+
+    Args:
+        values: of each image, such as relations between its channels.
+        mask: result of `labelled`; None counts all images.
+    """
+    images = values.flatten(1).mean(1)[:, None, None, None]
+    return masked_mean(images, None if mask is None else mask.amax((2, 3), keepdim=True))
+
+
 def masked_mse(student: Tensor, teacher: Tensor, labels: Tensor | None) -> Tensor:
     """MSE of maps (B, C, h, w) over labelled cells, in float32."""
     if labels is None:

@@ -159,8 +159,8 @@ def _tell(tallies: Mapping[str, Tally], source: Source, classes: Classes) -> Non
     told = ", ".join(f"{w} x {h} ({n})" for (h, w), n in sizes.most_common(3))
     more = f" and {len(sizes) - 3} more" if len(sizes) > 3 else ""
     print(f"sizes (width x height): {told}{more}")
-    for told in _notes(tallies, source, classes):
-        print(f"note: {told}")
+    for line in _notes(tallies, source, classes):
+        print(f"note: {line}")
 
 
 def _notes(tallies: Mapping[str, Tally], source: Source, classes: Classes) -> list[str]:

@@ -130,28 +130,25 @@ def _search(text: str, output: Path, suffixes: tuple[str, ...]) -> tuple[Path, l
     """
     path = Path(text)
     if path.is_dir():
-        files = files_below(path, leave_out=output, onerror=_raise)
-        found = [file for file in files if file.suffix.lower() in suffixes]
-        return path, [file for file in found if not _is_result(file, path)]
+        files = files_below(
+            path, lambda folder: folder.resolve() == output or _has_results(folder), _raise
+        )
+        return path, [file for file in files if file.suffix.lower() in suffixes]
     if path.exists():
         return path.parent, [path]
     if not has_magic(text):
         raise FileNotFoundError(f"--input {text}: no such file or folder")
     fixed = [part for part in path.parents if not has_magic(str(part))]
-    matches = (Path(match) for match in sorted(glob(text, recursive=True)))
-    found = [file for file in matches if file.is_file() and file.suffix.lower() in suffixes]
-    return fixed[0], found
+    found = (Path(match) for match in sorted(glob(text, recursive=True)))
+    return fixed[0], [file for file in found if file.is_file() and file.suffix.lower() in suffixes]
 
 
-def _is_result(file: Path, base: Path) -> bool:
-    """Whether a file is in a folder below `base` that has results of an earlier run."""
-    for folder in file.parents:
-        if folder == base:
-            return False
-        if (folder / TABLE).is_file() and (folder / "labels").is_dir():
-            note(f"{folder}: left out, it has results of an earlier run")
-            return True
-    return False
+def _has_results(folder: Path) -> bool:
+    """Whether a folder has results of an earlier run, with a note."""
+    if not ((folder / TABLE).is_file() and (folder / "labels").is_dir()):
+        return False
+    note(f"{folder}: left out, it has results of an earlier run")
+    return True
 
 
 def _raise(error: OSError) -> NoReturn:
