@@ -30,3 +30,30 @@ def test_zero_where_label_teacher_and_student_agree():
 def test_without_labels_the_teacher_is_the_target():
     logits = torch.randn(1, 3, 6, 6)
     assert SoftJaccardLoss()([logits], [logits]).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_logits_are_compared_at_the_size_of_the_labels():
+    student, teacher = torch.randn(2, 2, 3, 6, 8)
+    labels = torch.randint(0, 3, (2, 24, 32), dtype=torch.uint8)
+    large = [
+        torch.nn.functional.interpolate(x, (24, 32), mode="bilinear") for x in (student, teacher)
+    ]
+    loss = SoftJaccardLoss()
+    torch.testing.assert_close(
+        loss([student], [teacher], labels), loss([large[0]], [large[1]], labels)
+    )
+
+
+def test_a_leaf_between_the_cells_of_the_logits_counts():
+    logits = torch.zeros(1, 2, 4, 4)
+    soil = torch.zeros(1, 16, 16, dtype=torch.uint8)
+    leaf = soil.clone()
+    leaf[:, :, 4] = 1  # the middles of cells are at 1.5, 5.5, 9.5 and 13.5
+    without, with_leaf = (SoftJaccardLoss()([logits], [logits], labels) for labels in (soil, leaf))
+    assert without.item() != pytest.approx(with_leaf.item(), abs=1e-3)
+
+
+def test_unlabelled_pixels_have_the_teacher_as_target():
+    logits = torch.randn(1, 3, 6, 6)
+    labels = torch.full((1, 6, 6), 254, dtype=torch.uint8)
+    assert SoftJaccardLoss()([logits], [logits], labels).item() == pytest.approx(0, abs=1e-6)
