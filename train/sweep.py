@@ -28,7 +28,7 @@ from train.study.job_queue import Queue
 from train.study.jobs import seconds_left, steps_done, to_train, with_teachers, write_plan
 from train.study.plots import plot
 from train.study.recipe import read_study
-from train.study.settings import check_settings, note_other_starts
+from train.study.settings import check_settings, note_emulated_precision, note_other_starts
 from train.study.study import Job, Study
 from train.study.tables import as_json, document
 
@@ -51,6 +51,7 @@ def main() -> int:
     jobs = chosen(study, args.only)
     left = to_train(study, jobs)
     note_other_starts(study, left)
+    note_emulated_precision(study, left)
     time = format_time(seconds_left(study, left, args.parallel))
     tqdm.write(f"{len(left)} of {len(jobs)} runs are left, time left: {time}")
     if args.plan:

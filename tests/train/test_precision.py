@@ -5,7 +5,9 @@ import shutil
 import pytest
 import torch
 
+from command_line.notes import note
 from tests.train.test_behaviour import log_of
+from train import precision
 
 no_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 SHORT = ("--warmup-steps", "0", "--steps-loss", "1")
@@ -38,6 +40,21 @@ def test_compiled_training_learns_the_same(run_stage, runs):
     assert [float(row["loss"]) for row in compiled] == pytest.approx(
         [float(row["loss"]) for row in eager], rel=1e-3
     )
+
+
+@pytest.mark.parametrize("emulated", [False, True])
+def test_bf16_where_it_is_emulated_is_noted(emulated, monkeypatch, capsys):
+    note.cache_clear()
+    monkeypatch.setattr(precision, "has_bf16", lambda device: not emulated)
+    cpu = torch.device("cpu")
+    assert precision.resolve_precision("auto", cpu) == precision.resolve_precision("none", cpu)
+    assert not capsys.readouterr().err
+    assert precision.resolve_precision("bf16", cpu) == "bf16"
+    told = ["note: --amp bf16: this processor only emulates bf16, many times slower than float32; "
+            "--amp none avoids that"]  # fmt: skip
+    assert capsys.readouterr().err.splitlines() == told * emulated
+    assert precision.resolve_teacher_precision("bf16", cpu) == torch.bfloat16
+    assert ("--teacher-amp none" in capsys.readouterr().err) == emulated
 
 
 @pytest.mark.cuda

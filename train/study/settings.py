@@ -5,11 +5,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from command_line.device import choose_device
 from command_line.documents import read_json, read_mapping
 from command_line.notes import note
 from models.files import digest_start
 from models.shipped import NAME as SHIPPED
 from models.shipped import find_shipped
+from train.precision import has_bf16
 from train.run_folder import ARGUMENTS, BEST
 from train.study.jobs import SCORES, is_done, record_of
 from train.study.study import Job, Study
@@ -60,6 +62,23 @@ def note_other_starts(study: Study, left: Iterable[Job]) -> None:
         note(
             f"{study.path}: began with another file than '{SHIPPED}' names today: {runs}; what is "
             "left begins with today's, and cannot be compared with them"
+        )
+
+
+def note_emulated_precision(study: Study, left: Iterable[Job]) -> None:
+    """Note which of the remaining runs compute in bf16 that this machine only emulates.
+
+    The runs say so too, but where nobody looks: their output goes to files.
+    """
+    emulated = [
+        job.run
+        for job in left
+        if job.settings["amp"] == "bf16" and not has_bf16(choose_device(job.settings["device"]))
+    ]
+    if emulated:
+        note(
+            f"{study.path}: this processor only emulates bf16 (amp), many times slower than "
+            f"float32: {', '.join(dict.fromkeys(emulated))}"
         )
 
 

@@ -11,9 +11,10 @@ from models.files import digest_start
 from models.shipped import find_shipped
 from tests.train.study.examples import write_result
 from train import sweep
+from train.study import settings as study_settings
 from train.study.jobs import SCORES, TRAINING
 from train.study.recipe import read_study
-from train.study.settings import check_settings, note_other_starts
+from train.study.settings import check_settings, note_emulated_precision, note_other_starts
 
 
 def test_scores_of_other_settings_than_the_recipe_s_are_refused(recipe, tmp_path):
@@ -172,3 +173,19 @@ def test_runs_that_began_with_older_weights_are_named(recipe, capsys):
     note_other_starts(study, [unknown])
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "than 'fields' names today: old; what is left" in error
+
+
+def test_runs_in_bf16_are_named_where_it_is_emulated(recipe, capsys, monkeypatch):
+    runs = {
+        name: {"stage": "student", "amp": amp, "device": "cpu"}
+        for name, amp in (("half", "bf16"), ("done", "bf16"), ("plain", "none"), ("any", "auto"))
+    }
+    study = read_study(recipe(runs))
+    left = [job for job in study.jobs if job.run != "done"]
+    monkeypatch.setattr(study_settings, "has_bf16", lambda device: True)
+    note_emulated_precision(study, left)
+    assert not capsys.readouterr().err
+    monkeypatch.setattr(study_settings, "has_bf16", lambda device: False)
+    note_emulated_precision(study, left)
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and error.endswith("slower than float32: half\n")
