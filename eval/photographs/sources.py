@@ -43,9 +43,9 @@ def find_sources(inputs: Sequence[str], output: Path) -> list[Source]:
     """List the files in ``--input``, sorted, without duplicates.
 
     Folders are searched recursively, except for hidden ones, ``output``, and those with results of
-    an earlier run. Results are named by the path below the common folder of all inputs, which for a
-    single folder is the folder itself. The suffix is part of the name for files that differ in the
-    suffix only, and for a video beside a folder of its name.
+    an earlier run, which globs leave out too. Results are named by the path below the common folder
+    of all inputs, which for a single folder is the folder itself. The suffix is part of the name
+    for files that differ in the suffix only, and for a video beside a folder of its name.
 
     Raises:
         FileNotFoundError: a file does not exist.
@@ -138,9 +138,12 @@ def _search(text: str, output: Path, suffixes: tuple[str, ...]) -> tuple[Path, l
         return path.parent, [path]
     if not has_magic(text):
         raise FileNotFoundError(f"--input {text}: no such file or folder")
-    fixed = [part for part in path.parents if not has_magic(str(part))]
-    found = (Path(match) for match in sorted(glob(text, recursive=True)))
-    return fixed[0], [file for file in found if file.is_file() and file.suffix.lower() in suffixes]
+    base = next(part for part in path.parents if not has_magic(str(part)))
+    matches = (Path(match) for match in sorted(glob(text, recursive=True)))
+    found = [file for file in matches if file.is_file() and file.suffix.lower() in suffixes]
+    folders = {folder for file in found for folder in file.parents} - {base, *base.parents}
+    skipped = {folder for folder in sorted(folders) if _has_results(folder)}
+    return base, [file for file in found if skipped.isdisjoint(file.parents)]
 
 
 def _has_results(folder: Path) -> bool:

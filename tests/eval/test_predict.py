@@ -230,14 +230,18 @@ def test_results_of_two_photographs_never_have_one_name(tmp_path):
     assert names == ["P.JPG.PNG", "p.jpg", "p.jpg.png", "p.png"]
 
 
-def test_results_of_an_earlier_run_are_not_segmented(start, folder):
+def test_results_of_an_earlier_run_are_not_segmented(start, folder, tmp_path):
     assert start("--input", folder, output=folder / "first") == (0, "")
     status, told = start("--input", folder, output=folder / "second")
     assert status == 0
     assert told == f"note: {folder / 'first'}: left out, it has results of an earlier run\n"
     first, second = (files_below(folder / name) for name in ("first", "second"))
     assert first == second
-    assert [s.path.name for s in find_sources([str(folder / "first" / "overlays")], folder / "x")]
+    glob = [str(folder / "**" / "*.*")]
+    photographs = [source.path for source in find_sources(glob, tmp_path / "x")]
+    assert photographs == [source.path for source in find_sources([str(folder)], tmp_path / "x")]
+    for named in ("overlays", "overlays/*"):
+        assert find_sources([str(folder / "first" / named)], tmp_path / "x")
 
 
 def test_a_folder_of_photographs_that_are_not_read(start, tmp_path):
