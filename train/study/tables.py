@@ -29,9 +29,9 @@ def table(study: Study, found: Sequence[Outcome]) -> str:
     rows = []
     for one in found:
         spread = "" if one.spread is None else f" ± {one.spread:.2f}"
-        cells = [one.run, str(len(one.seeds)), str(one.steps or "-"), f"{one.hours:.2f}"]
+        cells = [one.run, str(len(one.seeds)), str(one.steps or "-"), _hours(one.hours)]
         if taught:
-            cells.append(f"{one.teacher_hours:.2f}" if one.teacher_hours else "-")
+            cells.append(_hours(one.teacher_hours) if one.teacher_hours else "-")
         cells.append(f"{one.mean:.2f}{spread}")
         if compared:
             to = f"{study.baseline_of(one.run)}: " if study.baselines else ""
@@ -44,6 +44,10 @@ def table(study: Study, found: Sequence[Outcome]) -> str:
         values = one.per_class.values()
         rows.append([*cells, *("-" if value is None else f"{value:.2f}" for value in values)])
     return markdown_table([*columns, *classes], rows)
+
+
+def _hours(hours: float) -> str:
+    return "unknown" if math.isnan(hours) else f"{hours:.2f}"
 
 
 def _gain(gain: float | None, interval: tuple[float, float] | None) -> str:

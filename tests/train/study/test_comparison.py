@@ -84,6 +84,7 @@ def test_a_run_is_compared_with_the_baseline_trained_as_long(recipe, tmp_path, m
         "kd": pytest.approx(5),
     }
     assert math.isnan(found[-1].hours)
+    assert table(study, found).count("| unknown |") == 1
     assert "| 95 % interval | at equal hours |" in table(study, found)
     monkeypatch.setattr(pyplot, "close", lambda figure: None)
     plot(study, found, tmp_path / "plot.png")
