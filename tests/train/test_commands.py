@@ -96,6 +96,7 @@ def test_two_processes_distil_one_network(voc, tmp_path, load):
     printed = launch(TORCHRUN, "train_sekd.py", tmp_path, *distil)
     # 6 images: one batch of 2 for each process; the first process alone reports.
     assert printed.count("epoch 2/2  step 2/2") == 1
+    assert "UserWarning" not in printed
     folder = tmp_path / "runs" / "two"
     with (folder / "log.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
