@@ -93,7 +93,7 @@ def remove_temporaries(folder: Path, names: Iterable[str]) -> None:
 
 
 def write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Write files into ``folder``, all of them or none.
+    """Write files into ``folder``; none is replaced before all are complete.
 
     Args:
         folder: created if missing; other files in it are left alone.

@@ -1,6 +1,5 @@
 """Check labels against the green of their images: finds pairs rotated, shifted or mixed up."""
 
-import re
 from collections.abc import Sequence
 
 import cv2
@@ -8,15 +7,6 @@ import numpy as np
 from torch import Tensor
 
 SIDE = 96  # px, longer side of the maps that are compared: plants are coarse
-# CROPS are names found in fields only, GREEN in other scenes too. There the check would misfire:
-# much in a street is greener than its trees.
-CROPS = re.compile(
-    r"crop|weed|beet|carrot|maize|wheat|barley|thistle|canola|sunflower|lettuce|cabbage|onion|"
-    r"potato|pepper|dicot|monocot|(?<![a-z])(corn(?!er)|rice|rape|(soy)?bean)",
-    re.IGNORECASE,
-)
-GREEN = re.compile("plant|veget|leaf|leaves|grass", re.IGNORECASE)
-GROUND = re.compile("soil|ground|earth|mulch|residue|stone|^bg$", re.IGNORECASE)
 # A transformed label must beat the original's correlation by BETTER and reach GOOD: on CWFID and
 # on drawn fields no correct pair comes near both.
 BETTER, GOOD = 0.25, 0.4
@@ -24,19 +14,6 @@ APART = 0.25  # least correlation; correct pairs of these data sets have 0.7 and
 LEAST = 0.01  # least share of the image labelled as plants
 SMALLEST = 64  # px, least side: smaller images show too little
 SHIFT = 0.04  # of a side: smaller shifts are annotation tolerance
-
-
-def plant_ids(classes: Sequence[str]) -> list[int]:
-    """Find the plant classes by name; empty for scenes other than fields.
-
-    Also empty if every class is a plant.
-    """
-    crops = {name for name in classes if CROPS.search(name)}
-    plants = {name for name in classes if GREEN.search(name)} | crops
-    others = [name for name in classes if name not in plants]
-    if not others or not (crops or all(map(GROUND.search, others))):
-        return []
-    return [index for index, name in enumerate(classes) if name in plants]
 
 
 def misplaced(image: Tensor, label: Tensor, plants: Sequence[int]) -> str | None:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from datasets.alignment import misplaced, plant_ids
+from datasets.alignment import misplaced
 from datasets.base import SegmentationDataset, parse_classes
+from datasets.class_names import plant_ids
 from datasets.class_statistics import count_pixels
 from datasets.pools import in_threads
 from datasets.reading import is_faint

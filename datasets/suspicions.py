@@ -11,14 +11,13 @@ import torch
 from torch import Tensor
 
 from command_line.notes import note
-from datasets.alignment import best_shift, misplaced, plant_ids
+from datasets.alignment import best_shift, misplaced
 from datasets.base import SegmentationDataset
+from datasets.class_names import BACKGROUND_NAMES, VOID_NAMES, plant_ids
 from datasets.class_statistics import count_pixels
 from datasets.reading import read_image
 from datasets.series import series_of
 
-VOID_NAMES = ("void", "ignore", "ignored", "unlabeled", "unlabelled", "don't care", "dontcare")
-BACKGROUND_NAMES = ("background", "_background_", "bg")
 BINARY_ADVICE = (
     "labels hold only 0 and 255, and 255 is `do not count`: a binary mask? "
     "`python datasets/prepare.py import --classes 0=soil,255=plant` makes classes of it"

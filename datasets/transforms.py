@@ -232,7 +232,7 @@ def normalize(images: Tensor, preprocessing: Preprocessing) -> Tensor:
         torch.as_tensor(values, dtype=torch.float32, device=images.device)[:, None, None] * 255
         for values in (preprocessing.mean, preprocessing.std)
     )
-    return images.to(torch.float32).sub_(mean).div_(std)
+    return images.to(torch.float32, copy=True).sub_(mean).div_(std)
 
 
 def _stack(tensors: list[Tensor]) -> Tensor | list[Tensor]:

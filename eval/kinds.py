@@ -6,18 +6,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
+from conventions.run_flags import HANDLING, PLACES
 from eval.reporting.run_records import read_data_digest, read_record, spell_flag
 from eval.subject import Subject
 from models.formats import infer_architecture
 from models.reading import read_weights
 
-# Saved flags that may differ between repetitions of one run: the seed, paths, and what affects only
-# convenience or speed. What a path leads to, a teacher or data, may not: see `tell_kinds_apart`.
-REPETITION_FLAGS = {
-    "seed", "teacher", "datadir", "savedir", "savedate", "run_name", "epochs_save", "num_workers",
-    "cuda", "device", "steps_loss", "steps_plot", "port", "visualize", "visualize_outimages",
-    "teacher_val", "iouTrain", "test_split", "cache", "on_bad_sample", "deterministic",
-}  # fmt: skip
+# Flags that may differ between repetitions of one run. What a path leads to, a teacher or data, may
+# not: see `tell_kinds_apart`.
+REPETITION_FLAGS = PLACES | HANDLING | {"on_bad_sample", "seed", "teacher"}
 
 
 @dataclass

@@ -15,9 +15,10 @@ import cv2
 import numpy as np
 from torch import Tensor
 
+from datasets.class_names import is_ground
+
 HIT = 0.5  # least treated share of a weed that is hit
 HURT = 0.1  # least treated share of a crop plant that is hurt
-GROUND_NAMES = ("background", "_background_", "bg", "soil", "ground")
 
 
 class PlantMetrics:
@@ -28,7 +29,7 @@ class PlantMetrics:
 
     Args:
         classes: names, in the order of their ids; those containing "weed" are weeds, the others
-            crops, except for `GROUND_NAMES`.
+            crops, except for ground (`datasets.class_names`).
         ignore_index: label value that counts neither as a plant nor as area.
         size: of the tool's cells, in px of the label; 1 treats only the predicted pixels.
 
@@ -40,7 +41,7 @@ class PlantMetrics:
         plants = {
             index: "weed" in name.casefold()
             for index, name in enumerate(classes)
-            if name.casefold() not in GROUND_NAMES
+            if not is_ground(name)
         }
         if len(set(plants.values())) < 2:
             raise ValueError(

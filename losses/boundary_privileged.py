@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from conventions.labels import UNLABELLED
 from losses.logits import LEFT_OUT, pixel_divergence
 from losses.void import labelled, labels_at
 
@@ -18,7 +19,7 @@ class BoundaryPrivilegedLoss(nn.Module):
     A class's band is the area between its dilation and its erosion; the divergence is averaged
     over the band of each class, then over classes. A body is what erosion leaves; a softmax over
     its pixels turns the class's logit into a distribution, and the divergences are averaged over
-    images and classes. Without labels, the teacher's argmax is used instead.
+    images and classes. Where there is no label, the teacher's argmax is used instead.
 
     Args:
         temperature: tau of both parts; each is scaled by its square.
@@ -38,7 +39,10 @@ class BoundaryPrivilegedLoss(nn.Module):
         """Compare logits (B, K, h, w); returns a scalar >= 0."""
         (student,), (teacher,) = student_maps, teacher_maps
         size, classes = student.shape[-2:], student.shape[1]
-        ids = teacher.argmax(1) if labels is None else labels_at(labels, size)
+        ids = teacher.argmax(1)
+        if labels is not None:
+            told = labels_at(labels, size)
+            ids = told.where(told != UNLABELLED, ids)
         inside = torch.stack([ids == k for k in range(classes)], dim=1).float()
         known = labelled(labels, size)
         band, body = self._split(inside, known)

@@ -12,20 +12,8 @@ INTERMEDIATES = ("features", "before_norm", "embeddings", "fused", "logits")
 SINGLE = ("fused", "logits")  # one map, not one per stage
 NORM_TYPES = ("channel", "spatial", "channel_mean")
 DIVERGENCES = ("kl", "mse")
-FLAGS = {  # keyed by the `MethodOptions` field that they set
-    "weight": "--kd-weight",
-    "temperature": "--temperature",
-    "norm_type": "--norm-type",
-    "divergence": "--divergence",
-    "hcl_weight": "--review-kd-loss-weight",
-    "lambda_cwd": "--lambda-cwd",
-    "lambda_cwd_features": "--lambda-cwd-features",
-    "review_width": "--review-width",
-    "embed_weights": "--embed-weights",
-    "standardize_logits": "--standardize-logits",
-    "embed": "--embed",
-    "gl_residual": "--gl-residual",
-}
+# Options whose flag has another name.
+RENAMED = {"weight": "kd_weight", "hcl_weight": "review_kd_loss_weight"}
 
 
 @dataclass(frozen=True)
@@ -100,6 +88,11 @@ class MethodOptions:
         return (0, 1, 2, 3)
 
 
+def flag_of(option: str) -> str:
+    """The flag that sets a field of `MethodOptions`."""
+    return f"--{RENAMED.get(option, option).replace('_', '-')}"
+
+
 class WatchedOptions:
     """`MethodOptions` that record which fields a method has read."""
 
@@ -120,7 +113,7 @@ class WatchedOptions:
     def ignored(self) -> list[str]:
         """Flags that were set to a non-default value but never read."""
         given = [f.name for f in fields(self.options) if getattr(self.options, f.name) != f.default]
-        return [FLAGS[name] for name in given if name not in self.read]
+        return [flag_of(name) for name in given if name not in self.read]
 
 
 @dataclass(frozen=True)

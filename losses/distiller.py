@@ -14,7 +14,8 @@ class Distiller(nn.Module):
 
     `distiller(student_out, teacher_out, labels)` returns {term: weighted scalar}. The outputs
     have those of `.images` and `INTERMEDIATES` that the method needs. With labels (B, H, W) of
-    class ids, void pixels (255) are left out of every term.
+    class ids, void pixels (255) are left out of every term. Pixels without a class (254) are in all
+    terms, compared with the teacher alone.
 
     Attributes:
         adapters: trainable adapters by name; they hold all parameters of the distiller.

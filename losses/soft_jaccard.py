@@ -18,7 +18,7 @@ class SoftJaccardLoss(nn.Module):
     """Mean over classes of 1 - (tp + 1) / (tp + fp + fn + 1), over the pixels of the batch.
 
     With p the student's probabilities and y' = (y + p_t) / 2 of label and teacher,
-    tp = (|p| + |y'| - |p - y'|) / 2, fp = |p| - tp and fn = |y'| - tp. Without labels, y' = p_t.
+    tp = (|p| + |y'| - |p - y'|) / 2, fp = |p| - tp and fn = |y'| - tp. Without a label, y' = p_t.
     Only classes with a target of more than one pixel count. Logits are brought to the size of the
     labels, as in the authors' code: a label at a quarter of its size has lost thin leaves.
     """

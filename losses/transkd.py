@@ -47,12 +47,17 @@ class SelectiveMix(nn.Module):
 
         Of two values each becomes 1 or -1, so an image's fusion would depend on the other image.
         """
-        if self.training and x.shape[0] >= LEAST_BATCH:
-            return self.norm(x)
         norm = self.norm
-        return F.batch_norm(
-            x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps
-        )
+        if not self.training or len(x) >= LEAST_BATCH:
+            return self.norm(x)
+        mean, variance, share = norm.running_mean, norm.running_var, norm.momentum
+        assert mean is not None and variance is not None and share is not None
+        before = mean.clone(), variance.clone()
+        with torch.no_grad():  # around the running mean, as one image has no spread of its own
+            values = x.float().flatten(1)
+            variance.lerp_((values - mean).square().mean(0), share)
+            mean.lerp_(values.mean(0), share)
+        return F.batch_norm(x, *before, norm.weight, norm.bias, eps=norm.eps)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Mix x and y, both (B, C, h, w)."""

@@ -113,7 +113,7 @@ def save_huggingface(
 
     Args:
         model: network of a family that transformers has, such as SegFormer.
-        folder: created if missing; all files are written, or none.
+        folder: created if missing; no file in it is replaced before all are complete.
         classes: names of the classes, in order; None writes none.
         info: checkpoint metadata; preprocessing and the entries of ``sekd.json`` are read from it.
 

@@ -19,6 +19,7 @@ from models.encoder import Encoder, EncoderMaps, attention_heads, check_images
 BLOCK_EPS = 1e-6  # norms of blocks and stages; those of patch embedding and reduction keep 1e-5
 SR_RATIOS = (8, 4, 2, 1)
 MLP_RATIO = 4
+DROP_PATH_RATE = 0.1
 
 
 def initialise(module: nn.Module) -> None:
@@ -164,7 +165,7 @@ class MixTransformer(Encoder):
         head_width: int = 64,
         sr_ratios: Sequence[int] = SR_RATIOS,
         mlp_ratio: float = MLP_RATIO,
-        drop_path_rate: float = 0.1,
+        drop_path_rate: float = DROP_PATH_RATE,
         norm_eps: float = BLOCK_EPS,
     ) -> None:
         super().__init__()

@@ -8,7 +8,7 @@ import torch
 from models.encoder import attention_heads
 from models.family import Family, HuggingFace, Layout, Size
 from models.keys import KeyMap, State, starts, widening, with_prefix
-from models.mit import BLOCK_EPS, MLP_RATIO, SR_RATIOS, MixTransformer
+from models.mit import BLOCK_EPS, DROP_PATH_RATE, MLP_RATIO, SR_RATIOS, MixTransformer
 from models.segmenter import Segmenter
 
 HUGGINGFACE = {
@@ -46,6 +46,14 @@ MMSEG = {
     "encoder.block{s}.{j}.mlp.dwconv.dwconv": "layers.{s}.1.{j}.ffn.layers.1",
     "encoder.block{s}.{j}.mlp.fc2": "layers.{s}.1.{j}.ffn.layers.4",
     "encoder.norm{s}": "layers.{s}.2",
+}
+
+# Entries of a config.json that are the same for every network that can be built here.
+FIXED = {
+    "sr_ratios": list(SR_RATIOS),
+    "patch_sizes": [7, 3, 3, 3],
+    "strides": [4, 2, 2, 2],
+    "hidden_act": "gelu",
 }
 
 
@@ -120,15 +128,13 @@ def _config(model: Segmenter) -> dict[str, Any]:
         "depths": [len(blocks) for blocks in stages],
         "hidden_sizes": list(model.widths),
         "num_attention_heads": [block.attn.num_heads for block in first],
-        "sr_ratios": [block.attn.sr_ratio for block in first],
         "mlp_ratios": [block.mlp.fc1.out_features // block.mlp.fc1.in_features for block in first],
-        "patch_sizes": [7, 3, 3, 3],
-        "strides": [4, 2, 2, 2],
-        "hidden_act": "gelu",
+        **FIXED,
+        "sr_ratios": [block.attn.sr_ratio for block in first],
         "hidden_dropout_prob": 0.0,
         "attention_probs_dropout_prob": 0.0,
         "classifier_dropout_prob": model.head.dropout.p,
-        "drop_path_rate": 0.1,
+        "drop_path_rate": model.overrides.get("drop_path_rate", DROP_PATH_RATE),
         "layer_norm_eps": encoder.stage_norm(1).eps,
         "decoder_hidden_size": model.head.fused_width,
     }
@@ -137,8 +143,9 @@ def _config(model: Segmenter) -> dict[str, Any]:
 def _overrides(
     config: Mapping[str, Any], widths: Sequence[int], depths: Sequence[int]
 ) -> dict[str, Any]:
-    if tuple(config.get("sr_ratios", SR_RATIOS)) != SR_RATIOS:
-        raise ValueError(f"sr_ratios {config['sr_ratios']} are not SegFormer's {list(SR_RATIOS)}")
+    for entry, value in FIXED.items():
+        if (said := config.get(entry, value)) != value:
+            raise ValueError(f"{entry} {said} is not SegFormer's {value}")
     heads = tuple(config.get("num_attention_heads", (1, 2, 5, 8)))
     fitting = (w for w in range(1, max(widths) + 1) if attention_heads(widths, w) == heads)
     head_width = next(fitting, None)
@@ -147,8 +154,11 @@ def _overrides(
     overrides: dict[str, Any] = {}
     if config.get("layer_norm_eps", BLOCK_EPS) != BLOCK_EPS:
         overrides["norm_eps"] = config["layer_norm_eps"]
-    if not any((size.embed_dims, size.depths) == (widths, depths) for size in SIZES.values()):
+    registered = [s for s in SIZES.values() if (s.embed_dims, s.depths) == (widths, depths)]
+    if not registered:
         overrides |= {"embed_dims": widths, "depths": depths, "head_width": head_width}
+    elif attention_heads(widths, registered[0].options["head_width"]) != heads:
+        overrides["head_width"] = head_width
     return overrides
 
 

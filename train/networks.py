@@ -174,23 +174,7 @@ def build_distiller(
         ValueError: the method compares logits, but teacher and student have different classes.
     """
     options = run.options.of_distillation
-    distiller = build_method(
-        options.method,
-        student,
-        teacher.network,
-        weight=options.kd_weight,
-        temperature=options.temperature,
-        norm_type=options.norm_type,
-        divergence=options.divergence,
-        hcl_weight=options.review_kd_loss_weight,
-        lambda_cwd=options.lambda_cwd,
-        lambda_cwd_features=options.lambda_cwd_features,
-        review_width=options.review_width,
-        embed_weights=options.embed_weights,
-        standardize_logits=options.standardize_logits,
-        embed=options.embed,
-        gl_residual=options.gl_residual,
-    )
+    distiller = build_method(options.method, student, teacher.network, **options.of_method())
     if options.kd_alpha != 1:
         run.accelerator.print(
             f"without effect: --kd-alpha {options.kd_alpha}, which no published script reads; "

@@ -54,8 +54,8 @@ def start_run(options: Options) -> Run:
         recover(options.folder)
         folder = new_run(options)
     (folder,) = broadcast_object_list([folder])
-    # DistributedDataParallel warns of depthwise kernels (C, 1, 3, 3), whose strides can be written in
-    # two ways; neither costs time nor changes a result.
+    # Of depthwise kernels (C, 1, 3, 3), whose strides can be written in two ways: the warning is
+    # without consequence here.
     warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     torch.manual_seed(options.run.seed)
     torch.set_float32_matmul_precision("high" if wanted.tf32 else "highest")

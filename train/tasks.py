@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from conventions.labels import UNLABELLED, VOID
 from conventions.preprocessing import Preprocessing
@@ -101,11 +100,6 @@ class DistillationTask(Task):
         self.recall = recall
         self.register_buffer("share", torch.ones(()), persistent=False)
 
-    @property
-    def _reads(self) -> Collection[str]:
-        """Outputs required from the teacher; unlabelled images also need its logits."""
-        return self.distiller.reads if self.views is None else self.distiller.reads | {"logits"}
-
     def begin_step(self, step: int, batch: Mapping[str, Any]) -> None:
         """Set whether the step uses the teacher, and the warm-up factor of the terms."""
         self.is_taught = self.taught_steps is None or step < self.taught_steps
@@ -118,18 +112,15 @@ class DistillationTask(Task):
         """Return {"loss", "cross_entropy", <terms>}; shapes as for `SupervisedTask`."""
         if not self.is_taught:
             return self._from_labels(images, labels)
-        teacher_out = self.teacher(images, self._reads)
-        told = answered = labels
+        teacher_out = self.teacher(images, self.distiller.reads)
+        known = labels
         if self.views is not None:
             unlabelled = labels == UNLABELLED
             images = self.views(images, unlabelled.flatten(1).any(1))
-            told = labels.masked_fill(unlabelled, VOID)
-            # Terms that need a class per pixel, such as bpkd, use the teacher's prediction.
-            assert teacher_out.logits is not None
-            answered = labels.where(~unlabelled, _classes_of(teacher_out.logits, labels))
+            known = labels.masked_fill(unlabelled, VOID)
         student_out = self.student.forward_intermediates(normalize(images, self.preprocessing))
-        terms = {"cross_entropy": self.criterion(student_out.logits, told)}
-        distilled = self.distiller(student_out, teacher_out, answered)
+        terms = {"cross_entropy": self.criterion(student_out.logits, known)}
+        distilled = self.distiller(student_out, teacher_out, labels)
         if self.warmup:
             distilled = {name: self.share * term for name, term in distilled.items()}
         terms |= distilled
@@ -142,9 +133,3 @@ class DistillationTask(Task):
         unused = sum((p.sum() for p in self.distiller.parameters()), cross_entropy.new_zeros(()))
         terms = dict.fromkeys(self.distiller.losses, 0 * unused)
         return {"loss": cross_entropy + 0 * unused, "cross_entropy": cross_entropy, **terms}
-
-
-def _classes_of(logits: Tensor, labels: Tensor) -> Tensor:
-    """Predicted classes of logits (B, K, h, w), resized to labels (B, H, W)."""
-    ids = logits.argmax(1, keepdim=True).float()
-    return F.interpolate(ids, labels.shape[-2:], mode="nearest-exact")[:, 0].to(labels.dtype)

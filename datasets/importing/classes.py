@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from conventions.labels import VOID
 from datasets.base import check_classes
+from datasets.class_names import BACKGROUND_NAMES, VOID_NAMES
 from datasets.importing.records import Source
-from datasets.suspicions import BACKGROUND_NAMES, VOID_NAMES
 
 OTHERS = "*"
 

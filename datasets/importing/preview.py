@@ -8,16 +8,15 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from conventions.labels import VOID
+from datasets.class_names import is_ground
 from datasets.legend import LINE, legend_strip, shorten
 from datasets.reading import Colour
-from datasets.suspicions import BACKGROUND_NAMES
 
 SHOWN = 3
 HEIGHT = 360  # px of each overlay
 WIDEST = 720
 STRENGTH = 0.5  # opacity of the colours
 GAP = 8
-UNCOLOURED = (*BACKGROUND_NAMES, "soil", "ground")
 
 
 def overlay(
@@ -58,7 +57,7 @@ def write_preview(
         palette: class colours.
     """
     font = ImageFont.load_default(14)
-    plain = 0 if classes[0].casefold() in UNCOLOURED else None
+    plain = 0 if is_ground(classes[0]) else None
     tiles = []
     for _, image, label in samples[:SHOWN]:
         scale = min(HEIGHT / image.shape[0], WIDEST / image.shape[1])

@@ -199,7 +199,7 @@ def read_frames(
             yield source.name, error
 
 
-def _read_video(source: Source, every: int) -> Iterator[tuple[str, Tensor]]:
+def _read_video(source: Source, every: int) -> Iterator[tuple[str, Tensor | ValueError]]:
     with open(source.path, "rb"):
         pass  # raises if it is missing, which OpenCV does not distinguish from damage
     video = cv2.VideoCapture(str(source.path))
@@ -208,8 +208,7 @@ def _read_video(source: Source, every: int) -> Iterator[tuple[str, Tensor]]:
         index = 0
         while video.grab():  # decodes the frame; only `retrieve` converts colours
             if index % every == 0:
-                pixels = cv2.cvtColor(video.retrieve()[1], cv2.COLOR_BGR2RGB)
-                yield f"{source.name}/{index:06d}", torch.from_numpy(pixels).permute(2, 0, 1)
+                yield f"{source.name}/{index:06d}", _decoded(video, f"{source.path}: frame {index}")
             index += 1
     finally:
         video.release()
@@ -217,3 +216,11 @@ def _read_video(source: Source, every: int) -> Iterator[tuple[str, Tensor]]:
         raise ValueError(f"{source.path}: not a readable video, damaged or of another kind")
     if index < WHOLE_VIDEO * expected:
         raise ValueError(f"{source.path}: ends after {index} of {expected:.0f} frames, damaged")
+
+
+def _decoded(video: cv2.VideoCapture, called: str) -> Tensor | ValueError:
+    """The grabbed frame, uint8 RGB (3, H, W), or an error: the frames after it may be readable."""
+    found, frame = video.retrieve()
+    if not found:
+        return ValueError(f"{called}: cannot be decoded, damaged")
+    return torch.from_numpy(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)).permute(2, 0, 1)

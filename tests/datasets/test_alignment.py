@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from datasets.alignment import misplaced, plant_ids
+from datasets.alignment import misplaced
+from datasets.class_names import is_ground, plant_ids
 from datasets.synthetic import draw_sample
 
 SIZE = (160, 224)
@@ -75,6 +76,7 @@ def test_what_shows_too_little_is_left_alone(fields):
         (("Background", "Sugar beet", "stone"), [1]),
         (("soil", "oilseed_rape", "Soybean"), [1, 2]),
         (("ground", "vegetation"), [1]),
+        (("bare_soil", "stones", "Background", "maize"), [3]),
         (("sky", "road", "vegetation", "terrain"), []),
         (("background", "person", "potted plant"), []),
         (("corner", "price", "drape"), []),
@@ -84,3 +86,8 @@ def test_what_shows_too_little_is_left_alone(fields):
 def test_plants_are_known_by_their_names(classes, ids):
     assert plant_ids(classes) == ids
     assert np.all(np.array(ids) < len(classes))
+
+
+@pytest.mark.parametrize("name", ["groundsel", "stonecrop", "strawberry", "rocket", "hearthweed"])
+def test_a_plant_whose_name_contains_one_of_the_ground_is_no_ground(name):
+    assert not is_ground(name)

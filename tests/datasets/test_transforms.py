@@ -231,3 +231,6 @@ def test_normalize(shape):
     expected = (images.float() / 255 - mean) / std
     assert torch.allclose(normalize(images, Preprocessing()), expected, atol=1e-5)
     assert torch.allclose(normalize(images, UNNORMALISED), images / 255)
+    floats = images.float()
+    normalize(floats, Preprocessing())
+    assert torch.equal(floats, images.float())  # a caller may still use them

@@ -79,7 +79,7 @@ def test_cells_at_the_border_are_cut():
 
 
 def test_classes_are_told_by_their_names():
-    metrics = PlantMetrics(("Soil", "carrot", "grass weed", "Weeds"))
+    metrics = PlantMetrics(("Soil", "carrot", "grass weed", "Weeds", "stones", "plastic mulch"))
     assert metrics.is_weed == {1: False, 2: True, 3: True}
     for classes in (("soil", "plant"), ("background", "weed")):
         with pytest.raises(ValueError, match="--plants: it takes a class with 'weed'"):

@@ -17,7 +17,7 @@ from datasets.cityscapes import TRAIN_TO_LABEL_ID, Cityscapes
 from datasets.transforms import EvalTransform
 from eval import predict as command
 from eval.inference import predict_logits
-from eval.photographs.sources import find_sources
+from eval.photographs.sources import find_sources, read_frames
 from eval.reporting.pictures import overlay
 from models import save_checkpoint
 
@@ -206,6 +206,20 @@ def test_a_video_without_its_end(start, video, tmp_path):
     video.write_bytes(data[: len(data) // 2])
     status, told = start("--input", video)
     assert status == 1 and "drive.avi" in told and told.count("\n") == 1
+
+
+def test_a_damaged_frame_does_not_end_a_video(video, monkeypatch):
+    class Damaged(cv2.VideoCapture):
+        def retrieve(self):
+            found, frame = super().retrieve()
+            return (False, None) if frame.mean() > 80 else (found, frame)
+
+    monkeypatch.setattr(cv2, "VideoCapture", Damaged)
+    sources = find_sources([str(video)], video.parent / "out")
+    frames = list(read_frames(sources, every=2))
+    assert [name for name, _ in frames] == [f"drive/{index:06d}" for index in (0, 2, 4, 6)]
+    assert [isinstance(frame, ValueError) for _, frame in frames] == [False, False, True, True]
+    assert "drive.avi: frame 4: cannot be decoded" in str(frames[2][1])
 
 
 def test_names(folder, tmp_path):

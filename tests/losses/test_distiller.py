@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from losses import METHODS, build_method
-from losses.declaration import FLAGS, Adapter, Method, MethodOptions, Term, merge
+from losses.declaration import Adapter, Method, MethodOptions, Term, flag_of, merge
 from losses.distiller import Distiller
 
 WIDTHS = (4, 6, 8, 10)
@@ -228,7 +228,7 @@ GIVEN = {
     ],
 )
 def test_flags_that_a_method_does_not_read_are_known(method, read):
-    unread = {FLAGS[name] for name in GIVEN} - {"--kd-weight"} - read
+    unread = {flag_of(name) for name in GIVEN} - {"--kd-weight"} - read
     assert set(build_method(method, NETWORK, NETWORK, **GIVEN).ignored) == unread
     assert build_method(method, NETWORK, NETWORK).ignored == []
 

@@ -1,5 +1,6 @@
 """TransKD and review distillation against the published definitions."""
 
+from copy import deepcopy
 from types import SimpleNamespace
 
 import pytest
@@ -104,8 +105,29 @@ def test_fusion_takes_one_image_in_training_and_maps_of_any_size():
 def test_in_a_small_batch_the_mix_of_an_image_does_not_depend_on_the_others():
     mix = SelectiveMix(6).train()
     x, y, other = torch.randn(3, 3, 6, 3, 4)
-    pairs = [mix(torch.stack([x[0], z[1]]), torch.stack([y[0], z[2]]))[0] for z in (x, other)]
+    pairs = [
+        deepcopy(mix)(torch.stack([x[0], z[1]]), torch.stack([y[0], z[2]]))[0] for z in (x, other)
+    ]
     torch.testing.assert_close(*pairs)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3])
+def test_small_batches_teach_the_mix_the_statistics_of_large_ones(batch):
+    torch.manual_seed(0)
+    few, many = SelectiveMix(6).train(), SelectiveMix(6).train()
+    many.load_state_dict(few.state_dict())
+    for norm in (few.norm, many.norm):
+        norm.momentum = 0.005
+    x, y = torch.randn(2, 3000, 6, 3, 4) * 3 + 2
+    with torch.no_grad():
+        for some in zip(x.split(batch), y.split(batch), strict=True):
+            few(*some)
+        for some in zip(x.split(60), y.split(60), strict=True):
+            for _ in range(60 // batch):
+                many(*some)
+    for name in ("running_mean", "running_var"):
+        one, other = getattr(few.norm, name), getattr(many.norm, name)
+        torch.testing.assert_close(one, other, rtol=0.25, atol=0.1)
 
 
 def test_selection_is_a_convex_combination():

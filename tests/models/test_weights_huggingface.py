@@ -151,6 +151,19 @@ def test_preprocessing_without_our_own_file(tiny_model, tmp_path):
     assert (preprocessing["mean"], preprocessing["std"]) == ([0, 0, 0], [1, 1, 1])
 
 
+def test_other_heads_than_the_named_network_has(tmp_path):
+    """Attention heads leave no trace in the shapes of tensors, only in the configuration."""
+    model = build_model("SegformerB0", 3, head_width=64, drop_path_rate=0.3).eval()
+    save_huggingface(model, tmp_path)
+    read, _ = load_checkpoint(tmp_path)
+    assert [blocks[0].attn.num_heads for blocks in map(read.encoder.stage_blocks, range(1, 5))] == [
+        blocks[0].attn.num_heads for blocks in map(model.encoder.stage_blocks, range(1, 5))
+    ]
+    images = torch.rand(1, 3, 64, 64)
+    assert torch.equal(read.eval()(images), model(images))
+    assert json.loads((tmp_path / "config.json").read_text())["drop_path_rate"] == 0.3
+
+
 @pytest.mark.parametrize("part", ["classifier", "encoder"])
 def test_imagenet_backbone(part, tmp_path):
     config = transformers.SegformerConfig(num_labels=10)
@@ -197,7 +210,12 @@ def test_refused_exports(tiny_model, tmp_path):
     ("changed", "message"),
     [
         ({"model_type": "beit"}, "describes beit; known: segformer"),
-        ({"sr_ratios": [4, 4, 2, 1]}, "sr_ratios .* are not SegFormer's"),
+        (
+            {"sr_ratios": [4, 4, 2, 1]},
+            r"sr_ratios .* is not SegFormer's \[8, 4, 2, 1\]",
+        ),
+        ({"hidden_act": "relu"}, "hidden_act relu is not SegFormer's gelu"),
+        ({"strides": [2, 2, 2, 2]}, "strides .* is not SegFormer's"),
         ({"num_attention_heads": [4, 1, 1, 1]}, "attention heads do not fit"),
     ],
 )

@@ -1,6 +1,7 @@
 """Options of distillation: the teacher and the method."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from command_line.arguments import (
     non_negative_integer,
@@ -10,7 +11,7 @@ from command_line.arguments import (
     probability,
 )
 from losses import METHODS
-from losses.declaration import DIVERGENCES, NORM_TYPES, MethodOptions
+from losses.declaration import DIVERGENCES, NORM_TYPES, RENAMED, MethodOptions
 from losses.methods import find_method
 from train.options.flag import find_name, flag, published_switch, two_way
 from train.options.optimisation import PRECISIONS
@@ -68,7 +69,7 @@ class DistillationOptions:
     )
     kd_weight: float = flag(
         "factor on all terms of the method, beside the cross-entropy",
-        default=1.0,
+        default=MethodOptions.weight,
         type=non_negative_number,
     )
     kd_warmup: int = flag(
@@ -92,50 +93,56 @@ class DistillationOptions:
         type=positive_number,
     )
     norm_type: str = flag(
-        "cwd: what is normalised to a distribution", default="channel", choices=NORM_TYPES
+        "cwd: what is normalised to a distribution",
+        default=MethodOptions.norm_type,
+        choices=NORM_TYPES,
     )
     divergence: str = flag(
         "cwd: how distributions are compared",
-        default="kl",
+        default=MethodOptions.divergence,
         nargs="?",
         const="kl",
         choices=DIVERGENCES,
     )
     review_kd_loss_weight: float = flag(
         "weight of the hierarchical context loss (reviewkd, transkd)",
-        default=1.0,
+        default=MethodOptions.hcl_weight,
         type=non_negative_number,
     )
     lambda_cwd: float = flag(
         "weight of cwd; 0.3 suits SegFormer, 3 convolutional networks",
-        default=0.3,
+        default=MethodOptions.lambda_cwd,
         type=non_negative_number,
     )
     lambda_cwd_features: float = flag(
-        "weight of cwd-features", default=5.0, type=non_negative_number
+        "weight of cwd-features",
+        default=MethodOptions.lambda_cwd_features,
+        type=non_negative_number,
     )
     standardize_logits: bool = two_way(
-        "compare z-scores of logits over classes: kd, cwd, dist, bpkd", default=False
+        "compare z-scores of logits over classes: kd, cwd, dist, bpkd",
+        default=MethodOptions.standardize_logits,
     )
     review_width: int = flag(
         "reviewkd: channels in which stages are fused; its authors take 256 to 512",
-        default=64,
+        default=MethodOptions.review_width,
         type=positive_integer,
     )
     embed_weights: tuple[float, ...] = flag(
         "transkd: weights of the four embedding stages",
-        default=(0.1, 0.1, 0.5, 1.0),
+        default=MethodOptions.embed_weights,
         type=non_negative_number,
         nargs=4,
     )
     embed: int = flag(
         "embedding stages that take part: 0 none, 1 to 4 that one, 5 all",
-        default=5,
+        default=MethodOptions.embed,
         type=int,
         choices=range(6),
     )
     gl_residual: bool = two_way(
-        "transkd-gl: add the embedding to what the GL-Mixer makes of it", default=True
+        "transkd-gl: add the embedding to what the GL-Mixer makes of it",
+        default=MethodOptions.gl_residual,
     )
 
     def settled(self) -> "DistillationOptions":
@@ -166,6 +173,11 @@ class DistillationOptions:
             knowledge_distillation_loss=None,
             knowledge_distillation_feature_fusion=None,
         )
+
+    def of_method(self) -> dict[str, Any]:
+        """The options of the method, as `losses.build_method` takes them."""
+        names = [each.name for each in fields(MethodOptions)]
+        return {name: getattr(self, RENAMED.get(name, name)) for name in names}
 
     def _compares_features(self, method: str) -> bool:
         return find_method(method).compared(MethodOptions(embed=self.embed)) != {"logits"}

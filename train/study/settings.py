@@ -8,6 +8,7 @@ from typing import Any
 from command_line.device import choose_device
 from command_line.documents import read_json, read_mapping
 from command_line.notes import note
+from conventions.run_flags import HANDLING, PLACES
 from models.files import digest_start
 from models.shipped import NAME as SHIPPED
 from models.shipped import find_shipped
@@ -16,13 +17,8 @@ from train.run_folder import ARGUMENTS, BEST
 from train.study.jobs import SCORES, is_done, record_of
 from train.study.study import Job, Study
 
-# Folders, and flags that do not affect the last weights; both may differ between machines.
-PLACES = frozenset({"savedir", "run_name", "datadir"})
-HANDLING = frozenset(
-    {"cache", "device", "num_workers", "port", "visualize", "visualize_outimages", "epochs_save",
-     "steps_loss", "steps_plot", "savedate", "iouTrain", "iouVal", "val_every", "limit_val",
-     "teacher_val"}
-)  # fmt: skip
+# Flags that do not affect the last weights, and may differ between machines.
+OF_NO_WEIGHT = PLACES | HANDLING | {"iouVal", "limit_val", "val_every"}
 OF_EVERY_RUN = re.compile(r"seed\d+|last\.pth|epoch-\d+\.pth")
 
 
@@ -87,7 +83,7 @@ def _differences(job: Job, trained: Mapping[str, Any]) -> Iterator[tuple[str, An
     ended_by_steps = {"num_epochs"} if job.steps is not None else set()
     for name, value in job.settings.items():
         had = trained.get(name, value)  # the flag may be newer than the record
-        if name in PLACES | HANDLING | ended_by_steps or had == value or _same_file(had, value):
+        if name in OF_NO_WEIGHT | ended_by_steps or had == value or _same_file(had, value):
             continue
         if name != "teacher":
             yield name.replace("_", "-"), had, value

@@ -29,6 +29,7 @@ def test_scores_of_other_settings_than_the_recipe_s_are_refused(recipe, tmp_path
     (job.results / SCORES).write_text('{"subset": "val"}')
     check_settings(study)  # a record from before settings were kept
     trained = {**job.settings, "datadir": "/elsewhere", "num_workers": 8, "savedir": "other"}
+    trained |= {"test_split": "test", "val_every": 7}
     (job.results / "args.yaml").write_text(yaml.safe_dump(trained))
     check_settings(study)
     for changed, message in (
@@ -49,6 +50,11 @@ def test_scores_of_other_settings_than_the_recipe_s_are_refused(recipe, tmp_path
         assert not (tmp_path / "table.md").exists()
     with pytest.raises(ValueError, match="scores.json: scored on val, and .*study.yaml says test"):
         check_settings(read_study(recipe(runs, score="test", **settings)))
+
+
+def test_flags_that_do_not_matter_are_flags(recipe):
+    (job,) = read_study(recipe({"kd": {"teacher": "t.pth"}})).jobs
+    assert set(job.settings) > study_settings.OF_NO_WEIGHT
 
 
 def record(job, folder, **changed):
