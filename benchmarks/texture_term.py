@@ -23,9 +23,9 @@ from benchmarks.measuring import (
     record,
     shape_name,
 )
+from benchmarks.unfolded_texture import texture as unfolded_texture
 from command_line.cli import run
 from losses.embedding_patch import TexturePatchLoss
-from tests.losses.unfold_texture import texture as unfolded_texture
 
 WIDTHS = (64, 128, 320, 512)  # of SegFormer-B1 to B5 teachers, to which the student is projected
 FORMULATIONS: dict[str, Callable[..., Tensor]] = {

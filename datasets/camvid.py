@@ -1,5 +1,6 @@
 """CamVid: street scenes from a car, in the 480 x 360 version with 11 classes."""
 
+from conventions.labels import VOID
 from datasets.base import IMAGE_SUFFIXES, Pairs, SegmentationDataset, index_by_stem, pair
 
 _CLASSES = (
@@ -15,7 +16,7 @@ _CLASSES = (
     ("pedestrian", (64, 64, 0)),
     ("bicyclist", (0, 128, 192)),
 )
-VOID_ID = 11
+UNNAMED = 11
 
 
 class CamVid(SegmentationDataset):
@@ -27,7 +28,7 @@ class CamVid(SegmentationDataset):
     classes = tuple(name for name, _ in _CLASSES)
     palette = tuple(colour for _, colour in _CLASSES)
     splits = ("train", "val", "test")
-    label_ids = {i: i for i in range(len(_CLASSES))} | {VOID_ID: 255, 255: 255}
+    label_ids = {i: i for i in range(len(_CLASSES))} | {UNNAMED: VOID, VOID: VOID}
 
     def list_pairs(self) -> Pairs:
         """Pair `<split>/*.jpg` or `.png` with `<split>annot/*.png`."""

@@ -11,7 +11,7 @@ from conventions.labels import VOID, VOID_NAME
 from datasets.base import IMAGE_SUFFIXES, Pairs, check_classes, index_by_stem
 from datasets.layout import new_folder, split_names, write_classes, write_label, write_lists
 from datasets.palettes import parse_colour
-from datasets.reading import Colour, map_colours, read_image, read_indices, tell_values
+from datasets.reading import Colour, map_colours, map_ids, read_image, read_indices, tell_values
 from datasets.sugar_beets import SugarBeets
 
 SOIL, CROP, WEED = (SugarBeets.classes.index(name) for name in ("soil", "crop", "weed"))
@@ -21,10 +21,6 @@ SUGAR_BEETS_IDS = {
     **dict.fromkeys(range(10000, 10003), CROP),
     **dict.fromkeys((2, *range(20000, 20012), *range(20100, 20106)), WEED),
 }
-
-_UNKNOWN = 255
-_ID_TABLE = np.full(max(SUGAR_BEETS_IDS) + 1, _UNKNOWN, np.uint8)
-_ID_TABLE[list(SUGAR_BEETS_IDS)] = list(SUGAR_BEETS_IDS.values())
 
 
 def parse_colours(texts: Sequence[str]) -> dict[str, Colour]:
@@ -153,9 +149,7 @@ def sugar_beets_ids(path: Path) -> np.ndarray:
         ValueError: it is damaged, or has an id that is not in the published list.
     """
     values = read_indices(path)
-    known = (values >= 0) & (values < len(_ID_TABLE))
-    ids = _ID_TABLE[np.where(known, values, 3)]  # 3 is not one of their ids
-    unknown = ids == _UNKNOWN
+    ids, unknown = map_ids(values, SUGAR_BEETS_IDS)
     if unknown.any():
         told = tell_values(values[unknown])
         raise ValueError(f"{path}: label values outside the published list: {told}")

@@ -1,6 +1,7 @@
-"""Recursive listing of files."""
+"""Recursive listing of files, and comparison of their names."""
 
 import os
+import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -30,3 +31,8 @@ def files_below(
             and not (leave_out and leave_out(Path(place, name)))
         ]
         yield from (Path(place, name) for name in files if not name.startswith("."))
+
+
+def same_name(name: str) -> str:
+    """Normalise case and Unicode form for comparison: macOS decomposes accented letters."""
+    return unicodedata.normalize("NFC", name).casefold()

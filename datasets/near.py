@@ -1,10 +1,9 @@
 """Search for files whose names are similar to a missing one."""
 
-import unicodedata
 from difflib import get_close_matches
 from pathlib import Path
 
-from datasets.files import files_below
+from datasets.files import files_below, same_name
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".json")
 
@@ -20,8 +19,8 @@ def near_file(wanted: Path, root: Path, partner: Path | None = None) -> str:
     found: dict[str, Path] = {}
     for path in sorted(files_below(root)):
         if path.suffix.lower() in _SUFFIXES and path != partner:
-            found.setdefault(_plain(path.stem), path)
-    stem = _plain(wanted.stem)
+            found.setdefault(same_name(path.stem), path)
+    stem = same_name(wanted.stem)
     longer = [key for key in found if key.startswith(stem) and not key[len(stem) :][:1].isdigit()]
     for key in (stem, *longer, *get_close_matches(stem, found, 1, cutoff=0.85)):
         if key in found and found[key] != wanted:
@@ -36,7 +35,3 @@ def contents(folder: Path) -> str:
              if not path.name.startswith(".")]  # fmt: skip
     more = f" and {len(names) - 6} more" if len(names) > 6 else ""
     return (", ".join(names[:6]) or "nothing") + more
-
-
-def _plain(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()

@@ -1,5 +1,6 @@
 """PhenoBench: sugar beets and weeds seen from the air, 1024 x 1024."""
 
+from conventions.labels import VOID
 from datasets.base import (
     IMAGE_SUFFIXES,
     PLANT_CLASSES,
@@ -21,7 +22,7 @@ class PhenoBench(SegmentationDataset):
     classes = PLANT_CLASSES
     palette = PLANT_PALETTE
     splits = ("train", "val")
-    label_ids = {0: 0, 1: 1, 2: 2, 3: 1, 4: 2, 255: 255}
+    label_ids = {0: 0, 1: 1, 2: 2, 3: 1, 4: 2, VOID: VOID}
 
     def list_pairs(self) -> Pairs:
         """Pair `<split>/images/*.png` with `<split>/semantics/*.png`."""

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from conventions.labels import VOID
+
 RATIO = 0.02  # of the image's diagonal, as published for photographs
 
 
@@ -23,7 +25,7 @@ class BoundaryMetrics:
         intersections, unions: int64, per class except the ignored one.
     """
 
-    def __init__(self, num_classes: int, ignore_index: int = 255, ratio: float = RATIO) -> None:
+    def __init__(self, num_classes: int, ignore_index: int = VOID, ratio: float = RATIO) -> None:
         self.ignore_index = ignore_index
         self.ratio = ratio
         self.classes = [index for index in range(num_classes) if index != ignore_index]

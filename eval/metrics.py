@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from conventions.labels import VOID
+
 
 class SegmentationMetrics:
     """Confusion matrix over a whole split, and the scores computed from it.
@@ -18,7 +20,7 @@ class SegmentationMetrics:
             processes or subsets can simply be added.
     """
 
-    def __init__(self, num_classes: int, ignore_index: int = 255) -> None:
+    def __init__(self, num_classes: int, ignore_index: int = VOID) -> None:
         """Start from an empty matrix.
 
         Raises:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from command_line.outputs import replacing
+from conventions.labels import VOID
 from eval.metrics import SegmentationMetrics
 
 
@@ -22,7 +23,7 @@ class ImageCounts:
         ignore_index: label value that is not counted.
     """
 
-    def __init__(self, num_classes: int, ignore_index: int = 255) -> None:
+    def __init__(self, num_classes: int, ignore_index: int = VOID) -> None:
         self.num_classes = num_classes
         self.ignore_index = ignore_index
         self.names: list[str] = []

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from torch import Tensor
 
+from conventions.labels import VOID
 from datasets.class_names import is_ground
 
 HIT = 0.5  # least treated share of a weed that is hit
@@ -37,7 +38,7 @@ class PlantMetrics:
         ValueError: no class is a weed, or none is a crop.
     """
 
-    def __init__(self, classes: Sequence[str], ignore_index: int = 255, size: int = 1) -> None:
+    def __init__(self, classes: Sequence[str], ignore_index: int = VOID, size: int = 1) -> None:
         plants = {
             index: "weed" in name.casefold()
             for index, name in enumerate(classes)

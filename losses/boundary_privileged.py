@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from conventions.labels import UNLABELLED
-from losses.logits import LEFT_OUT, pixel_divergence
-from losses.void import labelled, labels_at
+from losses.logits import pixel_divergence
+from losses.void import LEFT_OUT, labelled, labels_at
 
 
 class BoundaryPrivilegedLoss(nn.Module):

@@ -14,9 +14,8 @@ from torch.nn import functional as F
 
 from losses.adapters import ChannelLinear, StagewiseAdapter
 from losses.declaration import MethodOptions, summed
-from losses.void import labelled, labels_at, masked_mean
+from losses.void import LEFT_OUT, labelled, labels_at, masked_mean
 
-LEFT_OUT = -1e9  # a similarity that softmax maps to 0
 POOL = 4  # pooling window, in cells per side, for fused maps of at least POOLED_FROM
 POOLED_FROM = 64  # cells per side: the fused map of a 256 px crop
 

@@ -12,9 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from losses.declaration import summed
-from losses.void import labelled
-
-LEFT_OUT = -1e9
+from losses.void import LEFT_OUT, labelled
 
 
 class DenseContrastLoss(nn.Module):

@@ -14,9 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from losses.declaration import DIVERGENCES, NORM_TYPES, summed
-from losses.void import labelled, masked_mean, mean_over_images
-
-LEFT_OUT = -1e9  # a score that softmax maps to 0
+from losses.void import LEFT_OUT, labelled, masked_mean, mean_over_images
 
 
 class Standardized(nn.Module):

@@ -30,17 +30,18 @@ class ReconstructionLoss(nn.Module):
         self,
         student_maps: list[Tensor],
         teacher_maps: list[Tensor],
-        starts: Sequence[Starts] | None = None,
         labels: Tensor | None = None,
+        *,
+        starts: Sequence[Starts] | None = None,
     ) -> Tensor:
         """Maps (B, C, h, w), one per stage, of equal shapes -> scalar.
 
         Args:
             student_maps: the student's adapted features.
             teacher_maps: the teacher's features.
+            labels: class ids (B, H, W); void is left out.
             starts: per stage the first row and the first column of every sample's hole, two
                 integer tensors (B,); by default drawn with torch's generator of the device.
-            labels: class ids (B, H, W); void is left out.
         """
         if starts is None:
             starts = [self.draw(maps) for maps in student_maps]

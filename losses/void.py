@@ -12,6 +12,7 @@ from torch import Tensor
 from conventions.labels import VOID
 
 LEAST_LABELLED = 0.5  # minimum share of a cell's pixels
+LEFT_OUT = -1e9  # a score that softmax maps to 0
 
 
 def labelled(labels: Tensor | None, size: Sequence[int]) -> Tensor | None:

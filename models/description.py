@@ -17,6 +17,8 @@ from pydantic import (
 )
 from torch import Tensor
 
+from conventions.labels import VOID
+
 LARGEST = 4096  # maximum for channels, blocks and other sizes of a network
 
 Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
@@ -97,7 +99,7 @@ class Description(BaseModel):
     overrides: Overrides | None = None
     classes: Annotated[list[Name], Field(min_length=1)] | None = None
     palette: list[Annotated[list[Byte], Field(min_length=3, max_length=3)]] | None = None
-    ignore_index: Byte = 255
+    ignore_index: Byte = VOID
     dataset: StrictStr | None = None
     preprocessing: PreprocessingEntries | None = None
     method: StrictStr | None = None

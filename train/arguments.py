@@ -75,6 +75,7 @@ class FlagParser(OneLineParser):
         distillation = {"distillation": DistillationOptions} if stage == "sekd" else {}
         for title, concern in (GROUPS | distillation).items():
             add_flags(self.add_argument_group(title), concern)
+        self.set_defaults(**OF_STAGE[stage])
         self.actions = {action.dest: action for action in self._actions if action.dest != "help"}
         self.show_first(*FIRST, *(("--teacher", "--method") if stage == "sekd" else ()))
 
@@ -146,7 +147,6 @@ def parse_options(stage: str, arguments: Sequence[str]) -> Options:
         SystemExit: status 2, for anything that argparse rejects.
     """
     parser = FlagParser(stage)
-    parser.set_defaults(**OF_STAGE[stage])
     values, recipe = parser.read(arguments, {}), {}
     if values["config"] is not None:
         written = read_recipe(values["config"])

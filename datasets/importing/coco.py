@@ -9,7 +9,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from datasets.importing.places import Export, parsing
-from datasets.importing.raster import ring
+from datasets.importing.raster import area, ring
 from datasets.importing.records import Region, Sample, Source
 
 LARGEST = 1 << 28  # px of an image
@@ -110,8 +110,7 @@ def _region(
         return None
     if isinstance(shape, dict):
         rle = check_rle(shape, size, where)
-        area = float(coco_mask.area(rle))
-        return Region(name, mask=partial(_decode, rle), order=-area)
+        return Region(name, mask=partial(_decode, rle), order=-float(coco_mask.area(rle)))
     if not isinstance(shape, list) or not all(
         isinstance(part, list) and len(part) % 2 == 0 for part in shape
     ):
@@ -119,7 +118,7 @@ def _region(
     rings = tuple(ring(np.array(part).reshape(-1, 2), where) for part in shape if len(part) >= 6)
     if not rings:
         return None
-    return Region(name, rings, order=-sum(map(_area, rings)))
+    return Region(name, rings, order=-sum(map(area, rings)))
 
 
 def check_rle(shape: dict[str, Any], size: tuple[int, int], where: str) -> dict[str, Any]:
@@ -173,9 +172,3 @@ def unpack(counts: str) -> list[int]:
 
 def _decode(rle: dict, size: tuple[int, int]) -> np.ndarray:
     return coco_mask.decode(rle).astype(bool)
-
-
-def _area(corners: np.ndarray) -> float:
-    """The area of a polygon (N, 2), by the shoelace formula."""
-    x, y = corners.T
-    return abs(float(x @ np.roll(y, 1) - y @ np.roll(x, 1))) / 2

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 
+from datasets.files import same_name
 from datasets.importing.mask_folders import says_role
-from datasets.importing.places import Export, same_name
+from datasets.importing.places import Export
 from datasets.importing.records import Sample
 from datasets.layout import SPLIT_NAMES, split_folders, split_names
 

@@ -5,8 +5,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 
+from datasets.files import same_name
 from datasets.importing.mask_classes import name_values
-from datasets.importing.places import SPLITS, Export, is_image, same_name
+from datasets.importing.places import SPLITS, Export, is_image
 from datasets.importing.records import Sample, Source
 
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")

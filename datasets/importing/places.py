@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import unicodedata
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from datasets.files import files_below
+from datasets.files import files_below, same_name
 from datasets.importing.records import Request
 from datasets.reading import READABLE_SUFFIXES, UNREAD_SUFFIXES
 
@@ -227,11 +226,6 @@ def parsing(path: Path, tool: str) -> Iterator[None]:
 def is_image(path: Path) -> bool:
     """Return whether a file is an image, by its suffix."""
     return path.suffix.lower() in READABLE_SUFFIXES
-
-
-def same_name(name: str) -> str:
-    """Normalise case and Unicode form for comparison: macOS decomposes accented letters."""
-    return unicodedata.normalize("NFC", name).casefold()
 
 
 def split_of(path: PurePosixPath) -> str | None:

@@ -54,6 +54,12 @@ def fill(rings: Sequence[np.ndarray], size: tuple[int, int]) -> np.ndarray:
     return coco_mask.decode(coco_mask.merge(pieces)).astype(bool)
 
 
+def area(corners: np.ndarray) -> float:
+    """The area of a polygon (N, 2), by the shoelace formula."""
+    x, y = corners.T
+    return abs(float(x @ np.roll(y, 1) - y @ np.roll(x, 1))) / 2
+
+
 def ring(points: object, where: str) -> np.ndarray:
     """Validate the corners of a polygon and convert them to float (N, 2).
 

@@ -8,8 +8,9 @@ import numpy as np
 from PIL import Image
 
 from command_line.documents import read_yaml
-from datasets.importing.places import Export, same_name, split_of
-from datasets.importing.raster import ring
+from datasets.files import same_name
+from datasets.importing.places import Export, split_of
+from datasets.importing.raster import area, ring
 from datasets.importing.records import Region, Sample, Source
 
 NAME_FILES = ("classes.txt", "obj.names")
@@ -124,9 +125,7 @@ def _regions(path: Path, size: tuple[int, int], names: list[str]) -> Iterator[Re
         corners = ring(np.array(numbers, np.float64).reshape(-1, 2), where)
         if np.abs(corners).max() > 2:
             raise ValueError(f"{where}: coordinates in px; YOLO's are shares of the image, 0 to 1")
-        x, y = corners.T
-        area = abs(float(x @ np.roll(y, 1) - y @ np.roll(x, 1))) / 2
-        yield Region(names[int(index)], (corners * (size[1], size[0]),), order=-area)
+        yield Region(names[int(index)], (corners * (size[1], size[0]),), order=-area(corners))
 
 
 def _image_size(path: Path) -> tuple[int, int]:

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from benchmarks import unfolded_texture
 from losses.embedding_patch import EmbeddingMSELoss, TextureDifference, TexturePatchLoss
 from losses.laplacian_pyramid import structural_difference
 from losses.patch_statistics import statistical_difference
-from tests.losses import unfold_texture
 
 SIZES = [(8, 8), (7, 8), (8, 5), (9, 11), (2, 6), (3, 3), (1, 4), (1, 1), (16, 6)]
 
@@ -51,7 +51,7 @@ def test_golden_parts_of_every_stage(golden, golden_maps):
 def test_equals_the_unfolding_reference(size):
     student, teacher = pair(size)
     value, gradient = value_and_gradient(fast, student, teacher)
-    expected, expected_gradient = value_and_gradient(unfold_texture.texture, student, teacher)
+    expected, expected_gradient = value_and_gradient(unfolded_texture.texture, student, teacher)
     torch.testing.assert_close(value, expected, rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(gradient, expected_gradient, rtol=1e-8, atol=1e-12)
 
@@ -60,7 +60,7 @@ def test_equals_the_unfolding_reference(size):
 def test_equals_the_unfolding_reference_in_float32(size):
     student, teacher = pair(size, torch.float32, channels=8)
     value, gradient = value_and_gradient(TexturePatchLoss(), student, teacher)
-    expected, expected_gradient = value_and_gradient(unfold_texture.texture, student, teacher)
+    expected, expected_gradient = value_and_gradient(unfolded_texture.texture, student, teacher)
     assert value.item() == pytest.approx(expected.item(), rel=1e-6)
     torch.testing.assert_close(gradient, expected_gradient, rtol=1e-5, atol=1e-6 * 1e-2)
 
@@ -70,7 +70,7 @@ def test_a_large_mean_costs_no_digits():
     inner = slice(2, -2)  # away from the border, where the zeros outside make the mean matter
     value, gradient = value_and_gradient(TexturePatchLoss(), student.float(), teacher.float())
     expected, expected_gradient = value_and_gradient(
-        unfold_texture.texture, student.float().double(), teacher.float().double()
+        unfolded_texture.texture, student.float().double(), teacher.float().double()
     )
     assert value.item() == pytest.approx(expected.item(), rel=1e-4)
     torch.testing.assert_close(

@@ -16,20 +16,20 @@ def test_golden_value(golden, golden_maps):
     corners = torch.tensor(losses["reconstruction_mask_starts_per_stage_h_then_w"])
     drawn = [(corners[2 * stage], corners[2 * stage + 1]) for stage in range(4)]
     maps = golden_maps("student.feature"), golden_maps("teacher.feature")
-    loss = ReconstructionLoss()(*maps, drawn)
+    loss = ReconstructionLoss()(*maps, starts=drawn)
     assert loss.item() == pytest.approx(losses["reconstruction"], rel=1e-5)
 
 
 def test_by_hand():
     """Of 4 x 7 pixels a hole of 1 x 2 counts as zero: 5 - 0 there, 5 - 2 elsewhere."""
     student, teacher = torch.full((1, 3, 4, 7), 2.0), torch.full((1, 3, 4, 7), 5.0)
-    loss = ReconstructionLoss()([student], [teacher], starts(2, 4))
+    loss = ReconstructionLoss()([student], [teacher], starts=starts(2, 4))
     assert loss.item() == pytest.approx((26 * 9 + 2 * 25) / 28)
 
 
 def test_the_hole_sends_no_gradient():
     student = torch.zeros(1, 2, 10, 20, requires_grad=True)
-    ReconstructionLoss()([student], [torch.ones(1, 2, 10, 20)], starts(3, 5)).backward()
+    ReconstructionLoss()([student], [torch.ones(1, 2, 10, 20)], starts=starts(3, 5)).backward()
     zero = student.grad == 0
     assert zero[:, :, 3:6, 5:11].all()
     assert zero.sum() == 2 * 3 * 6

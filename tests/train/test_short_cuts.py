@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from benchmarks import unfolded_texture
 from conventions.preprocessing import Preprocessing
 from losses import build_method
 from losses.void import labelled
 from models.mit import EfficientAttention
-from tests.losses import unfold_texture
 from train.optimizer import build_optimizer
 from train.segmentation_loss import SegmentationLoss
 from train.tasks import DistillationTask
@@ -28,7 +28,7 @@ class PlainTexture(nn.Module):
     def forward(self, student_maps, teacher_maps, labels=None):
         masks = [labelled(labels, maps.shape[-2:]) for maps in student_maps]
         losses = [
-            unfold_texture.texture([torch.where(mask > 0, s, t)], [t]) / mask.mean()
+            unfolded_texture.texture([torch.where(mask > 0, s, t)], [t]) / mask.mean()
             for mask, s, t in zip(masks, student_maps, teacher_maps, strict=True)
         ]
         return sum(losses) / len(losses)

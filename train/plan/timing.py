@@ -57,7 +57,7 @@ class Cost:
 
 
 def options_of(stage: str, flags: Flags) -> Options:
-    """Options of a stage from flags spelled as in a recipe; `model` is required.
+    """Options of a stage from flags spelled as in a recipe.
 
     Raises:
         ValueError: an unknown flag, or flags that contradict each other.

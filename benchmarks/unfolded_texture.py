@@ -15,11 +15,13 @@ def texture(student_maps: list[Tensor], teacher_maps: list[Tensor]) -> Tensor:
 
 
 def structural(student: Tensor, teacher: Tensor) -> Tensor:
+    """Sum of MSE over the levels of both pyramids."""
     levels = zip(pyramid(student), pyramid(teacher), strict=True)
     return torch.stack([F.mse_loss(s, t) for s, t in levels]).sum()
 
 
 def pyramid(maps: Tensor) -> list[Tensor]:
+    """Two Laplacian levels and the residual of maps (B, C, h, w)."""
     channels = maps.shape[1]
     offsets = torch.arange(-2, 3, dtype=maps.dtype)
     gaussian = torch.exp(-(offsets[:, None] ** 2 + offsets**2) / 2)
@@ -33,6 +35,7 @@ def pyramid(maps: Tensor) -> list[Tensor]:
 
 
 def statistical(student: Tensor, teacher: Tensor) -> Tensor:
+    """MSE of locally normalised patches."""
     return F.mse_loss(normalised_patches(student), normalised_patches(teacher))
 
 
