@@ -117,7 +117,7 @@ def _status_of(error: BaseException) -> int | None:
     """Return the exit status of an error that is reported in one line; None for a bug."""
     if isinstance(error, KeyboardInterrupt):
         return 130
-    if isinstance(error, BrokenPipeError):  # from stdout
+    if _lost_its_reader(error):
         # The reader (`| head`) is gone. Python would raise once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
@@ -132,6 +132,12 @@ def _status_of(error: BaseException) -> int | None:
     message = "".join(each if each.isprintable() else "?" for each in message)
     print(f"{Path(sys.argv[0]).name}: error: {message}", file=sys.stderr)
     return 2 if outage is None else 1
+
+
+def _lost_its_reader(error: BaseException) -> bool:
+    """Whether writing to stdout failed; rich exits by itself then."""
+    cause = error.__context__ if isinstance(error, SystemExit) else error
+    return isinstance(cause, BrokenPipeError)
 
 
 def _leave_outages_to_main(args: "threading.ExceptHookArgs | sys.UnraisableHookArgs") -> None:

@@ -37,8 +37,9 @@ class Lines:
         """Format how many units are done after `seconds`, and the estimated time left."""
         if not self.total:
             return f"{self.description}: {self.done} {self.unit}s{self.postfix}"
-        left = seconds * (self.total - self.done) / max(1, self.done - self.initial)
-        share = f"{self.done} of {self.total} {self.unit}s"
+        total = max(self.total, self.done)  # the total may be an estimate
+        left = seconds * (total - self.done) / max(1, self.done - self.initial)
+        share = f"{self.done} of {total} {self.unit}s"
         return f"{self.description}: {share}, {tqdm.format_interval(left)} left{self.postfix}"
 
     def write(self, text: str, file: TextIO | None = None) -> None:

@@ -101,6 +101,8 @@ def check_flags(args: argparse.Namespace) -> None:
         import_openvino()
         if args.output is not None and args.output.suffix.lower() != ".xml":
             raise ValueError(f"--output {args.output}: an OpenVINO file is called .xml")
+    elif args.output is not None and args.output.suffix.lower() == ".xml":
+        raise ValueError(f"--output {args.output}: only --format openvino writes an .xml file")
     if args.format == "tensorrt":
         import_tensorrt()
     if args.format == "huggingface" and (args.with_preprocessing or args.with_argmax):

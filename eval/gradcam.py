@@ -64,7 +64,7 @@ def main() -> int:
     device = choose_device(args.device, args.cpu)
     sources = find_sources(args.input, args.output)
     model, info = load_checkpoint(args.state, model=args.model, map_location=device)
-    names, _ = describe_classes(args, info, model.num_classes)
+    names, _ = describe_classes(args, info, model)
     shown = choose_classes(args.shown, names)
     predictor = Predictor(model, choose_preprocessing(args, info), WHOLE, device)
     cams = StageCams(predictor, args.stage, args.method)

@@ -50,7 +50,7 @@ def tell_kinds_apart(runs: Sequence[Kind]) -> None:
     may have a teacher of its own, such as that of its seed: teachers are alike if there are as many
     of the same networks, as far as these are known.
     """
-    for tell_apart in (_by_teachers, _by_flags, _by_data, _by_paths):
+    for tell_apart in (_by_teachers, _by_flags, _by_data, _by_paths, _by_files):
         for kind in dict.fromkeys(run.name for run in runs):
             tell_apart([run for run in runs if run.name == kind])
 
@@ -130,6 +130,14 @@ def _by_paths(members: Sequence[Kind]) -> None:
     seeds = [run.flags.get("seed") for run in members]
     if len(set(seeds)) < len(seeds):
         _name_flags(members, ("teacher", "datadir"))
+
+
+def _by_files(members: Sequence[Kind]) -> None:
+    """Name the files of networks that are not of different seeds, such as one exported twice."""
+    seeds = [run.flags.get("seed") for run in members]
+    if None in seeds or len(set(seeds)) < len(seeds):
+        for run in members if len(members) > 1 else ():
+            run.name += f", {run.state}"
 
 
 def _name_groups(

@@ -53,7 +53,7 @@ def main() -> int:
     if not args.overwrite:
         check_unused((args.output / name for name in RESULTS), "--output")
     model, info = load_network(args, device)
-    classes, palette = describe_classes(args, info, model.num_classes)
+    classes, palette = describe_classes(args, info, model)
     if args.official and tuple(classes) != Cityscapes.classes:
         raise ValueError(
             f"--official cityscapes: {args.state} knows other classes ({', '.join(classes)}); if "
@@ -62,6 +62,8 @@ def main() -> int:
     predictor = Predictor(model, choose_preprocessing(args, info), inference, device)
     files = PredictionFiles(args.output, classes, palette, args.opacity, bool(args.official))
     failed = report_unread(args.input, args.output, sources)
+    if args.overwrite:
+        files.remove_earlier()
     try:
         failed += predict(predictor, sources, files, args)
     finally:  # also on Ctrl-C, so that the table covers what was written

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.importing.places import SPLITS, Export
+from datasets.importing.folder_words import SPLITS
+from datasets.importing.places import Export
 from datasets.importing.raster import ellipse, place, rectangle, ring, turn
 from datasets.importing.records import Region, Sample, Source
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 
 from datasets.files import same_name
-from datasets.importing.mask_folders import says_role
+from datasets.importing.folder_words import says_role
 from datasets.importing.places import Export
 from datasets.importing.records import Sample
 from datasets.layout import SPLIT_NAMES, split_folders, split_names
@@ -59,7 +59,7 @@ def deal(
         The names by split, and a line that describes where the splits come from.
 
     Raises:
-        ValueError: see `split_names`.
+        ValueError: see `split_names`; or `by_folder` for a source with splits, without a ratio.
     """
     found: Splits = {}
     for name, split in zip(names, given, strict=True):
@@ -68,6 +68,11 @@ def deal(
     how = f"seed {seed}" + (", folders kept together" if by_folder else "")
     kept = {name: sorted(found[name]) for name in SPLIT_NAMES if name in found}
     if ratio is None and "" not in found and {"train", "val"} <= kept.keys():
+        if by_folder:
+            raise ValueError(
+                "--by-folder: the source says which images are train and val; add --ratio 0.8 0.1 "
+                "0.1 to split them anew, or leave it out"
+            )
         return kept, "splits: as in the source"
     if ratio is None and "" not in found and {"train", "test"} <= kept.keys():
         parts = shares(kept["train"], RATIO[:2], seed)

@@ -1,31 +1,16 @@
 """Masks beside images: `images/` and `masks/`, `train/` and `trainannot/`, `x.jpg`, `x_L.png`."""
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 
-from datasets.files import same_name
+from datasets.files import files_below, same_name
+from datasets.importing.folder_words import PART, SPLITS
 from datasets.importing.mask_classes import name_values
-from datasets.importing.places import SPLITS, Export, is_image
+from datasets.importing.places import Export, is_image
 from datasets.importing.records import Sample, Source
 
 MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
-_SPLIT = "|".join(sorted(SPLITS, key=len, reverse=True))
-_IMAGE_WORDS = (
-    "images?|imgs?|jpegimages|rgb|photos?|pictures|leftimg8bit|inputs?|frames?|data|"
-    r"(?:\d+_)?stillsraw(?:_full)?"  # CamVid as it is published
-)
-_MASK_WORDS = (
-    "masks?|labels?|annot|annots|annotations?|anns?|gt|gtfine|groundtruth|ground_truth|targets?|"
-    "segmentations?|segmentationclass|segmentationclasspng|semantics?|labelids|labeled|seg|"
-    "labeledapproved(?:_full)?"
-)
-_PART = re.compile(
-    rf"^(?P<split>{_SPLIT})?[-_ ]?(?:(?P<image>{_IMAGE_WORDS})|(?P<mask>{_MASK_WORDS}))?"
-    rf"[-_ ]?(?P<last>{_SPLIT})?$",
-    re.IGNORECASE,
-)
 # Folders with masks of instances instead of classes.
 _LEFT_OUT = ("segmentationobject", "instances")
 _IMAGE_ENDINGS = ("_leftimg8bit", "_image", "_img", "_rgb", "")
@@ -116,7 +101,7 @@ def _by_role(export: Export) -> tuple[list[Path], list[Path]]:
     if request.masks is not None:
         known = set(candidates)
         candidates += [
-            p for p in sorted(request.masks.rglob("*")) if is_image(p) and p not in known
+            p for p in sorted(files_below(request.masks)) if is_image(p) and p not in known
         ]
     for path in candidates:
         if request.masks is not None and path.is_relative_to(request.masks):
@@ -146,13 +131,8 @@ def _by_role(export: Export) -> tuple[list[Path], list[Path]]:
 
 
 def _has_role(export: Export, path: Path, role: str) -> bool:
-    matches = (_PART.match(part) for part in export.relative(path).parts[:-1])
+    matches = (PART.match(part) for part in export.relative(path).parts[:-1])
     return any(match and match[role] for match in matches)
-
-
-def says_role(folder: str) -> bool:
-    """Whether a folder's name only means that it contains images, masks or a split."""
-    return _PART.match(folder) is not None
 
 
 def _room(export: Export, path: Path) -> _ROOM:
@@ -162,16 +142,16 @@ def _room(export: Export, path: Path) -> _ROOM:
         inside = PurePosixPath(path.relative_to(masks).as_posix())
     else:
         inside = export.relative(path)
-    others = tuple(part for part in inside.parts[:-1] if not _PART.match(part))
+    others = tuple(part for part in inside.parts[:-1] if not PART.match(part))
     return others, _split(export, path)
 
 
 def _split(export: Export, path: Path) -> str | None:
     for part in export.relative(path).parts[:-1]:
-        match = _PART.match(part)
+        match = PART.match(part)
         if match and (match["split"] or match["last"]):
             return SPLITS[(match["split"] or match["last"]).casefold()]
-    return export.listed.get(same_name(path.stem))
+    return export.listed_split(path)
 
 
 def _source(

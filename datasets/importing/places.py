@@ -13,14 +13,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from datasets.files import files_below, same_name
+from datasets.importing.folder_words import SPLITS, says_role, split_of
 from datasets.importing.records import Request
 from datasets.reading import READABLE_SUFFIXES, UNREAD_SUFFIXES
 
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
-SPLITS = {
-    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
-    "dev": "val", "test": "test", "testing": "test",
-}  # fmt: skip
 UNREAD_ADVICE = (
     "images of this kind are not read; convert photographs to .jpg or .png, masks to .png"
 )
@@ -73,15 +70,42 @@ class Export:
 
     @cached_property
     def listed(self) -> dict[str, str]:
-        """Splits by name, from lists such as `ImageSets/Segmentation/train.txt`."""
-        found = {}
-        for path in self.annotations(".txt"):
-            if path.parent.parent.name == "ImageSets" and path.stem.casefold() in SPLITS:
-                for line in path.read_text(encoding="utf-8-sig").split():
-                    name = PurePosixPath(line).name
-                    stem = PurePosixPath(name).stem if is_image(Path(name)) else name
-                    found[same_name(stem)] = SPLITS[path.stem.casefold()]
+        """Splits by name without suffix, from lists such as `ImageSets/Segmentation/train.txt`.
+
+        Raises:
+            ValueError: a name is in the lists of two splits.
+        """
+        lists = [
+            path
+            for path in self.annotations(".txt")
+            if path.parent.parent.name == "ImageSets" and path.stem.casefold() in SPLITS
+        ]
+        # PASCAL VOC splits its images for detection, in ImageSets/Main, in another way.
+        lists = [path for path in lists if path.parent.name == "Segmentation"] or lists
+        found: dict[str, str] = {}
+        for path in lists:
+            split = SPLITS[path.stem.casefold()]
+            for line in path.read_text(encoding="utf-8-sig").splitlines():
+                name = line.strip().replace("\\", "/").removeprefix("./")
+                name = same_name(name.rpartition(".")[0] if is_image(Path(name)) else name)
+                if name and found.setdefault(name, split) != split:
+                    raise ValueError(f"{path}: {name} is listed in {found[name]} too; remove one")
         return found
+
+    def listed_split(self, path: Path) -> str | None:
+        """The split whose list names an image or mask, by its path or the end of it; or None."""
+        parts = [same_name(part) for part in self.relative(path).with_suffix("").parts]
+        ends = ["/".join(parts[start:]) for start in range(len(parts))]
+        for end in ends:
+            if end in self.listed:
+                return self.listed[end]
+        if not self.listed:
+            return None
+        # A list may also name folders above the one that was passed.
+        own = "/".join(part for part in parts[:-1] if not says_role(part))
+        end = f"/{own}/{parts[-1]}" if own else f"/{parts[-1]}"
+        above = {split for name, split in self.listed.items() if name.endswith(end)}
+        return above.pop() if len(above) == 1 else None
 
     def annotations(self, *suffixes: str) -> list[Path]:
         """Annotation files with these suffixes: the one named by the user, or all in the folder."""
@@ -170,6 +194,7 @@ class Export:
         """Choose among the images with this file name, in any folder."""
         base = name.rpartition("/")[2]
         found = self.by_name.get(same_name(base), [])
+        found = [path for path in found if self._may_be_in(path, name)]
         if len(found) > 1:
             wanted = same_name(name)
             found = [p for p in found if f"/{same_name(p.as_posix())}".endswith(f"/{wanted}")] or [
@@ -183,6 +208,19 @@ class Export:
             f"{annotation}: image {name!r} is not in {self.root}{self._near(base)}; put it there, "
             "or name the images' folder with --images"
         )
+
+    def _may_be_in(self, path: Path, name: str) -> bool:
+        """Whether the folders of a name, if it has any, do not contradict those of a file.
+
+        Cameras number their photographs anew each day: `day2/1.jpg` is not `images/day1/1.jpg`. It
+        may be `images/1.jpg`, of which the folder is not known.
+        """
+        named, own = (
+            [same_name(part) for part in each.parts[:-1] if not says_role(part)]
+            for each in (PurePosixPath(name), self.relative(path))
+        )
+        shared = min(len(named), len(own))
+        return named[len(named) - shared :] == own[len(own) - shared :]
 
     def split_of(self, annotation: Path) -> str | None:
         """The split named by an annotation file or its folders, or None."""
@@ -226,13 +264,3 @@ def parsing(path: Path, tool: str) -> Iterator[None]:
 def is_image(path: Path) -> bool:
     """Return whether a file is an image, by its suffix."""
     return path.suffix.lower() in READABLE_SUFFIXES
-
-
-def split_of(path: PurePosixPath) -> str | None:
-    """Find train, val or test among the words of a path, folders first."""
-    for part in path.parts:
-        stem = part.rsplit(".", 1)[0] if part == path.name else part
-        for word in re.split(r"[^a-z]+", stem.casefold()):
-            if word in SPLITS:
-                return SPLITS[word]
-    return None

@@ -1,7 +1,7 @@
 """YOLO polygons: a text file per image, a line per object: class id, then x y ... in 0 to 1."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -9,7 +9,8 @@ from PIL import Image
 
 from command_line.documents import read_yaml
 from datasets.files import same_name
-from datasets.importing.places import Export, split_of
+from datasets.importing.folder_words import split_of
+from datasets.importing.places import Export
 from datasets.importing.raster import area, ring
 from datasets.importing.records import Region, Sample, Source
 
@@ -35,10 +36,11 @@ def read(export: Export) -> Source:
         FileNotFoundError: the class names or a label's image are missing.
     """
     names = _names(export)
-    texts = {}
-    for path in _texts(export):
-        texts[_key(export, path)] = path
-    images = {_key(export, path): path for path in export.images}
+    texts = {_key(export, path): path for path in _texts(export)}
+    images: dict[tuple[str, ...], Path] = {}
+    for path in export.images:
+        if (other := images.setdefault(_key(export, path), path)) != path:
+            raise ValueError(f"{path}: has the name, and so the label, of {other}; rename one")
     for key, path in texts.items():
         if key not in images and path.read_text(encoding="utf-8-sig").strip():
             raise FileNotFoundError(
@@ -51,7 +53,7 @@ def read(export: Export) -> Source:
         regions = () if label is None else tuple(_regions(label, _image_size(path), names))
         split = split_of(export.relative(path))
         samples.append(Sample(path, label or path, split, regions))
-    return Source(samples, tuple(names))
+    return Source(samples, tuple(names.values()))
 
 
 def _texts(export: Export) -> list[Path]:
@@ -76,34 +78,34 @@ def _key(export: Export, path: Path) -> tuple[str, ...]:
     return tuple(same_name(part) for part in parts if part.lower() not in ("images", "labels"))
 
 
-def _names(export: Export) -> list[str]:
-    """Read the class names from --classes, data.yaml, or a file with one per line."""
+def _names(export: Export) -> dict[int, str]:
+    """Read the class names by id, from --classes, data.yaml, or a file with one per line."""
     if export.request.classes is not None:
         text, path = export.request.classes, Path(export.request.classes)
         names = (
             path.read_text(encoding="utf-8-sig").splitlines() if path.is_file() else text.split(",")
         )
-        return [name.strip() for name in names if name.strip()]
+        return dict(enumerate(name.strip() for name in names if name.strip()))
     for path in export.files:
         if path.suffix.lower() in (".yaml", ".yml"):
             content = read_yaml(path)
             listed = content.get("names") if isinstance(content, dict) else None
-            if isinstance(listed, dict):
+            if isinstance(listed, dict) and listed:
                 if not all(isinstance(key, int) for key in listed):
                     raise ValueError(f"{path}: names: the ids of classes must be numbers")
-                listed = [listed[key] for key in sorted(listed)]
+                return {key: str(listed[key]).strip() for key in sorted(listed)}
             if isinstance(listed, list) and listed:
-                return [str(name).strip() for name in listed]
+                return {index: str(name).strip() for index, name in enumerate(listed)}
         if path.name in NAME_FILES:
             lines = path.read_text(encoding="utf-8-sig").splitlines()
-            return [line.strip() for line in lines if line.strip()]
+            return dict(enumerate(line.strip() for line in lines if line.strip()))
     raise FileNotFoundError(
         f"--input {export.root}: YOLO labels without class names: neither data.yaml with `names` "
         "nor classes.txt is there; add one, or name them with --classes in the order of the ids"
     )
 
 
-def _regions(path: Path, size: tuple[int, int], names: list[str]) -> Iterator[Region]:
+def _regions(path: Path, size: tuple[int, int], names: Mapping[int, str]) -> Iterator[Region]:
     for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
         where = f"{path}: line {number}"
         if not line.strip():
@@ -111,10 +113,11 @@ def _regions(path: Path, size: tuple[int, int], names: list[str]) -> Iterator[Re
         if not LINE.match(line.strip()):
             raise ValueError(f"{where}: not a class id with coordinates; export it again")
         index, *numbers = line.split()
-        if int(index) >= len(names):
+        if int(index) not in names:
+            known = ", ".join(f"{number} {name}" for number, name in names.items())
             raise ValueError(
-                f"{where}: class {index}, but {len(names)} are named ({', '.join(names)}); name "
-                "all in data.yaml, or with --classes"
+                f"{where}: class {index}, but {len(names)} are named ({known}); name all in "
+                "data.yaml, or with --classes"
             )
         if len(numbers) == 4:
             raise ValueError(f"{where}: a box, not a polygon; export the segmentation of the data")
@@ -137,7 +140,8 @@ def _image_size(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             width, height = image.size
-            turned = image.getexif().get(_ORIENTATION) in _TURNED
+            # Pillow gives the sides of a TIFF as they are after turning it.
+            turned = image.format != "TIFF" and image.getexif().get(_ORIENTATION) in _TURNED
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path}: not a readable image, damaged or of another kind") from error
     return (width, height) if turned else (height, width)

@@ -9,6 +9,7 @@ from command_line.arguments import add_colours, add_state, image_size, positive_
 from datasets import DATASETS, find_dataset
 from datasets.base import parse_classes
 from datasets.palettes import class_palette, recolour
+from eval.exported.opening import LoadedNetwork
 from models import MODELS
 
 
@@ -57,9 +58,11 @@ def add_network_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def describe_classes(
-    args: argparse.Namespace, info: dict[str, Any], count: int
+    args: argparse.Namespace, info: dict[str, Any], model: LoadedNetwork
 ) -> tuple[Sequence[str], Sequence[tuple[int, int, int]]]:
     """Return names and colours from flags, else the checkpoint, else numbers and `class_palette`.
+
+    A void output beside the classes of `--dataset` is dropped.
 
     Raises:
         ValueError: the number of class names differs from the network's, or a colour is invalid.
@@ -68,9 +71,12 @@ def describe_classes(
     if args.dataset is not None:
         declared = find_dataset(args.dataset)
         classes, palette = getattr(declared, "classes", classes), declared.palette
-        palette = palette if len(palette) == count else None
+        if declared.void_output and model.num_classes == len(classes) + 1:
+            model.keep_classes(len(classes))
+        palette = palette if len(palette) == model.num_classes else None
     if args.classes is not None:
         classes = parse_classes(args.classes)
+    count = model.num_classes
     classes = classes or [f"class {index}" for index in range(count)]
     if len(classes) != count:
         flag = "--classes" if args.classes is not None else f"--dataset {args.dataset}"

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from datasets.legend import legend_strip
 from eval.reporting.pictures import BACKGROUND_COLOUR, inset_legend, legend_entries, overlay
 
 TABLE, LEGEND = "cover.csv", "legend.png"
-RESULTS = ("labels", "overlays", "confidence", "label_ids", TABLE, LEGEND)
+KINDS = ("labels", "overlays", "confidence", "label_ids")
+RESULTS = (*KINDS, TABLE, LEGEND)
 LEGEND_WIDTH = 640
 
 
@@ -50,6 +52,18 @@ class PredictionFiles:
         self.opacity = opacity
         self.label_ids = label_ids
         self.pixels: dict[str, tuple[tuple[int, int], np.ndarray]] = {}
+
+    def remove_earlier(self) -> None:
+        """Remove the results that an earlier table lists, and no other file."""
+        table = self.folder / TABLE
+        if not table.is_file():
+            return
+        with open(table, newline="", encoding="utf-8", errors="surrogateescape") as file:
+            names = [row["image"] for row in csv.DictReader(file) if row.get("image")]
+        below = [name for name in names if not {"..", "/"} & set(Path(name).parts)]
+        for name, kind, suffix in product(below, KINDS, (".png", ".jpg")):
+            (self.folder / kind / f"{name}{suffix}").unlink(missing_ok=True)
+        table.unlink()
 
     def write(
         self, name: str, image: np.ndarray, label: np.ndarray, confidence: np.ndarray | None

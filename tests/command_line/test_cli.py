@@ -1,5 +1,7 @@
 """How a command ends."""
 
+import os
+
 import pytest
 from torch.utils.data import DataLoader
 
@@ -31,6 +33,22 @@ def test_a_mistake_is_one_line(error, capsys, monkeypatch):
     assert ended(raising(error)) == 2
     printed = capsys.readouterr().err
     assert printed.startswith("command.py: error: ") and printed.count("\n") == 1
+
+
+def test_a_reader_that_has_left_is_no_error(capsys, monkeypatch):
+    """Such as `| head`; rich turns the broken pipe into an exit of its own."""
+
+    def main():
+        try:
+            raise BrokenPipeError
+        except BrokenPipeError:
+            raise SystemExit(1)  # noqa: B904
+
+    with open(os.devnull, "w") as nowhere:
+        monkeypatch.setattr("sys.stdout", nowhere)
+        for each in (main, raising(BrokenPipeError())):
+            assert ended(each) == 141
+    assert capsys.readouterr().err == ""
 
 
 class Broken:

@@ -39,6 +39,12 @@ def test_an_unknown_total_has_no_time_left():
     assert bar.line(9.0) == "predict: 3 images"
 
 
+def test_an_estimate_that_was_too_low_grows():
+    bar = Lines("predict", "image", 17)
+    bar.done = 19
+    assert bar.line(9.0) == "predict: 19 of 19 images, 00:00 left"
+
+
 @pytest.mark.parametrize("hidden", [False, True])
 def test_short_or_hidden_work_prints_nothing(hidden, capsys):
     with progress("evaluate", "image", 2, hidden) as bar:

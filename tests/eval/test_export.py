@@ -199,6 +199,7 @@ def test_what_cannot_be_exported_is_refused(refuse, write_checkpoint, tmp_path):
         *base, "onnx", "--datadir", tmp_path
     )
     assert "--with-argmax" in refuse(*base, "huggingface", "--with-argmax")
+    assert "only --format openvino" in refuse(*base, "onnx", "--output", tmp_path / "b0.xml")
     assert "is a folder" in refuse(*base, "onnx", "--output", tmp_path)
     (tmp_path / "file").touch()
     assert "is a file" in refuse(*base, "huggingface", "--output", tmp_path / "file")

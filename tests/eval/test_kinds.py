@@ -92,6 +92,12 @@ def test_teachers_tell_runs_of_one_seed_apart():
     assert older_release == ["KD B0"] * 2
 
 
+def test_a_network_and_its_exports_are_no_repetitions():
+    runs = [Kind("network B0", state, {}) for state in ("b0.pth", "b0.onnx")]
+    tell_kinds_apart(runs)
+    assert [run.name for run in runs] == ["network B0, b0.pth", "network B0, b0.onnx"]
+
+
 def test_runs_of_other_teachers_are_no_repetitions(teacher_of):
     small, large = teacher_of("b1", "SegformerB1"), teacher_of("b3", "SegformerB3")
     runs = [{"seed": 0, "teacher": small}, {"seed": 1, "teacher": large}]

@@ -311,10 +311,11 @@ def test_refused_in_one_line(start, folder, tmp_path, write_checkpoint):
     assert not (tmp_path / "out").exists()
 
 
-def test_label_ids_and_colours_of_cityscapes(start, build_tiny, folder, tmp_path):
-    """A file that describes nothing takes names and colours from --dataset."""
+@pytest.mark.parametrize("outputs", [19, 20])
+def test_label_ids_and_colours_of_cityscapes(start, build_tiny, folder, tmp_path, outputs):
+    """A file that describes nothing takes names and colours from --dataset, and loses void."""
     bare = tmp_path / "bare.pth"
-    save_checkpoint(bare, build_tiny(num_classes=19), {"classes": None})
+    save_checkpoint(bare, build_tiny(num_classes=outputs), {"classes": None})
     options = ["--dataset", "cityscapes", "--official", "cityscapes", "--image-size", "64"]
     assert start("--input", folder / "a.png", *options, state=bare) == (0, "")
     label = Image.open(tmp_path / "out" / "labels" / "a.png")
@@ -359,6 +360,19 @@ def test_results_are_replaced_only_when_asked(start, folder, tmp_path):
     assert label.read_bytes() == b"earlier" and not (label.parent / "row 2").exists()
     assert start("--input", folder, "--overwrite")[0] == 0
     assert Image.open(label).size == (70, 48)
+
+
+def test_replaced_results_leave_nothing_of_the_earlier_ones(start, folder, tmp_path):
+    assert start("--input", folder, "--confidence")[0] == 0
+    out = tmp_path / "out"
+    (out / "labels" / "mine.png").write_bytes(b"of the user")
+    with (out / "cover.csv").open("a") as table:
+        table.write("../../photos/a,1,1\n")
+    assert start("--input", folder / "a.png", "--overwrite")[0] == 0
+    assert files_below(out) == [
+        "cover.csv", "labels/a.png", "labels/mine.png", "legend.png", "overlays/a.jpg",
+    ]  # fmt: skip
+    assert (tmp_path / "photos" / "a.png").exists()  # no result, though a table names it
 
 
 def test_colours_of_single_classes(start, folder, tmp_path):

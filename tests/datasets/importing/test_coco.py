@@ -164,6 +164,18 @@ def test_an_image_of_another_size_is_refused(coco, export, photographs, refuses)
     assert "an image of 32 x 24, but" in line and "turned by 90 degrees" in line
 
 
+def test_a_photograph_of_another_day_is_not_taken(coco, export, refuses, bring):
+    listed = [
+        {"id": i, "file_name": f"day2/{name}.jpg", "height": SIZE[0], "width": SIZE[1]}
+        for i, name in enumerate(NAMES, 1)
+    ]
+    coco({"segmentation": [SQUARE]}, images=listed)
+    (export / "images").rename(export / "day1")
+    assert "image 'day2/a.jpg' is not in" in refuses()
+    (export / "day1").rename(export / "images")
+    bring()  # without days, these may be the photographs
+
+
 def test_an_empty_or_broken_file(coco, export, refuses):
     coco(images=[], annotations=[])
     assert "no labelled image in it" in refuses()

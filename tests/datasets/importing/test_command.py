@@ -94,6 +94,48 @@ def test_a_single_series_is_cut_into_stretches(export, photographs, masks, bring
         assert len(numbers) == count and numbers[-1] - numbers[0] == count - 1
 
 
+def test_lists_of_folders_with_equal_names_are_kept(export, photographs, masks, bring):
+    """Cameras number their photographs anew each day; a name may have spaces."""
+    days = {"train": "day 1", "val": "day 2", "test": "day 3"}
+    lists = export / "ImageSets" / "Segmentation"
+    lists.mkdir(parents=True)
+    for split, day in days.items():
+        photographs(export / "JPEGImages" / day)
+        masks(export / "SegmentationClass" / day, dict.fromkeys(NAMES, np.ones((24, 32))))
+        (lists / f"{split}.txt").write_text("\n".join(f"{day}/{name}" for name in NAMES))
+    data = bring(*CLASSES)
+    for split, day in days.items():
+        assert len(data[split]) == len(NAMES)
+        assert {image.parent.name for image, _ in data[split].pairs} == {day}
+
+
+def test_a_name_in_two_lists_is_refused(export, photographs, masks, refuses):
+    photographs(export / "JPEGImages")
+    masks(export / "SegmentationClass", dict.fromkeys(NAMES, np.ones((24, 32))))
+    lists = export / "ImageSets" / "Segmentation"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text("\n".join(NAMES))
+    (lists / "val.txt").write_text("a.jpg")
+    assert "val.txt: a is listed in train too" in refuses(*CLASSES)
+
+
+def test_folders_are_not_kept_together_against_the_splits_of_the_source(
+    export, photographs, masks, refuses, bring
+):
+    for split, names in (("train", NAMES[:5]), ("val", NAMES[5:])):
+        photographs(export / split / "images" / "drive", names)
+        masks(export / split / "masks" / "drive", dict.fromkeys(names, np.ones((24, 32))))
+    assert "--by-folder: the source says which images are" in refuses(*CLASSES, "--by-folder")
+    assert set(bring(*CLASSES)) == {"train", "val"}
+
+
+def test_hidden_files_beside_masks_are_skipped(export, photographs, masks, bring):
+    photographs(export / "images")
+    masks(export / "painted", dict.fromkeys(NAMES, np.ones((24, 32))))
+    (export / "painted" / "._a.png").write_bytes(b"of macOS")
+    bring(*CLASSES, "--masks", export / "painted")
+
+
 def test_what_was_imported_can_be_imported_again(folders, bring, tmp_path, capsys):
     bring(*CLASSES, "--ignore", "weed")
     first, again = tmp_path / "imported", tmp_path / "again"

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 SIZE = (24, 32)
 NAMES = list("abcdefghij")
@@ -52,6 +53,38 @@ def test_roboflow_folders_and_named_ids(export, photographs, bring):
     }  # fmt: skip
 
 
+def test_names_keep_their_ids(yolo, export, bring, labels_of, refuses):
+    yolo(a=f"0 {SQUARE}\n")
+    (export / "data.yaml").write_text(yaml.safe_dump({"names": {1: "crop", 2: "weed"}}))
+    assert "class 0, but 2 are named (1 crop, 2 weed)" in refuses()
+    (export / "labels" / "a.txt").write_text(f"2 {SQUARE}\n")
+    data = bring()
+    assert data["train"].classes == ("background", "crop", "weed")
+    assert labels_of(data)["a"].max() == 2
+
+
+def test_two_images_of_one_label_are_refused(yolo, export, photographs, refuses):
+    yolo(a=f"0 {SQUARE}\n")
+    photographs(export / "images", ["a"], suffix=".png")
+    assert "has the name, and so the label, of" in refuses()
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".tif"])
+def test_a_turned_photograph(export, bring, labels_of, suffix):
+    """Polygons are drawn on photographs as viewers turn them."""
+    (export / "images").mkdir(parents=True)
+    (export / "labels").mkdir()
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    for name in NAMES:
+        path = export / "images" / f"{name}{suffix}"
+        Image.new("RGB", SIZE, (90, 70, 50)).save(path, exif=turned)  # 24 wide, 32 high if turned
+        (export / "labels" / f"{name}.txt").write_text(f"0 {SQUARE}\n")
+    (export / "data.yaml").write_text("names: [crop]")
+    label = labels_of(bring())["a"]
+    assert label.shape == SIZE and label.sum() == 6 * 8
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -79,7 +112,7 @@ def test_classes_txt_and_the_flag(yolo, export, refuses, bring):
     ("text", "told"),
     [
         ("0 0.5 0.5 0.1 0.1", "line 1: a box, not a polygon"),
-        (f"2 {SQUARE}", "line 1: class 2, but 2 are named (crop, weed)"),
+        (f"2 {SQUARE}", "line 1: class 2, but 2 are named (0 crop, 1 weed)"),
         (f"0 {SQUARE}\n0 0.1 0.1 0.2 0.2 0.3", "line 2: 5 coordinates"),
         (f"0 {SQUARE}\n0 a b", "line 2: not a class id with coordinates"),
         ("0 10 10 20 10 20 20", "line 1: coordinates in px"),
