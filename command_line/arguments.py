@@ -56,7 +56,7 @@ def switch(text: str) -> bool:
 
 
 def image_size(text: str) -> str | int | tuple[int, int]:
-    """Read ``native``, a short side in px, or HEIGHTxWIDTH."""
+    """Read `native`, a short side in px, or HEIGHTxWIDTH."""
     if text.lower() == "native":
         return "native"
     sides = text.lower().split("x")
@@ -75,7 +75,7 @@ def folder_name(text: str) -> str:
 
 
 def add_state(add: Callable[..., object]) -> None:
-    """Add ``--state``, the checkpoint that a command reads, through a parser's or group's `add`."""
+    """Add `--state`, the checkpoint that a command reads, through a parser's or group's `add`."""
     add(
         "--state",
         required=True,
@@ -86,7 +86,7 @@ def add_state(add: Callable[..., object]) -> None:
 
 
 def add_colours(add: Callable[..., object]) -> None:
-    """Add ``--colors`` through a parser's or group's `add`."""
+    """Add `--colors` through a parser's or group's `add`."""
     add(
         "--colors",
         nargs="+",

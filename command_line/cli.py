@@ -18,14 +18,14 @@ from command_line.outages import end_readers, find_outage
 class OneLineParser(argparse.ArgumentParser):
     """An argument parser with one-line errors and two levels of help.
 
-    After `show_first`, ``--help`` shows the flags passed to it and the required ones, and
-    ``--help-all`` shows every flag.
+    After `show_first`, `--help` shows the flags passed to it and the required ones, and
+    `--help-all` shows every flag.
     """
 
     first: frozenset[str] | None = None
 
     def show_first(self, *flags: str) -> None:
-        """Choose the flags that ``--help`` shows, and add ``--help-all``."""
+        """Choose the flags that `--help` shows, and add `--help-all`."""
         known = {flag for action in self._actions for flag in action.option_strings}
         assert known.issuperset(flags), f"no such flags: {set(flags) - known}"
         self.first = frozenset(flags)
@@ -78,7 +78,7 @@ def run(main: Callable[[], int | None]) -> NoReturn:
     """Run a command and exit with its status.
 
     A user's mistake, raised as ValueError or OSError, becomes one line on stderr and status 2; an
-    outage, such as a full disk, one line and status 1. With ``SEKD_DEBUG=1`` in the environment
+    outage, such as a full disk, one line and status 1. With `SEKD_DEBUG=1` in the environment
     both keep their traceback. Ctrl-C and SIGTERM end with status 130, as in a shell; if the command
     has already ended, its status is kept.
 

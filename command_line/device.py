@@ -4,7 +4,7 @@ import torch
 
 
 def choose_device(name: str | None, cpu: bool = False) -> torch.device:
-    """Return the device chosen by ``--device`` and ``--cpu``; by default a GPU if there is one.
+    """Return the device chosen by `--device` and `--cpu`; by default a GPU if there is one.
 
     Raises:
         ValueError: an unknown or unavailable device, or flags that contradict each other.

@@ -58,7 +58,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_mapping(path: Path, named: str = "") -> dict[str, Any]:
-    """Read a YAML file of ``name: value``; see `read_yaml`.
+    """Read a YAML file of `name: value`; see `read_yaml`.
 
     Raises:
         ValueError: it holds something else.

@@ -13,7 +13,7 @@ def check_target(path: Path, flag: str) -> None:
 
     Args:
         path: value of the flag.
-        flag: the flag, such as ``--json``.
+        flag: the flag, such as `--json`.
 
     Raises:
         OSError: it is a folder, or its folder cannot be created or written to.
@@ -35,11 +35,11 @@ def check_folder(folder: Path, flag: str) -> None:
 
 
 def check_unused(paths: Iterable[Path], flag: str) -> None:
-    """Refuse to replace results without ``--overwrite``.
+    """Refuse to replace results without `--overwrite`.
 
     Args:
         paths: files that the command is about to write.
-        flag: the flag of the folder, such as ``--output``.
+        flag: the flag of the folder, such as `--output`.
 
     Raises:
         FileExistsError: one of them exists.
@@ -67,9 +67,9 @@ def _try_writing(folder: Path, named: str) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path next to ``path``; the file written there replaces ``path`` at the end.
+    """Yield a temporary path next to `path`; the file written there replaces `path` at the end.
 
-    If the block raises, the temporary file is removed and ``path`` is unchanged.
+    If the block raises, the temporary file is removed and `path` is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -85,7 +85,7 @@ def remove_temporaries(folder: Path, names: Iterable[str]) -> None:
 
     Args:
         folder: folder of the files.
-        names: patterns such as ``*.pth``; no running process may be writing such files.
+        names: patterns such as `*.pth`; no running process may be writing such files.
     """
     for name in names:
         for path in folder.glob(f".{name}.*.tmp"):
@@ -93,14 +93,14 @@ def remove_temporaries(folder: Path, names: Iterable[str]) -> None:
 
 
 def write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Write files into ``folder``; none is replaced before all are complete.
+    """Write files into `folder`; none is replaced before all are complete.
 
     Args:
         folder: created if missing; other files in it are left alone.
         contents: by file name.
 
     Raises:
-        FileExistsError: if ``folder`` is a file.
+        FileExistsError: if `folder` is a file.
     """
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"{folder}: a file of this name is in the way of the folder")

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 VOID_NAMES = ("void", "ignore", "ignored", "unlabeled", "unlabelled", "don't care", "dontcare")
 BACKGROUND_NAMES = ("background", "_background_", "bg")
-# CROPS are names found in fields only, GREEN in other scenes too.
+# CROPS are names found in fields only. GREEN ones occur in other scenes too, where comparing with
+# green would misfire: much in a street is greener than its trees.
 CROPS = re.compile(
     r"crop|weed|beet|carrot|maize|wheat|barley|thistle|canola|sunflower|lettuce|cabbage|onion|"
     r"potato|pepper|dicot|monocot|(?<![a-z])(corn(?!er)|rice|rape|(soy)?bean)",

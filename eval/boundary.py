@@ -45,7 +45,7 @@ class BoundaryMetrics:
                 self.unions[index] += int(np.count_nonzero(ours | theirs))
 
     def compute(self) -> dict[str, Any]:
-        """Return ``miou`` and ``per_class``, like `SegmentationMetrics.compute`, and ``ratio``."""
+        """Return `miou` and `per_class`, like `SegmentationMetrics.compute`, and `ratio`."""
         iou = self.intersections / self.unions  # nan where the class is absent
         return {
             "miou": iou.nanmean().item(),

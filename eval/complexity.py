@@ -40,7 +40,7 @@ def multiply_adds(
     percent, are not.
 
     Args:
-        model: network with ``forward_intermediates``; a copy in ``eval()`` is counted.
+        model: network with `forward_intermediates`; a copy in `eval()` is counted.
         height: of the image, in pixels.
         width: of the image, in pixels.
         adapters: modules that take the network's intermediates during distillation; pass them to
@@ -73,7 +73,7 @@ def training_cost(
         width: of one training image, in pixels.
 
     Returns:
-        ``params``, ``flops`` (multiply-adds per image, forward pass), ``height`` and ``width``.
+        `params`, `flops` (multiply-adds per image, forward pass), `height` and `width`.
     """
     adapters = list(adapters)
     params = count_parameters(model) + sum(map(count_parameters, adapters))
@@ -148,8 +148,8 @@ def paper_params_flops(
     """Return parameters and FLOPs as counted in a paper, on the published formulation.
 
     Args:
-        model: network whose head has ``fuse_plain``.
-        adapters: trained with it, at this image size; ``Cost()`` for a plain network.
+        model: network whose head has `fuse_plain`.
+        adapters: trained with it, at this image size; `Cost()` for a plain network.
         height: of one image, in pixels; two of 512 x 512 cost as much as one of 512 x 1024.
         width: of one image, in pixels.
         rule: a key of `RULES`.

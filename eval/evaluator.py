@@ -73,25 +73,25 @@ def evaluate(
 ) -> SegmentationMetrics:
     """Run the network over a loader and score every labelled pixel at the label's own size.
 
-    Under ``--protocol paper`` the labels have a quarter of the image's size, which is the
+    Under `--protocol paper` the labels have a quarter of the image's size, which is the
     network's output size, so that nothing is upsampled.
 
     Args:
-        model: network on ``device``; switched to ``eval()``, and its mode is restored afterwards.
-        loader: batches of `datasets.transforms.collate`: ``image`` (B, 3, H, W) uint8, ``label``
-            (B, H', W') and ``name``; lists if the sizes in a batch differ.
+        model: network on `device`; switched to `eval()`, and its mode is restored afterwards.
+        loader: batches of `datasets.transforms.collate`: `image` (B, 3, H, W) uint8, `label`
+            (B, H', W') and `name`; lists if the sizes in a batch differ.
         num_classes: K.
         ignore_index: label value that is not scored.
         preprocessing: of the checkpoint, see `eval.inference.predict_logits`.
         device: of the network.
         progress: show a bar on a terminal, otherwise a line every few seconds.
-        reduce: sums the (K, K) int64 matrix, on ``device``, across processes.
+        reduce: sums the (K, K) int64 matrix, on `device`, across processes.
         observer: called with each sample's name and (H', W') uint8 prediction.
         inference: whole images or sliding windows, see `eval.inference.Inference`.
         also: further metrics, updated with every prediction and label; not reduced.
 
     Returns:
-        The metrics; ``.compute()`` returns the scores.
+        The metrics; `.compute()` returns the scores.
 
     Raises:
         ValueError: out of memory on a batch.

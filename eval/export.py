@@ -112,10 +112,10 @@ def check_flags(args: argparse.Namespace) -> None:
 
 
 def choose_target(args: argparse.Namespace) -> Path:
-    """Return the path to write: ``--output``, or beside the checkpoint.
+    """Return the path to write: `--output`, or beside the checkpoint.
 
     Raises:
-        ValueError: ``--output`` is needed but missing, or is the checkpoint itself.
+        ValueError: `--output` is needed but missing, or is the checkpoint itself.
         OSError: it is a folder but should be a file or vice versa, or it cannot be written.
     """
     source, target = resolve(args.state), args.output

@@ -203,7 +203,7 @@ def resize_map(values: np.ndarray, size: Sequence[int]) -> np.ndarray:
 
 
 def choose_classes(wanted: Sequence[str] | None, names: Sequence[str]) -> list[int]:
-    """Return the ids of ``--class``; by default all but the first, which is the background.
+    """Return the ids of `--class`; by default all but the first, which is the background.
 
     Raises:
         ValueError: the network has no such class.

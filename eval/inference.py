@@ -55,7 +55,7 @@ def predict_logits(
     logits of the padding are cropped.
 
     Args:
-        model: network in ``eval()`` mode, on the device of ``images``.
+        model: network in `eval()` mode, on the device of `images`.
         images: (B, 3, H, W) uint8 RGB.
         preprocessing: of the checkpoint; only mean and standard deviation are used.
         size: (H', W') to upsample to, bilinearly; None keeps the network's output resolution.
@@ -92,7 +92,7 @@ def predict_labels(
 
 
 def upsample_argmax(logits: Tensor, size: Sequence[int] | None = None) -> Tensor:
-    """Return ``interpolate(logits, size).argmax(1)`` without storing all upsampled logits.
+    """Return `interpolate(logits, size).argmax(1)` without storing all upsampled logits.
 
     Classes are upsampled one by one and compared with a running maximum, which needs three
     full-size maps instead of K, and a third of the time of an argmax that strides across K planes.

@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def parse_merged(texts: Sequence[str], classes: Sequence[str]) -> dict[str, list[int]]:
-    """Parse ``--merge``: `name=class,class` to class ids by name.
+    """Parse `--merge`: `name=class,class` to class ids by name.
 
     Raises:
         ValueError: not of that form, an unknown class, fewer than two, or a name that is taken.

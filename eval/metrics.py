@@ -82,9 +82,9 @@ class SegmentationMetrics:
         out of the mean; a class that was only predicted has IoU 0.
 
         Returns:
-            ``miou``, ``per_class`` (list of float or None; without the ignored id, if that is one
-            of the K), ``pixel_accuracy``, ``mean_accuracy`` (over the classes that occur in the
-            labels), ``fwiou`` (IoU weighted by the class's share of the labelled pixels).
+            `miou`, `per_class` (list of float or None; without the ignored id, if that is one
+            of the K), `pixel_accuracy`, `mean_accuracy` (over the classes that occur in the
+            labels), `fwiou` (IoU weighted by the class's share of the labelled pixels).
 
         Raises:
             ValueError: no labelled pixel was counted.

@@ -16,7 +16,7 @@ from datasets.cityscapes import LABEL_IDS, TRAIN_TO_LABEL_ID, TrainIdDataset
 
 
 class OfficialCityscapes:
-    """Writes predictions as PNGs in label ids and scores them with ``cityscapesscripts``.
+    """Writes predictions as PNGs in label ids and scores them with `cityscapesscripts`.
 
     Pass the instance to `eval.evaluator.evaluate` as observer.
 
@@ -46,7 +46,7 @@ class OfficialCityscapes:
         self._write(self._prediction_path(name), prediction.cpu().numpy())
 
     def scores(self) -> dict[str, Any]:
-        """Score the predictions: ``miou``, ``category_miou`` and ``per_class`` by name."""
+        """Score the predictions: `miou`, `category_miou` and `per_class` by name."""
         predictions = [str(self._prediction_path(name)) for name in self.dataset.names]
         labels = [str(self._label_path(index)) for index in range(len(self.dataset))]
         settings = copy(self.scripts.args)

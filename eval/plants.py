@@ -70,7 +70,7 @@ class PlantMetrics:
     def compute(self) -> dict[str, Any]:
         """Return numbers of plants, shares hit and hurt, and the treated share of labelled area.
 
-        ``weeds_hit`` and ``crops_hurt`` are None if there is no such plant.
+        `weeds_hit` and `crops_hurt` are None if there is no such plant.
         """
         weeds, crops = (np.array(self.shares[is_weed]) for is_weed in (True, False))
         return {

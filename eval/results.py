@@ -27,7 +27,7 @@ def summarize(subject: Subject, scores: dict[str, Any], **more: Any) -> dict[str
     Args:
         subject: what was evaluated.
         scores: from `SegmentationMetrics.compute`.
-        more: further entries, such as ``conditions`` and ``official``; empty ones are omitted.
+        more: further entries, such as `conditions` and `official`; empty ones are omitted.
     """
     dataset, info = subject.dataset, subject.info
     return {
@@ -47,16 +47,16 @@ def summarize(subject: Subject, scores: dict[str, Any], **more: Any) -> dict[str
 
 
 def named_scores(scores: dict[str, Any], classes: tuple[str, ...]) -> dict[str, Any]:
-    """Return the scores with ``per_class`` keyed by class name."""
+    """Return the scores with `per_class` keyed by class name."""
     return {**scores, "per_class": dict(zip(classes, scores["per_class"], strict=True))}
 
 
 def cost(subject: Subject) -> dict[str, Any]:
-    """Return ``params`` and ``flops``: deployed, and in training with the distillation adapters.
+    """Return `params` and `flops`: deployed, and in training with the distillation adapters.
 
     FLOPs are multiply-adds for one image at the network's input size. Those in training are known
     only if the checkpoint recorded them, for the recorded size. For an exported file, FLOPs are not
-    counted, and ``runtime`` names the runtime.
+    counted, and `runtime` names the runtime.
     """
     height, width = subject.dataset[0]["image"].shape[-2:]
     if isinstance(subject.model, RuntimeNetwork):
@@ -108,7 +108,7 @@ def print_result(result: dict[str, Any], palette: tuple, console: Console) -> No
 
 
 def _folders(result: dict[str, Any]) -> list[Table]:
-    """Return the table of ``--per-folder``, one row per folder; empty without the flag."""
+    """Return the table of `--per-folder`, one row per folder; empty without the flag."""
     if not (folders := result.get("folders")):
         return []
     classes = list(result["per_class"])

@@ -27,7 +27,7 @@ class ScoredRun:
     """A run with its scores, and its predictions for the images that are shown.
 
     Attributes:
-        name: such as 'SEKD-CT SegformerB0', with ``state`` added if the name is taken.
+        name: such as 'SEKD-CT SegformerB0', with `state` added if the name is taken.
         state: run folder or checkpoint, as given by the user.
         subject: network, checkpoint metadata and split.
         metrics: confusion matrix over the split.

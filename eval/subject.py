@@ -68,7 +68,7 @@ def load_subject(args: argparse.Namespace, device: torch.device) -> Subject:
 
 
 def check_kind(state: str, info: dict[str, Any], wanted: str | None) -> None:
-    """Raise if a file is known to contain something other than ``--distillation-type``.
+    """Raise if a file is known to contain something other than `--distillation-type`.
 
     Bare published files do not say whether they contain a teacher or a student, and are accepted.
     """

@@ -60,7 +60,7 @@ class Count:
 
 
 def main() -> int:
-    """Run the command line; the exit status is 1 if ``--check`` finds a disagreement."""
+    """Run the command line; the exit status is 1 if `--check` finds a disagreement."""
     args = build_parser().parse_args()
     scores = read_results(args.results)
     counts = [

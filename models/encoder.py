@@ -27,8 +27,8 @@ class EncoderMaps(NamedTuple):
 class Encoder(nn.Module, ABC):
     """Four stages, at strides 4, 8, 16 and 32.
 
-    Its constructor takes ``embed_dims`` and ``depths`` (channels and blocks of each stage),
-    ``drop_path_rate``, and the options of its family.
+    Its constructor takes `embed_dims` and `depths` (channels and blocks of each stage),
+    `drop_path_rate`, and the options of its family.
 
     Attributes:
         widths: channels of the four features.
@@ -39,7 +39,7 @@ class Encoder(nn.Module, ABC):
     strides = STRIDES
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Return the four features, see :meth:`forward_intermediates`."""
+        """Return the four features, see `forward_intermediates`."""
         return self.forward_intermediates(images).features
 
     @abstractmethod
@@ -72,7 +72,7 @@ class Encoder(nn.Module, ABC):
 
 
 def check_images(images: Tensor) -> None:
-    """Raise ValueError unless ``images`` is a float (B, 3, H, W) batch with H, W >= 32."""
+    """Raise ValueError unless `images` is a float (B, 3, H, W) batch with H, W >= 32."""
     shape = tuple(images.shape)
     if images.ndim != 4 or shape[1] != 3:
         raise ValueError(f"images must have shape (B, 3, H, W), not {shape}")
@@ -85,5 +85,5 @@ def check_images(images: Tensor) -> None:
 
 
 def attention_heads(embed_dims: Sequence[int], head_width: int) -> tuple[int, ...]:
-    """One attention head per ``head_width`` channels, at least one: (1, 2, 5, 8) as published."""
+    """One attention head per `head_width` channels, at least one: (1, 2, 5, 8) as published."""
     return tuple(max(1, dim // head_width) for dim in embed_dims)

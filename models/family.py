@@ -1,4 +1,4 @@
-"""Declaration of a network family; ``models/registry.py`` lists the families."""
+"""Declaration of a network family; `models/registry.py` lists the families."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +17,7 @@ class Size:
     Attributes:
         head_dim: channels of the decode head.
         embed_dims, depths: channels and blocks of each of the encoder's four stages.
-        pretrained: the file in ``ckpt_pretrained/`` that ``--pretrained`` without a value loads.
+        pretrained: the file in `ckpt_pretrained/` that `--pretrained` without a value loads.
         fields: the file there with weights trained on drawn fields; it may be missing.
         options: further arguments of the encoder.
     """
@@ -37,9 +37,9 @@ class Layout:
     Attributes:
         name: reported as the file's format.
         description: human-readable description of the format.
-        recognises: ``recognises(state, named)`` returns whether the keys have this layout.
-            ``named``, that the caller named this family, decides if two families share keys.
-        to_ours: returns the tensors under our keys, ``encoder.*`` and perhaps ``head.*``.
+        recognises: `recognises(state, named)` returns whether the keys have this layout.
+            `named`, that the caller named this family, decides if two families share keys.
+        to_ours: returns the tensors under our keys, `encoder.*` and perhaps `head.*`.
         keeps_head: whether a decode head next to this encoder, of the published code or of NVlabs,
             is compatible with ours; otherwise it is dropped.
     """
@@ -57,9 +57,9 @@ class HuggingFace:
 
     Attributes:
         from_ours: converts the state dict of a whole network to theirs.
-        config: returns the ``config.json`` entries for a network's architecture.
-        overrides: ``overrides(config, widths, depths)`` returns how the network described by a
-            ``config.json`` differs from those of the family; raises ValueError, without the
+        config: returns the `config.json` entries for a network's architecture.
+        overrides: `overrides(config, widths, depths)` returns how the network described by a
+            `config.json` differs from those of the family; raises ValueError, without the
             folder's name, if it cannot be built here.
     """
 
@@ -74,13 +74,13 @@ class Family:
 
     Attributes:
         name: used in messages.
-        encoder: called with a size's ``embed_dims``, ``depths`` and options, and with overrides.
+        encoder: called with a size's `embed_dims`, `depths` and options, and with overrides.
         sizes: by registered name, smallest first.
-        block_key: regex of the keys under ``encoder.`` whose tensor is a vector of a block's width,
-            one key per block; its groups ``stage`` and ``block`` are numbers. Families and sizes
+        block_key: regex of the keys under `encoder.` whose tensor is a vector of a block's width,
+            one key per block; its groups `stage` and `block` are numbers. Families and sizes
             are recognised by it.
         layouts: layouts of the code bases whose files can be read.
-        config_kind: prefix of ``model_type`` or ``architecture`` in the ``config.json`` of folders
+        config_kind: prefix of `model_type` or `architecture` in the `config.json` of folders
             that can be read; None if there are none.
         huggingface: None if transformers has no such network.
         to_published: converts a whole network's state dict to the published code's; None if that
@@ -97,7 +97,7 @@ class Family:
     to_published: Callable[[State], State] | None = None
 
     def dimensions(self, state: State) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Return widths and depths of the encoder in ``state``, which has our keys.
+        """Return widths and depths of the encoder in `state`, which has our keys.
 
         Both are empty if the encoder is of another family.
         """

@@ -24,20 +24,20 @@ EXPORTED = (".onnx", ".xml", ".engine")
 
 
 def resolve(path_or_id: str | Path, model: str | None = None) -> Path:
-    """Find what ``--pretrained``, ``--teacher`` or ``--state`` names.
+    """Find what `--pretrained`, `--teacher` or `--state` names.
 
     Args:
-        path_or_id: a weight file; a folder of Hugging Face or timm (with ``config.json``); a run
-            folder (for its ``best.pth``); ``fields`` for the weights in ``ckpt_pretrained/``; or a
-            Hugging Face id such as ``nvidia/mit-b0``, downloaded once into that library's cache.
-        model: network whose ``fields`` weights to find; None for the smallest that has any.
+        path_or_id: a weight file; a folder of Hugging Face or timm (with `config.json`); a run
+            folder (for its `best.pth`); `fields` for the weights in `ckpt_pretrained/`; or a
+            Hugging Face id such as `nvidia/mit-b0`, downloaded once into that library's cache.
+        model: network whose `fields` weights to find; None for the smallest that has any.
 
     Returns:
-        A file, or a folder with weights and ``config.json``.
+        A file, or a folder with weights and `config.json`.
 
     Raises:
         FileNotFoundError: if nothing has that name, locally or on the hub.
-        ValueError: if the network has no ``fields`` weights.
+        ValueError: if the network has no `fields` weights.
     """
     if str(path_or_id) == NAME:
         return find_shipped(model)
@@ -55,7 +55,7 @@ def resolve(path_or_id: str | Path, model: str | None = None) -> Path:
 
 
 def looks_like_hub_id(name: str) -> bool:
-    """Whether ``name`` can be ``owner/name`` on the hub rather than a path that does not exist."""
+    """Whether `name` can be `owner/name` on the hub rather than a path that does not exist."""
     return (
         HUB_ID.fullmatch(name) is not None
         and not name.endswith(SUFFIXES)
@@ -112,10 +112,10 @@ def digest_start(model: str) -> str | None:
 
 
 def read(path: Path, map_location: str | torch.device = "cpu") -> Any:
-    """Read a ``.safetensors`` file or what ``torch.save`` wrote, without running code from it.
+    """Read a `.safetensors` file or what `torch.save` wrote, without running code from it.
 
     Raises:
-        ValueError: for a pickle that ``weights_only=True`` refuses (the message says how to convert
+        ValueError: for a pickle that `weights_only=True` refuses (the message says how to convert
             it), a truncated file, or one of another kind.
     """
     with open(path, "rb"):

@@ -19,10 +19,10 @@ class Weights:
 
     Attributes:
         source: file or folder, for messages.
-        format: one of ``FORMATS``.
+        format: one of `FORMATS`.
         state: tensors of the network under our keys.
         adapters: tensors of a distillation method's adapters under their keys in the file, if any.
-        info: metadata of the file, see ``models.reading.INFO``.
+        info: metadata of the file, see `models.reading.INFO`.
         overrides: how the network differs from the registered architecture, if the file says so.
     """
 
@@ -73,7 +73,7 @@ def to_ours(state: State, source: str, named: Family | None = None) -> Weights:
     Keys that belong to no layout are kept, so that strict loading reports them.
 
     Args:
-        state: tensors by name, in any layout of ``FORMATS``.
+        state: tensors by name, in any layout of `FORMATS`.
         source: file or folder, for messages.
         named: the family that the caller expects; decides if two families share keys.
 
@@ -101,14 +101,14 @@ def _translate(state: State, source: str, named: Family | None) -> Weights:
 
 
 def family_of(state: State) -> Family | None:
-    """Return the family of the network in ``state``, which has our keys; None if unknown."""
+    """Return the family of the network in `state`, which has our keys; None if unknown."""
     return next((family for family in FAMILIES if any(family.dimensions(state))), None)
 
 
 def _open_wrapping(state: State) -> tuple[str | None, State, State, State | None]:
     """Return the format of the wrapping, the encoder, a decode head and a method's adapters.
 
-    An encoder's ImageNet classifier (``head.*``) is dropped.
+    An encoder's ImageNet classifier (`head.*`) is dropped.
     """
     wrapping, adapters = None, None
     if keys.starts(state, "student."):
@@ -119,8 +119,8 @@ def _open_wrapping(state: State) -> tuple[str | None, State, State, State | None
     elif keys.starts(state, "backbone."):
         wrapping = "nvlabs-segmentor"
         head = keys.without_prefix(state, "decode_head.")
-        # The classifier may have mmsegmentation's name, ``conv_seg``. NVlabs' head inherits that
-        # one unused, in addition to the ``linear_pred`` that it calls.
+        # The classifier may have mmsegmentation's name, `conv_seg`. NVlabs' head inherits that
+        # one unused, in addition to the `linear_pred` that it calls.
         named = keys.with_prefix(keys.without_prefix(head, "conv_seg."), "linear_pred.")
         head = named | {key: v for key, v in head.items() if not key.startswith("conv_seg.")}
         return wrapping, keys.without_prefix(state, "backbone."), head, adapters

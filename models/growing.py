@@ -20,7 +20,7 @@ LAST_OF_BRANCH = (".attn.proj.weight", ".attn.proj.bias", ".mlp.fc2.weight", ".m
 
 
 def grow(small: Segmenter, large: Segmenter, seed: int = 0) -> None:
-    """Set the weights of ``large`` so that it computes the same function as ``small``.
+    """Set the weights of `large` so that it computes the same function as `small`.
 
     Args:
         small: not changed.
@@ -30,7 +30,7 @@ def grow(small: Segmenter, large: Segmenter, seed: int = 0) -> None:
         seed: seed of the shares.
 
     Raises:
-        ValueError: ``large`` is not such a network.
+        ValueError: `large` is not such a network.
     """
     source, target = small.state_dict(), large.state_dict()
     if (

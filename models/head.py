@@ -41,7 +41,7 @@ class Fusion(nn.Module):
 class SegformerHead(nn.Module):
     """Four features -> logits at the first feature's resolution.
 
-    ``fuse`` computes the same function as ``fuse_plain``, the published formulation, with the
+    `fuse` computes the same function as `fuse_plain`, the published formulation, with the
     same parameters. Bilinear upsampling acts on each channel alone and keeps constants, so it
     commutes with per-pixel linear maps: with L_i, b_i the projection of stage i and W_i the slice
     of the fusing convolution that reads it,
@@ -118,7 +118,7 @@ class SegformerHead(nn.Module):
         return [w * scale[:, None] for w in weights], (bias - bn.running_mean) * scale + bn.bias
 
     def fuse_plain(self, features: Sequence[Tensor]) -> Tensor:
-        """Published formulation of :meth:`fuse`, for cost counting and tests."""
+        """Published formulation of `fuse`, for cost counting and tests."""
         size = features[0].shape[-2:]
         pairs = zip(self.stages, features, strict=True)
         maps = [upsample(stage(feature), size) for stage, feature in pairs]
@@ -138,15 +138,15 @@ class SegformerHead(nn.Module):
 
 
 def upsample(x: Tensor, size: Sequence[int]) -> Tensor:
-    """Resize (B, C, h, w) bilinearly to ``size`` (height, width)."""
+    """Resize (B, C, h, w) bilinearly to `size` (height, width)."""
     return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
 
 
 def add_upsampled(base: Tensor, maps: Sequence[Tensor]) -> Tensor:
-    """Return ``base`` (B, H, W, C) plus every map (B, h, w, C) resized bilinearly to H x W.
+    """Return `base` (B, H, W, C) plus every map (B, h, w, C) resized bilinearly to H x W.
 
     Bilinear interpolation is separable. Rows are interpolated first, while maps are narrow; then
-    one matrix product interpolates the columns of all maps and adds them to ``base``, in
+    one matrix product interpolates the columns of all maps and adds them to `base`, in
     one pass over it, where resizing and adding each map would take six.
     An ONNX export uses the runtime's own resizing, which is faster there, also in bfloat16.
     """
@@ -167,7 +167,7 @@ def add_upsampled(base: Tensor, maps: Sequence[Tensor]) -> Tensor:
 
 
 def interpolation_matrix(size_in: int, size_out: int, like: Tensor) -> Tensor:
-    """Linear interpolation between pixel centres, (size_out, size_in), in the dtype of ``like``."""
+    """Linear interpolation between pixel centres, (size_out, size_in), in the dtype of `like`."""
     dtype = torch.promote_types(like.dtype, torch.float32)
     source = torch.arange(size_out, dtype=dtype, device=like.device)
     source = ((source + 0.5) * (size_in / size_out) - 0.5).clamp(0, size_in - 1)

@@ -1,7 +1,7 @@
 """Read and write folders of Hugging Face transformers' segmentation networks.
 
-transformers itself is not needed. A folder holds ``config.json`` (architecture and class names),
-``model.safetensors`` and ``preprocessor_config.json``; ours also hold ``sekd.json``, for what those
+transformers itself is not needed. A folder holds `config.json` (architecture and class names),
+`model.safetensors` and `preprocessor_config.json`; ours also hold `sekd.json`, for what those
 cannot express (palette, method, metrics).
 """
 
@@ -82,7 +82,7 @@ def _info(config: dict, folder: Path) -> dict[str, Any]:
 
 
 def _preprocessing(config: dict) -> dict[str, Any]:
-    """Translate ``preprocessor_config.json``; older ones give a square's size as one number."""
+    """Translate `preprocessor_config.json`; older ones give a square's size as one number."""
     preprocessing: dict[str, Any] = {}
     if config.get("do_normalize", True) and "image_mean" in config:
         preprocessing |= {"mean": config["image_mean"], "std": config["image_std"]}
@@ -109,13 +109,13 @@ def save_huggingface(
     classes: Sequence[str] | None = None,
     info: dict[str, Any] | None = None,
 ) -> None:
-    """Write a folder that transformers' ``from_pretrained`` can load.
+    """Write a folder that transformers' `from_pretrained` can load.
 
     Args:
         model: network of a family that transformers has, such as SegFormer.
         folder: created if missing; no file in it is replaced before all are complete.
         classes: names of the classes, in order; None writes none.
-        info: checkpoint metadata; preprocessing and the entries of ``sekd.json`` are read from it.
+        info: checkpoint metadata; preprocessing and the entries of `sekd.json` are read from it.
 
     Raises:
         ValueError: if transformers has no such model, or the number of class names is wrong.

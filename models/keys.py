@@ -1,8 +1,8 @@
 """State-dict keys: prefixes, and tables that translate other code bases' names into ours and back.
 
-Ours are the names of the published SegFormer code, prefixed with ``encoder.`` or ``head.``. For
-others that differ by more than a prefix, there is a table of templates {ours: theirs}: ``{s}`` is
-the stage, counted from 1 in our keys and from 0 in theirs, ``{j}`` the block.
+Ours are the names of the published SegFormer code, prefixed with `encoder.` or `head.`. For
+others that differ by more than a prefix, there is a table of templates {ours: theirs}: `{s}` is
+the stage, counted from 1 in our keys and from 0 in theirs, `{j}` the block.
 """
 
 import re
@@ -21,11 +21,11 @@ class KeyMap:
         self._to_theirs = [(_pattern(ours), theirs) for ours, theirs in table.items()]
 
     def to_ours(self, state: State) -> State:
-        """Return ``state`` under our keys."""
+        """Return `state` under our keys."""
         return {_rename(key, self._to_ours, 1): value for key, value in state.items()}
 
     def to_theirs(self, state: State) -> State:
-        """Return ``state``, which has our keys, under their keys."""
+        """Return `state`, which has our keys, under their keys."""
         return {_rename(key, self._to_theirs, -1): value for key, value in state.items()}
 
 
@@ -48,17 +48,17 @@ def _rename(key: str, rules: list[tuple[re.Pattern[str], str]], shift: int) -> s
 
 
 def starts(state: State, *prefixes: str) -> bool:
-    """Whether a key of ``state`` begins with one of ``prefixes``."""
+    """Whether a key of `state` begins with one of `prefixes`."""
     return any(key.startswith(prefixes) for key in state)
 
 
 def with_prefix(state: State, prefix: str) -> State:
-    """Return ``state`` with ``prefix`` added to every key."""
+    """Return `state` with `prefix` added to every key."""
     return {prefix + key: value for key, value in state.items()}
 
 
 def without_prefix(state: State, prefix: str) -> State:
-    """Return the entries of ``state`` whose key begins with ``prefix``, which is removed."""
+    """Return the entries of `state` whose key begins with `prefix`, which is removed."""
     return {key.removeprefix(prefix): v for key, v in state.items() if key.startswith(prefix)}
 
 

@@ -30,20 +30,20 @@ def load_checkpoint(
     """Build the network that a file holds and load its weights, strictly.
 
     Args:
-        path: anything that :func:`models.files.resolve` takes.
+        path: anything that `models.files.resolve` takes.
         model: the name that the network must have, in any case; None accepts what the file holds.
         num_classes: the class count that it must have. Required for a file with only an encoder,
             for which the head keeps its fresh weights.
         map_location: device of the tensors and of the network.
-        replace_classifier: if the class count differs from ``num_classes``, keep a fresh classifier
+        replace_classifier: if the class count differs from `num_classes`, keep a fresh classifier
             instead of raising.
-        resume: also return ``training``, the state needed to resume; with the optimizer's state it
+        resume: also return `training`, the state needed to resume; with the optimizer's state it
             is twice as large as the network, and of no use for evaluation.
 
     Returns:
         The network in eval mode, and the file's metadata: the entries of
-        ``models.reading.INFO``, ``format`` (of ``models.formats.FORMATS``), ``architecture`` and
-        ``overrides``. ``adapters`` has the keys used in the file.
+        `models.reading.INFO`, `format` (of `models.formats.FORMATS`), `architecture` and
+        `overrides`. `adapters` has the keys used in the file.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -115,15 +115,15 @@ def _load_strictly(module: nn.Module, state: dict[str, Tensor], source: str, nam
 
 
 def load_backbone(model: Segmenter, path: str | Path) -> dict[str, Any]:
-    """Load the encoder that a file holds into ``model``, strictly; the head is not changed.
+    """Load the encoder that a file holds into `model`, strictly; the head is not changed.
 
     Args:
         model: changed in place.
-        path: anything that :func:`models.files.resolve` takes: an ImageNet backbone, or any whole
+        path: anything that `models.files.resolve` takes: an ImageNet backbone, or any whole
             network.
 
     Returns:
-        The file's metadata, see :func:`models.reading.full_info`.
+        The file's metadata, see `models.reading.full_info`.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -148,17 +148,17 @@ def _check_name(source: str, name: str, wanted: str) -> None:
 
 
 def load_start(model: Segmenter, path: str | Path, classes: Sequence[str]) -> dict[str, Any]:
-    """Load a whole network into ``model`` for training; other classes keep a fresh classifier.
+    """Load a whole network into `model` for training; other classes keep a fresh classifier.
 
     Args:
         model: changed in place.
-        path: anything that :func:`models.files.resolve` takes; ``fields`` for a network that has
+        path: anything that `models.files.resolve` takes; `fields` for a network that has
             none of its own is a smaller one's, grown.
-        classes: names of the classes of ``model``, by class id; case does not matter.
+        classes: names of the classes of `model`, by class id; case does not matter.
 
     Returns:
-        The file's metadata, see :func:`models.reading.full_info`; ``architecture``, the network
-        that it holds; and ``fresh_classifier``, whether its classifier was left out.
+        The file's metadata, see `models.reading.full_info`; `architecture`, the network
+        that it holds; and `fresh_classifier`, whether its classifier was left out.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -183,7 +183,7 @@ def load_start(model: Segmenter, path: str | Path, classes: Sequence[str]) -> di
 def _grown_state(
     weights: Weights, name: str, overrides: dict[str, Any], model: Segmenter
 ) -> dict[str, Tensor]:
-    """The weights of a smaller network, grown to the size of ``model``, with their own classes."""
+    """The weights of a smaller network, grown to the size of `model`, with their own classes."""
     assert weights.num_classes is not None
     small = _build(weights.source, name, weights.num_classes, overrides)
     _load_strictly(small, weights.state, weights.source, name)

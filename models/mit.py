@@ -23,7 +23,7 @@ DROP_PATH_RATE = 0.1
 
 
 def initialise(module: nn.Module) -> None:
-    """Published SegFormer initialisation of one layer; use with ``nn.Module.apply``."""
+    """Published SegFormer initialisation of one layer; use with `nn.Module.apply`."""
     if isinstance(module, nn.Linear):
         trunc_normal_(module.weight, std=0.02)
         nn.init.zeros_(module.bias)
@@ -35,7 +35,7 @@ def initialise(module: nn.Module) -> None:
 
 
 def convolve(conv: nn.Conv2d, x: Tensor) -> Tensor:
-    """Apply ``conv`` to a map laid out (B, h, w, C) and return the result in the same layout."""
+    """Apply `conv` to a map laid out (B, h, w, C) and return the result in the same layout."""
     return conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
@@ -64,7 +64,7 @@ class OverlapPatchEmbed(nn.Module):
 
 
 class EfficientAttention(nn.Module):
-    """Self-attention over keys and values of a map shrunk ``sr_ratio`` times (SegFormer, eq. 2)."""
+    """Self-attention over keys and values of a map shrunk `sr_ratio` times (SegFormer, eq. 2)."""
 
     def __init__(self, dim: int, num_heads: int, sr_ratio: int) -> None:
         super().__init__()
@@ -148,14 +148,14 @@ class MixTransformer(Encoder):
     Args:
         embed_dims: channels of each stage.
         depths: blocks of each stage.
-        head_width: channels per attention head, see :func:`attention_heads`.
+        head_width: channels per attention head, see `attention_heads`.
         sr_ratios: reduction of each stage's keys and values, per side.
         mlp_ratio: ratio of hidden to input width of the Mix-FFN.
         drop_path_rate: stochastic depth of the last block; grows linearly from 0 over all blocks.
         norm_eps: epsilon of the blocks' and stages' norms.
 
-    State-dict keys are those of the published backbones: ``patch_embed{s}``, ``block{s}.{j}``,
-    ``norm{s}`` with s from 1 to 4.
+    State-dict keys are those of the published backbones: `patch_embed{s}`, `block{s}.{j}`,
+    `norm{s}` with s from 1 to 4.
     """
 
     def __init__(
@@ -195,7 +195,7 @@ class MixTransformer(Encoder):
         return cast(nn.LayerNorm, self.get_submodule(f"norm{stage}"))
 
     def blocks(self) -> list[list[nn.Parameter]]:
-        """Parameters per block, see :meth:`Encoder.blocks`."""
+        """Parameters per block, see `Encoder.blocks`."""
         found = []
         for stage in range(1, 5):
             members = [list(block.parameters()) for block in self.stage_blocks(stage)]
@@ -205,7 +205,7 @@ class MixTransformer(Encoder):
         return found
 
     def forward_intermediates(self, images: Tensor) -> EncoderMaps:
-        """Encode float images (B, 3, H, W), see :meth:`Encoder.forward_intermediates`."""
+        """Encode float images (B, 3, H, W), see `Encoder.forward_intermediates`."""
         check_images(images)
         maps = EncoderMaps([], [], [])
         x = images.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1)

@@ -16,13 +16,13 @@ MLP_RATIO = 8  # of the first two stages; B5 has 4, like SegFormer
 
 
 class PyramidVisionTransformer(Encoder):
-    """timm's PVTv2 without its classifier; its tensors are under the key ``backbone.``.
+    """timm's PVTv2 without its classifier; its tensors are under the key `backbone.`.
 
     Args:
         embed_dims: channels of each stage.
         depths: blocks of each stage.
-        variant: timm's name, ``pvt_v2_b0`` to ``pvt_v2_b5``; sets all other properties.
-        head_width: channels per attention head, see :func:`attention_heads`.
+        variant: timm's name, `pvt_v2_b0` to `pvt_v2_b5`; sets all other properties.
+        head_width: channels per attention head, see `attention_heads`.
         drop_path_rate: stochastic depth of the last block; grows linearly from 0 over all blocks.
         options: passed on to timm.
     """
@@ -53,7 +53,7 @@ class PyramidVisionTransformer(Encoder):
         return self._stages[stage - 1].norm
 
     def blocks(self) -> list[list[nn.Parameter]]:
-        """Parameters per block, see :meth:`Encoder.blocks`."""
+        """Parameters per block, see `Encoder.blocks`."""
         found = []
         for stage in self._stages:
             members = [list(block.parameters()) for block in stage.blocks]
@@ -63,7 +63,7 @@ class PyramidVisionTransformer(Encoder):
         return found
 
     def forward_intermediates(self, images: Tensor) -> EncoderMaps:
-        """Encode float images (B, 3, H, W), see :meth:`Encoder.forward_intermediates`.
+        """Encode float images (B, 3, H, W), see `Encoder.forward_intermediates`.
 
         timm's feature extraction only returns stage outputs, so its stages are run one by one here.
         """

@@ -39,7 +39,7 @@ def read_weights(
 ) -> Weights:
     """Read any file or folder and translate its tensors to our keys, without building a network.
 
-    ``model`` decides if two families share keys.
+    `model` decides if two families share keys.
     """
     source = resolve(path, model)
     if source.is_dir():

@@ -1,7 +1,7 @@
 """Registry of networks by name.
 
-To add a network family, write one file that declares a ``Family`` (``models/family.py`` says what
-it can declare) and add one line to ``FAMILIES``. ``CONTRIBUTING.md`` has an example.
+To add a network family, write one file that declares a `Family` (`models/family.py` says what
+it can declare) and add one line to `FAMILIES`. `CONTRIBUTING.md` has an example.
 """
 
 from typing import Any
@@ -23,7 +23,7 @@ HEAD_OPTIONS = ("head_dim", "dropout")
 
 
 def resolve_name(name: str) -> str:
-    """Return the registered spelling of ``name``, whatever its case; ValueError if unknown."""
+    """Return the registered spelling of `name`, whatever its case; ValueError if unknown."""
     known = {registered.lower(): registered for registered in MODELS}
     if name.lower() not in known:
         raise ValueError(f"unknown model {name!r}; known models: {', '.join(MODELS)}")
@@ -34,11 +34,11 @@ def build_model(name: str, num_classes: int, **overrides: Any) -> Segmenter:
     """Build a network with fresh weights.
 
     Args:
-        name: a key of ``MODELS``, in any case.
+        name: a key of `MODELS`, in any case.
         num_classes: channels of the logits.
-        overrides: ``drop_path_rate``, and for the head ``dropout`` and ``head_dim``. For networks
-            small enough to test with: ``embed_dims=(8, 16, 24, 32), depths=(1, 1, 1, 1),
-            head_dim=16``.
+        overrides: `drop_path_rate`, and for the head `dropout` and `head_dim`. For networks
+            small enough to test with: `embed_dims=(8, 16, 24, 32), depths=(1, 1, 1, 1),
+            head_dim=16`.
 
     Raises:
         ValueError: for an unknown name (the message lists the known ones) or no classes.

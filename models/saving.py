@@ -23,13 +23,13 @@ def save_checkpoint(path: str | Path, model: Segmenter, info: dict[str, Any], **
     Args:
         path: file to write or replace.
         model: its weights, name and overrides are saved.
-        info: entries of ``INFO``; missing ones get their defaults.
-        extra: further entries, e.g. ``adapters`` (state dict of a method's adapters) and
-            ``training`` (the state needed to resume).
+        info: entries of `INFO`; missing ones get their defaults.
+        extra: further entries, e.g. `adapters` (state dict of a method's adapters) and
+            `training` (the state needed to resume).
 
     Raises:
         ValueError: if the number of class names differs from the model's classes.
-        TypeError: for a value that ``torch.load(weights_only=True)`` would refuse.
+        TypeError: for a value that `torch.load(weights_only=True)` would refuse.
     """
     classes = info.get("classes")
     if classes is not None and len(classes) != model.num_classes:
@@ -54,13 +54,13 @@ def save_checkpoint(path: str | Path, model: Segmenter, info: dict[str, Any], **
 
 @cache  # called for every checkpoint
 def software_versions(*more: str) -> dict[str, str]:
-    """Return the versions of Python, of the libraries that results depend on, and of ``more``."""
+    """Return the versions of Python, of the libraries that results depend on, and of `more`."""
     libraries = ("torch", "torchvision", "timm", "numpy", *more)
     return {"python": platform.python_version()} | {n: metadata.version(n) for n in libraries}
 
 
 def _plain(value: Any, name: str) -> Any:
-    """Copy nested containers, using only types that ``weights_only=True`` reads."""
+    """Copy nested containers, using only types that `weights_only=True` reads."""
     if value is None or isinstance(value, (bool, Tensor, bytes)):
         return value
     if isinstance(value, np.generic):

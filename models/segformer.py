@@ -60,7 +60,7 @@ FIXED = {
 def from_huggingface(state: State) -> State:
     """Translate a SegFormer of Hugging Face transformers to our keys.
 
-    Both the segmentation network and the ImageNet classifier (``nvidia/mit-b*``) are accepted;
+    Both the segmentation network and the ImageNet classifier (`nvidia/mit-b*`) are accepted;
     the latter's classification layer is dropped.
     """
     # A bare SegformerModel lacks the prefix that it has inside the other classes.
@@ -79,7 +79,7 @@ def from_huggingface(state: State) -> State:
 
 
 def to_huggingface(state: State) -> State:
-    """Inverse of :func:`from_huggingface` for a whole segmentation network."""
+    """Inverse of `from_huggingface` for a whole segmentation network."""
     parts = {}
     for key, value in state.items():
         if ".attn.kv." in key:
@@ -91,7 +91,7 @@ def to_huggingface(state: State) -> State:
 
 
 def from_mmseg(state: State) -> State:
-    """Translate the encoder of mmsegmentation 0.x and 1.x (``mit_b*_2022*.pth``) to our keys."""
+    """Translate the encoder of mmsegmentation 0.x and 1.x (`mit_b*_2022*.pth`) to our keys."""
     state = {key.replace("in_proj_", "in_proj."): value for key, value in state.items()}
     ours = KeyMap(MMSEG).to_ours(state)
     for key in list(ours):
@@ -163,7 +163,7 @@ def _overrides(
 
 
 def _size(number: int, head_dim: int, base: int, *depths: int) -> Size:
-    """B0 to B5; ``base`` is the width of the first stage and of an attention head."""
+    """B0 to B5; `base` is the width of the first stage and of an attention head."""
     return Size(
         head_dim,
         embed_dims=(base, base * 2, base * 5, base * 8),

@@ -16,8 +16,8 @@ class Intermediates:
         images: the input as given, (B, 3, H, W).
         logits: (B, K, ceil(H/4), ceil(W/4)); None if the head was not run.
         features: encoder outputs after each stage's norm, four, at strides 4, 8, 16, 32.
-        embeddings: patch embeddings at the start of each stage after their norm, as ``features``.
-        before_norm: encoder outputs before each stage's norm, as ``features``.
+        embeddings: patch embeddings at the start of each stage after their norm, as `features`.
+        before_norm: encoder outputs before each stage's norm, as `features`.
         fused: what the head's classifier reads, (B, head_dim, ceil(H/4), ceil(W/4)), before
             dropout; None if the head was not run.
     """
@@ -35,9 +35,9 @@ class Segmenter(nn.Module):
 
     Args:
         encoder: yields features and the other intermediates that methods read.
-        head: ``fuse`` turns the list of features into one map, ``classify`` that into logits.
+        head: `fuse` turns the list of features into one map, `classify` that into logits.
         num_classes: channels of the logits.
-        name: registered name, see ``models/registry.py``.
+        name: registered name, see `models/registry.py`.
         overrides: what differs from the registered architecture; saved with checkpoints.
     """
 
@@ -79,7 +79,7 @@ class Segmenter(nn.Module):
         return self.head(self.encoder(images))
 
     def forward_intermediates(self, images: Tensor, with_head: bool = True) -> Intermediates:
-        """Like :meth:`forward`, but also return features and patch embeddings.
+        """Like `forward`, but also return features and patch embeddings.
 
         Without the head, logits and the fused map are None; in a large network this saves a fifth
         of the work.

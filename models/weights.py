@@ -4,7 +4,7 @@
     python models/weights.py convert IN OUT
     python models/weights.py grow IN OUT --model SegformerB3
 
-``models/formats.py`` lists the formats.
+`models/formats.py` lists the formats.
 """
 
 import argparse
@@ -78,7 +78,7 @@ def _count(state: dict[str, Tensor]) -> str:
 
 
 def convert(args: argparse.Namespace, console: Console) -> None:
-    """Read ``args.source`` in any format and write ``args.target``."""
+    """Read `args.source` in any format and write `args.target`."""
     if args.num_classes is not None and args.num_classes < 1:
         raise ValueError(f"--num-classes {args.num_classes}: at least 1")
     _check_target(args.target, args.source, args.model)
@@ -108,7 +108,7 @@ def convert(args: argparse.Namespace, console: Console) -> None:
 
 
 def grow_file(args: argparse.Namespace, console: Console) -> None:
-    """Read ``args.source`` and write a larger network that computes the same logits."""
+    """Read `args.source` and write a larger network that computes the same logits."""
     _check_target(args.target, args.source)
     if read_weights(args.source).num_classes is None:
         raise ValueError(f"{args.source}: an encoder alone; a whole network is grown")

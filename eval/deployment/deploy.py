@@ -94,8 +94,8 @@ def trace(deployed: Deployed) -> torch.jit.ScriptModule:
 def to_onnx(deployed: Deployed) -> onnx.ModelProto:
     """Export to an ONNX graph of opset `OPSET` with dynamic height, width and batch.
 
-    The input is ``image`` (batch, 3, height, width), the outputs ``logits`` and, if wanted,
-    ``labels``.
+    The input is `image` (batch, 3, height, width), the outputs `logits` and, if wanted,
+    `labels`.
     """
     buffer = io.BytesIO()
     with quiet():

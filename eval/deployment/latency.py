@@ -72,10 +72,10 @@ def measure_latency(
         sizes: (height, width) in px; `SIZES` if empty.
 
     Returns:
-        Plain types: ``batch``, ``machine``, ``frame`` ([height, width] of the image file), and
-        ``measured``, one entry per size and runtime. Its ``ratio`` is the speed relative to the
-        first runtime, None on another device; ``frame_milliseconds`` is the time from the file to
-        class ids; ``labels_equal`` is the share of class ids over `COMPARED` images that equal
+        Plain types: `batch`, `machine`, `frame` ([height, width] of the image file), and
+        `measured`, one entry per size and runtime. Its `ratio` is the speed relative to the
+        first runtime, None on another device; `frame_milliseconds` is the time from the file to
+        class ids; `labels_equal` is the share of class ids over `COMPARED` images that equal
         those of the first runtime.
 
     Raises:

@@ -14,8 +14,8 @@ UNTOUCHED = Preprocessing(mean=(0.0,) * 3, std=(1 / 255,) * 3)
 def describe(info: dict[str, Any], takes_bytes: bool, parameters: int) -> dict[str, str]:
     """Return the metadata of an exported network, each value as JSON.
 
-    ``image_size`` is a short side in px, ``[height, width]``, or ``"native"``: images are not
-    resized. ``mean`` and ``std`` are for RGB images in 0..1.
+    `image_size` is a short side in px, `[height, width]`, or `"native"`: images are not
+    resized. `mean` and `std` are for RGB images in 0..1.
 
     Args:
         info: the checkpoint's metadata.

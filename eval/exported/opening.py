@@ -21,10 +21,10 @@ Opened = tuple[RuntimeNetwork, dict[str, str]]
 def load_network(
     args: argparse.Namespace, device: torch.device
 ) -> tuple[LoadedNetwork, dict[str, Any]]:
-    """Open ``--state`` and return a network and its metadata, like `load_checkpoint`.
+    """Open `--state` and return a network and its metadata, like `load_checkpoint`.
 
     Args:
-        args: ``state``, ``model`` and ``precision``.
+        args: `state`, `model` and `precision`.
         device: for a checkpoint's network; that of an exported file is fixed and must match.
 
     Raises:

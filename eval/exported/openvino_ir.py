@@ -29,7 +29,7 @@ def to_openvino(graph: onnx.ModelProto) -> Any:
 
 
 def save_openvino(model: Any, facts: dict[str, str], target: Path) -> None:
-    """Write ``target`` (.xml) with its metadata, and the weights beside it (.bin).
+    """Write `target` (.xml) with its metadata, and the weights beside it (.bin).
 
     Both files are complete before either is renamed to its final name.
     """
@@ -59,7 +59,7 @@ class OpenVinoNetwork(RuntimeNetwork):
 
     Args:
         model: from `to_openvino`, or the .xml file.
-        precision: ``float32`` or ``bfloat16``; None leaves it to OpenVINO, which uses bfloat16 if
+        precision: `float32` or `bfloat16`; None leaves it to OpenVINO, which uses bfloat16 if
             the processor supports it (AMX, AVX512_BF16), otherwise float32.
 
     Raises:

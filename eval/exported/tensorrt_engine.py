@@ -29,7 +29,7 @@ def import_tensorrt() -> ModuleType:
 def build_engine(graph: onnx.ModelProto, size: tuple[int, int]) -> bytes:
     """Build an engine in float32 for the GPU of this machine.
 
-    It takes batches up to `LARGEST_BATCH` and sides from `MIN_SIZE` to twice those of ``size``.
+    It takes batches up to `LARGEST_BATCH` and sides from `MIN_SIZE` to twice those of `size`.
 
     Args:
         graph: from `eval.deployment.deploy.to_onnx`.
@@ -60,7 +60,7 @@ def build_engine(graph: onnx.ModelProto, size: tuple[int, int]) -> bytes:
 
 
 def save_engine(engine: bytes, facts: dict[str, str], target: Path) -> None:
-    """Write the engine, and its metadata to ``<target>.json`` beside it."""
+    """Write the engine, and its metadata to `<target>.json` beside it."""
     text = json.dumps({key: json.loads(value) for key, value in facts.items()}, indent=2) + "\n"
     contents = {f"{target.name}.json": text.encode(), target.name: engine}
     write_folder(target.parent, contents)

@@ -19,7 +19,7 @@ KINDS = ("teacher", "student", "distilled", "sekd", "transkd")
 
 
 def add_evaluation_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags for `eval.subject.load_subject` and `eval.scoring`, except ``--state``."""
+    """Add the flags for `eval.subject.load_subject` and `eval.scoring`, except `--state`."""
     _add_subject_flags(parser)
     _add_scoring_flags(parser)
 

@@ -11,7 +11,7 @@ SCALES = (0.75, 1.0, 1.25)
 
 
 def add_inference_flags(group: argparse._ArgumentGroup) -> None:
-    """Add ``--inference``, ``--window``, ``--overlap`` and ``--tta``; see `choose_inference`."""
+    """Add `--inference`, `--window`, `--overlap` and `--tta`; see `choose_inference`."""
     group.add_argument(
         "--inference",
         choices=("whole", "slide"),
@@ -41,7 +41,7 @@ def add_inference_flags(group: argparse._ArgumentGroup) -> None:
 
 
 def add_precision(group: argparse._ArgumentGroup) -> None:
-    """Add ``--precision``; `eval.exported.opening.load_network` reads it."""
+    """Add `--precision`; `eval.exported.opening.load_network` reads it."""
     group.add_argument(
         "--precision",
         choices=("float32", "bfloat16"),

@@ -14,7 +14,7 @@ from models import MODELS
 
 
 def add_source_flags(group: argparse._ArgumentGroup) -> None:
-    """Add ``--input``, ``--output``, ``--overwrite`` and ``--every``."""
+    """Add `--input`, `--output`, `--overwrite` and `--every`."""
     group.add_argument(
         "--input",
         required=True,

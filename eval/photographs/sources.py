@@ -1,4 +1,4 @@
-"""Sources in ``--input``: images and videos, given as files, folders and globs."""
+"""Sources in `--input`: images and videos, given as files, folders and globs."""
 
 import os
 import sys
@@ -40,16 +40,16 @@ class Source:
 
 
 def find_sources(inputs: Sequence[str], output: Path) -> list[Source]:
-    """List the files in ``--input``, sorted, without duplicates.
+    """List the files in `--input`, sorted, without duplicates.
 
-    Folders are searched recursively, except for hidden ones, ``output``, and those with results of
+    Folders are searched recursively, except for hidden ones, `output`, and those with results of
     an earlier run, which globs leave out too. Results are named by the path below the common folder
     of all inputs, which for a single folder is the folder itself. The suffix is part of the name
     for files that differ in the suffix only, and for a video beside a folder of its name.
 
     Raises:
         FileNotFoundError: a file does not exist.
-        ValueError: nothing to segment in an input, it is in ``output``, or a file that it names is
+        ValueError: nothing to segment in an input, it is in `output`, or a file that it names is
             of a kind that is not read.
     """
     paths: dict[Path, None] = {}
@@ -187,7 +187,7 @@ def read_frames(
 
     Yields:
         The name of the results and the image, uint8 RGB (3, H, W), or the error if it is
-        unreadable. A frame is named by its index in the video, from 0: ``video/000012``.
+        unreadable. A frame is named by its index in the video, from 0: `video/000012`.
     """
     for source in sources:
         try:

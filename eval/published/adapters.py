@@ -1,7 +1,7 @@
 """The adapters of SEKD and TransKD, layer by layer as published, to reproduce their tables.
 
 The papers' Params and FLOPs columns include the adapters that a method trains with the student.
-They are counted from this list and not from ``losses/``: evaluation may import models and data sets
+They are counted from this list and not from `losses/`: evaluation may import models and data sets
 only, and optimising a method there must not change the published counts. A test compares the list
 with the parameters of the real adapters.
 """

@@ -22,7 +22,7 @@ class Row:
         rule: counting rule behind the numbers, a key of `eval.complexity.RULES`.
         adapters: trained with the network, a key of `eval.published.adapters.ADAPTERS`.
         teacher: registered name of the teacher, None for a network trained alone.
-        method: ``--method`` of the row, None for a network trained alone.
+        method: `--method` of the row, None for a network trained alone.
         counted_params: our count, if the printed number cannot be reproduced.
         counted_flops: likewise.
         note: why it cannot be reproduced.

@@ -54,7 +54,7 @@ class RunRecord:
 
     @property
     def terms(self) -> dict[str, list[float]]:
-        """Weighted loss terms by name; ``loss`` is their sum."""
+        """Weighted loss terms by name; `loss` is their sum."""
         return {
             name: values
             for name, values in self.log.items()
@@ -72,7 +72,7 @@ def read_record(state: str, checkpoint_flags: Mapping[str, Any]) -> RunRecord:
 
     Args:
         state: run folder or checkpoint; a name on a hub has neither log nor args.yaml.
-        checkpoint_flags: ``args`` of the checkpoint, used if the folder has no args.yaml.
+        checkpoint_flags: `args` of the checkpoint, used if the folder has no args.yaml.
 
     Raises:
         ValueError: a file of the folder is broken.
@@ -82,7 +82,7 @@ def read_record(state: str, checkpoint_flags: Mapping[str, Any]) -> RunRecord:
 
 
 def read_data_digest(state: str) -> str | None:
-    """Return ``data_sha256`` of the results.json of a run folder or checkpoint, None without one.
+    """Return `data_sha256` of the results.json of a run folder or checkpoint, None without one.
 
     It is of the names and sizes of the files that the run was trained and validated on.
     """
@@ -112,7 +112,7 @@ def read_log(path: Path) -> dict[str, list[float]]:
     A run still in training may be writing its last row: an incomplete row is skipped.
 
     Raises:
-        ValueError: the file is not CSV, a cell is not a number, or the column ``step`` is missing.
+        ValueError: the file is not CSV, a cell is not a number, or the column `step` is missing.
     """
     if not path.is_file():
         return {}

@@ -23,7 +23,7 @@ def published(key: str) -> str:
 
 
 def check_summary(x: torch.Tensor, expected: dict) -> None:
-    """Compare shape, mean, standard deviation and both ends of ``x`` in memory order."""
+    """Compare shape, mean, standard deviation and both ends of `x` in memory order."""
     assert list(x.shape) == expected["shape"]
     flat = x.flatten().double()
     got = [flat.mean(), flat.std(), *flat[:4], *flat[-4:]]

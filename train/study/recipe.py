@@ -106,7 +106,7 @@ def read_study(path: Path, more: Mapping[str, Any] | None = None) -> Study:
 
     Args:
         path: YAML file, see the module docstring.
-        more: flags of all runs that override the recipe's, such as ``datadir``.
+        more: flags of all runs that override the recipe's, such as `datadir`.
 
     Raises:
         ValueError: an invalid recipe; names it, the run and the remedy.
