@@ -56,7 +56,7 @@ def main() -> int:
     classes, palette = describe_classes(args, info, model)
     if args.official and tuple(classes) != Cityscapes.classes:
         raise ValueError(
-            f"--official cityscapes: {args.state} knows other classes ({', '.join(classes)}); if "
+            f"--official cityscapes: {args.state} has other classes ({', '.join(classes)}); if "
             "they only lack their names, add --dataset Cityscapes"
         )
     predictor = Predictor(model, choose_preprocessing(args, info), inference, device)

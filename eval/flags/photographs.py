@@ -81,7 +81,7 @@ def describe_classes(
     if len(classes) != count:
         flag = "--classes" if args.classes is not None else f"--dataset {args.dataset}"
         raise ValueError(
-            f"{flag}: {len(classes)} classes ({', '.join(classes)}), but {args.state} knows {count}"
+            f"{flag}: {len(classes)} classes ({', '.join(classes)}), but {args.state} has {count}"
         )
     palette = [tuple(colour) for colour in palette or class_palette(classes)]
     return classes, recolour(classes, palette, args.colors or ())

@@ -157,7 +157,7 @@ def test_a_share_of_each_batch_has_no_labels(flags, count):
         (["--unlabelled", "d", "--protocol", "paper"], "--unlabelled needs --protocol standard"),
         (["--cutmix", "1", "--protocol", "paper"], "--cutmix needs labels of the images' size"),
         (["--copy-paste", "1", "--protocol", "paper"], "--copy-paste needs labels of the images'"),
-        (["--unlabelled", "rest"], "how many images have labels"),
+        (["--unlabelled", "rest"], "the number of images with labels"),
         (["--cuda", "--device", "cpu"], "contradict"),
         (["--datadir", "FIELD"], "--datadir FIELD needs --dataset: VOC for your own images"),
         (["--scale", "2", "0.5"], "--scale 2.0 0.5: the smaller number comes first"),

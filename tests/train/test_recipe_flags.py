@@ -104,10 +104,13 @@ def test_kd_steps_that_cannot_be_are_one_line(flags, message, run_stage, capsys)
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--unlabelled", "rest"], "--kd-cache knows labelled images alone"),
-        (["--cutmix", "0.5"], "not of such as --cutmix puts together"),
-        (["--copy-paste", "1"], "not of such as --copy-paste puts together"),
-        (["--protocol", "paper"], "--kd-cache does not follow how --protocol paper moves images"),
+        (["--unlabelled", "rest"], "--kd-cache supports labelled images only"),
+        (["--cutmix", "0.5"], "--cutmix combines parts of several"),
+        (["--copy-paste", "1"], "--copy-paste combines parts of several"),
+        (
+            ["--protocol", "paper"],
+            "--kd-cache does not support the augmentation of --protocol paper",
+        ),
         (["--method", "kd+feature"], "--method kd+feature compares features, which in a view"),
     ],
 )

@@ -68,7 +68,9 @@ class Options:
         if self.data.protocol == "paper":
             raise ValueError("--unlabelled needs --protocol standard: the published one has none")
         if self.distillation.unlabelled == REST and self.data.limit_train is None:
-            raise ValueError("--unlabelled rest: how many images have labels? Add --limit-train N")
+            raise ValueError(
+                "--unlabelled rest: add --limit-train N, the number of images with labels"
+            )
 
     def _check_cache(self) -> None:
         if not self.caches_teacher:
@@ -77,13 +79,13 @@ class Options:
         mixed = {"--cutmix": data.cutmix, "--copy-paste": data.copy_paste}
         if used := [name for name, probability in mixed.items() if probability]:
             raise ValueError(
-                f"--kd-cache knows what the teacher said of whole images, not of such as {used[0]} "
-                "puts together: leave one of the two out"
+                f"--kd-cache stores logits of whole images, and {used[0]} combines parts of "
+                "several: leave one of the two out"
             )
         if data.protocol == "paper":
             raise ValueError(
-                "--kd-cache does not follow how --protocol paper moves images: leave one of the "
-                "two out"
+                "--kd-cache does not support the augmentation of --protocol paper: leave one of "
+                "the two out"
             )
 
     @property

@@ -78,12 +78,12 @@ class DistillationOptions:
         type=non_negative_integer,
     )
     kd_steps: int | None = flag(
-        "steps in which the teacher is asked; the student ends on labels alone, at its own pace "
+        "steps with a teacher; after them the student learns from labels alone, at its own pace "
         "(default: all)",
         type=positive_integer,
     )
     kd_cache: bool = two_way(
-        "ask the teacher once about each whole image, and cut its logits to each view of it",
+        "run the teacher once on each whole image, and crop its logits to each view of it",
         default=False,
     )
     temperature: float | None = flag(
@@ -161,7 +161,7 @@ class DistillationOptions:
         if self.kd_steps is not None and self.kd_warmup >= self.kd_steps:
             raise ValueError(
                 f"--kd-warmup {self.kd_warmup}: terms reach their full weight when the teacher is "
-                f"no longer asked (--kd-steps {self.kd_steps}): take fewer"
+                f"no longer used (--kd-steps {self.kd_steps}): take fewer"
             )
         method = "+".join(find_name("--method", part, (*METHODS, "none")) for part in parts)
         self._check_ensemble(method)
@@ -186,7 +186,7 @@ class DistillationOptions:
         if method == "none" or not self.kd_cache:
             return
         if self.unlabelled is not None:
-            raise ValueError("--kd-cache knows labelled images alone: leave out --unlabelled")
+            raise ValueError("--kd-cache supports labelled images only: leave out --unlabelled")
         if self._compares_features(method):
             raise ValueError(
                 f"--method {method} compares features, which in a view are not those of the whole "
