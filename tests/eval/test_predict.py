@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from cv2 import VideoCapture
 from PIL import Image
 
 from command_line.cli import run
@@ -208,13 +209,22 @@ def test_a_video_without_its_end(start, video, tmp_path):
     assert status == 1 and "drive.avi" in told and told.count("\n") == 1
 
 
-def test_a_damaged_frame_does_not_end_a_video(video, monkeypatch):
-    class Damaged(cv2.VideoCapture):
-        def retrieve(self):
-            found, frame = super().retrieve()
-            return (False, None) if frame.mean() > 80 else (found, frame)
+class DamagedVideo:
+    """A video whose bright frames cannot be decoded; OpenCV's own class is not safe to inherit."""
 
-    monkeypatch.setattr(cv2, "VideoCapture", Damaged)
+    def __init__(self, path):
+        self.video = VideoCapture(path)
+
+    def __getattr__(self, name):
+        return getattr(self.video, name)
+
+    def retrieve(self):
+        found, frame = self.video.retrieve()
+        return (False, None) if frame.mean() > 80 else (found, frame)
+
+
+def test_a_damaged_frame_does_not_end_a_video(video, monkeypatch):
+    monkeypatch.setattr(cv2, "VideoCapture", DamagedVideo)
     sources = find_sources([str(video)], video.parent / "out")
     frames = list(read_frames(sources, every=2))
     assert [name for name, _ in frames] == [f"drive/{index:06d}" for index in (0, 2, 4, 6)]
