@@ -30,8 +30,9 @@ class CachedTeacher:
 
     Args:
         teacher: computes the logits.
-        images: whole training images by index, at the size of views of scale 1. If a side is not a
-            multiple of the logits' stride, the last cell is slightly misaligned.
+        images: whole training images by index, at the size of views of scale 1 or larger, so that
+            the teacher sees more detail than the student. If a side is not a multiple of the
+            logits' stride, the last cell is slightly misaligned.
         processes: number of processes that cache logits in the same memory.
     """
 
@@ -89,7 +90,8 @@ class CachedTeacher:
             height, width = image.shape[-2:]
             advice = (
                 f"--kd-cache shows the teacher a whole image, of {width} x {height} px, which "
-                "needs more memory than there is: leave it out, or pass a smaller --image-size"
+                "needs more memory than there is: leave it out, or pass a smaller --image-size or "
+                "--teacher-image-size"
             )
             with memory_advice(advice):
                 self.kept[index] = self._ask(image[None])[0].to("cpu", torch.float16)

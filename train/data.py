@@ -55,6 +55,11 @@ class Data:
         return tuple(c for index, c in enumerate(self.classes) if index != self.labels.ignored)
 
 
+def resized(split: Split, size: int | tuple[int, int] | None) -> Split:
+    """Copy a split with its whole images at another size: native, short side or (height, width)."""
+    return _with(EvalTransform(size), split)
+
+
 def build_data(run: Run) -> Data:
     """Read the file lists of all splits and choose the transforms.
 

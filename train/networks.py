@@ -17,7 +17,7 @@ from models.loading import load_backbone, load_start
 from models.shipped import NAME as SHIPPED
 from models.shipped import find_start as find_shipped_start
 from train.cached_teacher import CachedTeacher
-from train.data import Data
+from train.data import Data, resized
 from train.options import NetworkOptions
 from train.precision import resolve_teacher_precision
 from train.region_losses import HardPixelLoss, JaccardLoss, LovaszLoss, SummedLoss
@@ -151,7 +151,8 @@ def build_distillation(
     distiller = build_distiller(run, data, student, teacher)
     cached = None
     if run.options.caches_teacher:
-        cached = CachedTeacher(teacher, data.train_plain, run.accelerator.num_processes)
+        images = resized(data.train_plain, run.options.teacher_size)
+        cached = CachedTeacher(teacher, images, run.accelerator.num_processes)
     return DistillationTask(
         student,
         build_criterion(run, data),

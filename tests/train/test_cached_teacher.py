@@ -76,6 +76,18 @@ def test_logits_have_the_size_that_the_teacher_gives_a_view(teacher):
     assert own.logits.shape == cached.logits.shape == (2, 3, 13, 9)
 
 
+def test_a_teacher_may_see_more_detail_than_its_student(teacher):
+    sharp = draw((128, 192))
+    coarse = [
+        {**sharp[0], "image": sharp[0]["image"][:, ::2, ::2], "label": sharp[0]["label"][::2, ::2]}
+    ]
+    batch = batch_of(coarse, [0], crop=(64, 96), scale_range=(1, 1), flip=False, photometric=False)
+    cached = answer(CachedTeacher(teacher, sharp), batch).logits
+    whole = teacher(sharp[0]["image"][None], {"logits"}).logits
+    expected = torch.nn.functional.interpolate(whole, cached.shape[-2:], mode="bilinear")
+    torch.testing.assert_close(cached, expected, atol=2e-3, rtol=2e-3)
+
+
 def test_each_image_is_asked_about_once(teacher, images):
     cached = CachedTeacher(teacher, images)
     for indices in ([0, 1], [1, 0], [2, 2], [0, 2]):

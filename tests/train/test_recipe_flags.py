@@ -112,6 +112,7 @@ def test_kd_steps_that_cannot_be_are_one_line(flags, message, run_stage, capsys)
             "--kd-cache does not support the augmentation of --protocol paper",
         ),
         (["--method", "kd+feature"], "--method kd+feature compares features, which in a view"),
+        (["--no-kd-cache", "--teacher-image-size", "64"], "--teacher-image-size belongs to"),
     ],
 )
 def test_what_answers_about_whole_images_cannot_know_is_one_line(flags, message, run_stage, capsys):

@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from command_line.arguments import (
+    image_size,
     non_negative_integer,
     non_negative_number,
     positive_integer,
@@ -85,6 +86,11 @@ class DistillationOptions:
     kd_cache: bool = two_way(
         "run the teacher once on each whole image, and crop its logits to each view of it",
         default=False,
+    )
+    teacher_image_size: str | int | tuple[int, int] | None = flag(
+        "with --kd-cache: size of the images that the teacher sees, such as that of its training: "
+        "native, a short side in px, or HEIGHTxWIDTH (default: --image-size)",
+        type=image_size,
     )
     temperature: float | None = flag(
         "softmax temperature (default: each method's own)",
@@ -183,6 +189,10 @@ class DistillationOptions:
         return find_method(method).compared(MethodOptions(embed=self.embed)) != {"logits"}
 
     def _check_cache(self, method: str) -> None:
+        if self.teacher_image_size is not None and not self.kd_cache:
+            raise ValueError(
+                "--teacher-image-size belongs to --kd-cache: add that, or leave it out"
+            )
         if method == "none" or not self.kd_cache:
             return
         if self.unlabelled is not None:
