@@ -51,12 +51,13 @@ class Distiller(nn.Module):
         self, student_out: Any, teacher_out: Any, labels: Tensor | None = None
     ) -> dict[str, Tensor]:
         """The weighted value of every term, in order of declaration."""
+        known = () if labels is None else (labels,)
         pairs = {
             name: self._pair(name, student_out, teacher_out)
             for name in dict.fromkeys(self.sources.values())
         }
         return {
-            name: self.weights[name] * loss(*pairs[self.sources[name]], labels)
+            name: self.weights[name] * loss(*pairs[self.sources[name]], *known)
             for name, loss in self.losses.items()
         }
 

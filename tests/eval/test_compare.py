@@ -9,7 +9,8 @@ from eval import compare
 
 
 def test_two_runs_of_one_kind_are_both_shown(voc_root, write_checkpoint, tmp_path, monkeypatch):
-    states = [str(write_checkpoint(f"seed{seed}.pth")[0]) for seed in range(2)]
+    runs = [{"stage": "student", "seed": seed} for seed in range(2)]
+    states = [str(write_checkpoint(f"seed{run['seed']}.pth", args=run)[0]) for run in runs]
     output = tmp_path / "comparison"
     flags = ["--datadir", str(voc_root), "--output", str(output), "--images", "2"]
     flags += ["--device", "cpu", "--num-workers", "0", "--merge", "plants=crop,weed"]
