@@ -126,6 +126,11 @@ class SegmentationDataset(Dataset[Sample]):
     def num_classes(self) -> int:
         return len(self.classes)
 
+    @classmethod
+    def adds_void(cls, outputs: int) -> bool:
+        """Whether a network of so many outputs has one for void beside these classes."""
+        return cls.void_output and outputs == len(cls.classes) + 1
+
     def label_space(self, protocol: str) -> LabelSpace:
         """Return the ids in label maps under `--protocol` standard or paper.
 

@@ -189,19 +189,25 @@ def find_voc_root(root: Path) -> Path:
 
 
 def read_split(path: Path) -> list[str]:
-    """Read the names in a split's list, one per line, with or without an image suffix.
+    """Read the names in a split's list; see `listed_names`.
 
     Raises:
         ValueError: a name is listed twice.
     """
-    names = []
-    for line in path.read_text(encoding="utf-8-sig").splitlines():
-        name = line.strip()
-        if Path(name).suffix.lower() in IMAGE_SUFFIXES:
-            name = name[: -len(Path(name).suffix)]
-        if name:
-            names.append(unicodedata.normalize("NFC", name))
+    names = listed_names(path)
     if len(set(names)) < len(names):
         doubled = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"{path}: names {doubled!r} more than once; leave one")
+    return names
+
+
+def listed_names(path: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[str]:
+    """Names in a list, one per line; any of these suffixes is removed from them."""
+    names = []
+    for line in path.read_text(encoding="utf-8-sig").splitlines():
+        name = line.strip()
+        if Path(name).suffix.lower() in suffixes:
+            name = name[: -len(Path(name).suffix)]
+        if name:
+            names.append(unicodedata.normalize("NFC", name))
     return names

@@ -134,9 +134,9 @@ def _by_paths(members: Sequence[Kind]) -> None:
 
 def _by_files(members: Sequence[Kind]) -> None:
     """Name the files of networks that are not of different seeds, such as one exported twice."""
-    seeds = [run.flags.get("seed") for run in members]
-    if None in seeds or len(set(seeds)) < len(seeds):
-        for run in members if len(members) > 1 else ():
+    seeds = {run.flags.get("seed") for run in members} - {None}
+    if 1 < len(members) != len(seeds):
+        for run in members:
             run.name += f", {run.state}"
 
 

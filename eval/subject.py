@@ -128,7 +128,7 @@ def open_dataset(args: argparse.Namespace, info: dict[str, Any]) -> Segmentation
 def known_classes(info: dict[str, Any], declared: type[SegmentationDataset]) -> list[str] | None:
     """Class names of a checkpoint, without that of a void output."""
     names = info["classes"]
-    if names and declared.void_output and len(names) == len(declared.classes) + 1:
+    if names and declared.adds_void(len(names)):
         return names[:-1]
     return names
 
@@ -149,7 +149,7 @@ def check_classes(
 
     An additional void output is dropped under the standard protocol, where void is not a class.
     """
-    void = dataset.void_output and model.num_classes == dataset.num_classes + 1
+    void = dataset.adds_void(model.num_classes)
     if void and protocol == "standard":
         model.keep_classes(dataset.num_classes)
     if model.num_classes != dataset.num_classes and not void:

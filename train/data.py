@@ -55,9 +55,12 @@ class Data:
         return tuple(c for index, c in enumerate(self.classes) if index != self.labels.ignored)
 
 
-def resized(split: Split, size: int | tuple[int, int] | None) -> Split:
-    """Copy a split with its whole images at another size: native, short side or (height, width)."""
-    return _with(EvalTransform(size), split)
+def seen_by_teacher(run: Run, split: Split) -> Split:
+    """A split of whole images, at the size of `--teacher-image-size` if that is given."""
+    size = run.options.of_distillation.teacher_image_size
+    if size is None:
+        return split
+    return _with(EvalTransform(None if isinstance(size, str) else size), split)
 
 
 def build_data(run: Run) -> Data:

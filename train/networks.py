@@ -17,7 +17,7 @@ from models.loading import load_backbone, load_start
 from models.shipped import NAME as SHIPPED
 from models.shipped import find_start as find_shipped_start
 from train.cached_teacher import CachedTeacher
-from train.data import Data, resized
+from train.data import Data, seen_by_teacher
 from train.options import NetworkOptions
 from train.precision import resolve_teacher_precision
 from train.region_losses import HardPixelLoss, JaccardLoss, LovaszLoss, SummedLoss
@@ -151,7 +151,7 @@ def build_distillation(
     distiller = build_distiller(run, data, student, teacher)
     cached = None
     if run.options.caches_teacher:
-        images = resized(data.train_plain, run.options.teacher_size)
+        images = seen_by_teacher(run, data.train_plain)
         cached = CachedTeacher(teacher, images, run.accelerator.num_processes)
     return DistillationTask(
         student,

@@ -21,7 +21,7 @@ from eval.reporting.pictures import (
     spread,
     titled_row,
 )
-from train.data import Data, Split, resized
+from train.data import Data, Split, seen_by_teacher
 from train.run import Run
 from train.teacher import FrozenTeacher, TeacherEnsemble
 
@@ -119,7 +119,6 @@ def announce_teacher(run: Run, teacher: FrozenTeacher | TeacherEnsemble, data: D
     other_classes = teacher.classes and tuple(teacher.classes) != tuple(data.classes)
     if other_classes or teacher.network.num_classes != len(data.classes):
         return  # allowed if only features are distilled, but its classes cannot be scored here
-    own_size = run.options.of_distillation.teacher_image_size is not None
-    images = resized(data.val, run.options.teacher_size) if own_size else data.val
+    images = seen_by_teacher(run, data.val)
     scores = Validator(run, teacher.network, data).evaluate(images, teacher.preprocessing)
     run.accelerator.print(f"teacher's mIoU: {scores['miou']:.4f}")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 
 from datasets.files import files_below, same_name
-from datasets.importing.folder_words import PART, SPLITS
+from datasets.importing.folder_words import PART, SPLITS, says_role
 from datasets.importing.mask_classes import name_values
 from datasets.importing.places import Export, is_image
 from datasets.importing.records import Sample, Source
@@ -142,7 +142,7 @@ def _room(export: Export, path: Path) -> _ROOM:
         inside = PurePosixPath(path.relative_to(masks).as_posix())
     else:
         inside = export.relative(path)
-    others = tuple(part for part in inside.parts[:-1] if not PART.match(part))
+    others = tuple(part for part in inside.parts[:-1] if not says_role(part))
     return others, _split(export, path)
 
 

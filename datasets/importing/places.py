@@ -16,6 +16,7 @@ from datasets.files import files_below, same_name
 from datasets.importing.folder_words import SPLITS, says_role, split_of
 from datasets.importing.records import Request
 from datasets.reading import READABLE_SUFFIXES, UNREAD_SUFFIXES
+from datasets.voc import listed_names
 
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 UNREAD_ADVICE = (
@@ -85,26 +86,23 @@ class Export:
         found: dict[str, str] = {}
         for path in lists:
             split = SPLITS[path.stem.casefold()]
-            for line in path.read_text(encoding="utf-8-sig").splitlines():
-                name = line.strip().replace("\\", "/").removeprefix("./")
-                name = same_name(name.rpartition(".")[0] if is_image(Path(name)) else name)
-                if name and found.setdefault(name, split) != split:
+            for line in listed_names(path, READABLE_SUFFIXES):
+                name = same_name(line.replace("\\", "/").removeprefix("./"))
+                if found.setdefault(name, split) != split:
                     raise ValueError(f"{path}: {name} is listed in {found[name]} too; remove one")
         return found
 
     def listed_split(self, path: Path) -> str | None:
         """The split whose list names an image or mask, by its path or the end of it; or None."""
-        parts = [same_name(part) for part in self.relative(path).with_suffix("").parts]
-        ends = ["/".join(parts[start:]) for start in range(len(parts))]
-        for end in ends:
-            if end in self.listed:
-                return self.listed[end]
         if not self.listed:
             return None
+        *folders, name = (same_name(part) for part in self.relative(path).with_suffix("").parts)
+        for start in range(len(folders) + 1):
+            if split := self.listed.get("/".join([*folders[start:], name])):
+                return split
         # A list may also name folders above the one that was passed.
-        own = "/".join(part for part in parts[:-1] if not says_role(part))
-        end = f"/{own}/{parts[-1]}" if own else f"/{parts[-1]}"
-        above = {split for name, split in self.listed.items() if name.endswith(end)}
+        end = "/".join(["", *(each for each in folders if not says_role(each)), name])
+        above = {split for listed, split in self.listed.items() if listed.endswith(end)}
         return above.pop() if len(above) == 1 else None
 
     def annotations(self, *suffixes: str) -> list[Path]:

@@ -71,8 +71,8 @@ def describe_classes(
     if args.dataset is not None:
         declared = find_dataset(args.dataset)
         classes, palette = getattr(declared, "classes", classes), declared.palette
-        if declared.void_output and model.num_classes == len(classes) + 1:
-            model.keep_classes(len(classes))
+        if declared.adds_void(model.num_classes):
+            model.keep_classes(len(declared.classes))
         palette = palette if len(palette) == model.num_classes else None
     if args.classes is not None:
         classes = parse_classes(args.classes)

@@ -188,9 +188,13 @@ def test_jml_asks_an_unlabelled_pixel_for_no_more_than_the_teacher_says(batch, b
     network = build_tiny()
     distiller = build_method("jml", network, network)
     teacher = FrozenTeacher(network, PREPROCESSING)
-    views = lambda images, _: images  # noqa: E731
     task = DistillationTask(
-        network, SegmentationLoss(), PREPROCESSING, distiller, teacher, views=views
+        network,
+        SegmentationLoss(),
+        PREPROCESSING,
+        distiller,
+        teacher,
+        views=lambda images, _: images,
     )
     assert task.eval()(images, bare)["jml"].item() == pytest.approx(0, abs=1e-6)
 

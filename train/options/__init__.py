@@ -98,14 +98,6 @@ class Options:
         return min(batch - 1, max(1, wanted))
 
     @property
-    def teacher_size(self) -> int | tuple[int, int] | None:
-        """Size of the whole images that the teacher sees: as `DataOptions.evaluation_size`."""
-        own = None if self.distillation is None else self.distillation.teacher_image_size
-        if own is None:
-            return self.data.evaluation_size
-        return None if isinstance(own, str) else own
-
-    @property
     def caches_teacher(self) -> bool:
         """Whether there is a teacher that only runs on whole images (`--kd-cache`)."""
         distillation = self.distillation

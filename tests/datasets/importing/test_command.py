@@ -133,7 +133,9 @@ def test_hidden_files_beside_masks_are_skipped(export, photographs, masks, bring
     photographs(export / "images")
     masks(export / "painted", dict.fromkeys(NAMES, np.ones((24, 32))))
     (export / "painted" / "._a.png").write_bytes(b"of macOS")
-    bring(*CLASSES, "--masks", export / "painted")
+    data = bring(*CLASSES, "--masks", export / "painted")
+    images = [image.name for split in data.values() for image, _ in split.pairs]
+    assert sorted(images) == [f"{name}.jpg" for name in NAMES]
 
 
 def test_what_was_imported_can_be_imported_again(folders, bring, tmp_path, capsys):
