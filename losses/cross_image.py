@@ -16,13 +16,20 @@ from losses.adapters import ChannelLinear, StagewiseAdapter
 from losses.declaration import MethodOptions, summed
 from losses.void import LEFT_OUT, labelled, labels_at, masked_mean
 
-POOL = 4  # pooling window, in cells per side, for fused maps of at least POOLED_FROM
-POOLED_FROM = 64  # cells per side: the fused map of a 256 px crop
+POOL = 4  # largest pooling window, in cells per side: that of the published code
+POOLED_SIDE = 16  # pooling leaves at least this many cells on the shorter side
 
 
 def pool_map(maps: Tensor) -> Tensor:
-    """Average a large map over 4 x 4 cells, as the published code does: (B, C, h, w)."""
-    return F.avg_pool2d(maps, POOL) if min(maps.shape[-2:]) >= POOLED_FROM else maps
+    """Average a map (B, C, h, w) over windows of up to 4 x 4 cells; maps below 32 cells stay.
+
+    The published code pools the 128 cells of a 512 px crop by 4. Crops of 256 px and more are
+    pooled likewise; smaller ones less, but not left whole: the cost of comparing all pixels with
+    each other grows with the fourth power of the side.
+    """
+    height, width = maps.shape[-2:]
+    window = max(1, min(POOL, min(height, width) // POOLED_SIDE))
+    return F.adaptive_avg_pool2d(maps, (height // window, width // window))
 
 
 class CrossImageLoss(nn.Module):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from losses.cross_image import CrossImageLoss, MemoryRelationLoss
+from losses.cross_image import CrossImageLoss, MemoryRelationLoss, pool_map
 
 
 def expected_value(student, teacher, tau):
@@ -31,11 +31,14 @@ def test_value_by_hand_with_different_widths(batch):
     assert value.item() == pytest.approx(expected_value(student, teacher, 0.5), rel=1e-4)
 
 
-def test_large_maps_are_pooled():
-    student, teacher = torch.randn(2, 2, 4, 64, 72).unbind(0)
-    pooled = [torch.nn.functional.avg_pool2d(x, 4) for x in (student, teacher)]
-    loss = CrossImageLoss()
-    assert torch.allclose(loss([student], [teacher]), loss(pooled[:1], pooled[1:]))
+@pytest.mark.parametrize("side, window", [(128, 4), (64, 4), (63, 3), (48, 3), (32, 2), (31, 1)])
+def test_large_maps_are_pooled(side, window):
+    student, teacher = torch.randn(2, 1, 4, side, side).unbind(0)
+    pooled = [torch.nn.functional.avg_pool2d(x, window) for x in (student, teacher)]
+    value = CrossImageLoss(temperature=0.5)([student], [teacher])
+    expected = expected_value(*(x.double().numpy() for x in pooled), 0.5)
+    assert value.item() == pytest.approx(expected, rel=1e-4)
+    assert torch.allclose(pool_map(student), pooled[0], atol=1e-6)
 
 
 def draw(seed, count=1):
